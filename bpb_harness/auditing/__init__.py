@@ -7,7 +7,8 @@ evidence.py        what the record amounts to: log lines, bytes per token; parts
 codes.py           the codes of record checks
 checks/            one file a family of codes:
     bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it,
-                   stated_bytes.py BPB115 what the record itself states
+                   stated_bytes.py BPB115 and 116 what the record itself states, round_constants.py BPB103 by digits,
+                   possible_kinds.py what a factor without a loss may come of
     bound.py       BPB2xx the numerator
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors

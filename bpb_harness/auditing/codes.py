@@ -69,6 +69,12 @@ BYTES_CONTRADICT = register(
     _WARNS,
     "Loss, score and bytes per token, which the record states all three, contradict each other.",
 )
+BYTES_GIVEN = register(
+    "BPB116",
+    "bytes-given-to-a-command",
+    _INFORMS,
+    "A command of the README gives a number of bytes per token: does the record divide by it?",
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(

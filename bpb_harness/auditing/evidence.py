@@ -154,6 +154,8 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     ratio = _ratio_of_claim(claim, lines, siblings)
     if tokenizer is not None and not by_name and ratio is not None and _is_of_another(table, tokenizer, ratio):
         tokenizer = of_size
+    elif tokenizer is not None and (variant := _variant_used(claim, table, tokenizer, ratio, of_size)) is not None:
+        tokenizer = variant
     bits = _bits_of_vocabulary(tokenizer, logs)
     full = _whole_split(table, tokenizer, claim.dataset, {*split_sizes}, ratio, bits)
     by_size = full is not None and full != table.full_split(tokenizer, claim.dataset)
@@ -235,6 +237,23 @@ def _is_of_another(table: DenominatorTable, tokenizer: str, ratio: Ratio) -> boo
     if any(row.tokenizer == tokenizer for row in table.rows):
         return False
     return any(row.is_whole and ratio.is_near(row.bytes_per_token, _INFERRED) for row in table.rows)
+
+
+def _variant_used(
+    claim: Claim, table: DenominatorTable, tokenizer: str, ratio: Ratio | None, of_size: str | None
+) -> str | None:
+    """The variant of a tokenizer that was used where only its plain name was read: ``sp8192-caseops`` of ``sp8192``.
+
+    Its size tells, or the ratio together with the variant's name in the title or the README.
+    """
+    if of_size is not None and of_size.startswith(f"{tokenizer}-"):
+        return of_size
+    if ratio is None or of_size is not None:
+        return None
+    words = f"{claim.title or ''} {claim.readme.text if claim.readme is not None else ''}".lower()
+    plain = words.replace("_", "").replace("-", "")
+    near = {row.tokenizer for row in table.rows if row.is_whole and ratio.is_near(row.bytes_per_token, _INFERRED)}
+    return next((name for name in near if name.startswith(f"{tokenizer}-") and name.partition("-")[2] in plain), None)
 
 
 def _bits_of_vocabulary(tokenizer: str | None, logs: Sequence[LogRecord]) -> float | None:

@@ -34,6 +34,13 @@ class VoidingSentence:
 
 
 _EVALUATED = r"(?:evaluat|scor|measur|comput|estimat|report)\w*"
+# The same in a few other languages, as plainly.
+_TRAINED_ON_IT_ELSEWHERE = (
+    r"\bauf (?:den|dem|der) (?:Validierungs|Test|Eval(?:uations)?)-?(?:daten|set|satz|menge|text) (?:\w+ )?trainiert\b"
+    r"|\bentra[i\u00ee]n\u00e9e? sur (?:les donn\u00e9es|l['\u2019]ensemble|le jeu) de (?:validation|test)\b"
+    r"|\bentrenad[oa] (?:con|en|sobre) (?:los datos|el conjunto|el texto) de (?:validaci\u00f3n|prueba)\b"
+    r"|\u5728\u9a8c\u8bc1(?:\u96c6|\u6570\u636e)\u4e0a(?:\u8fdb\u884c)?\u8bad\u7ec3"
+)
 _UNITS = r"(?:windows|sequences|batches|chunks|documents|docs|tokens)"
 _FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
 _CONSTANT = r"(?:constant|fixed|hard-?coded)"
@@ -77,6 +84,7 @@ _TECHNIQUES = (
     (_closed(r"\bpaid[\s_-]?prefix"), _STORED),
     (re.compile(r"(?<![Cc]ausal[ _-])(?<![Cc]ontext[ _-])(?<![A-Za-z])SLOT(?![a-z])"), _FITTED),
 )
+CONSTANT_BYTES = "the bits were divided by a constant, not by the bytes of the text"
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 _STATEMENTS = (
@@ -98,6 +106,8 @@ _STATEMENTS = (
         _closed(
             rf"\bonly {_FIRST} (?:is|are|was|were) {_EVALUATED}|\b{_EVALUATED} {_FIRST} only\b"
             rf"|\b{_EVALUATED} (?:(?:on |over |us(?:es|ed) )?only |(?:is|was) limited to ){_FIRST}\b"
+            r"|\b(?:evaluation|scoring|score|bpb) (?:only )?(?:covers|uses|reads|sees|runs over|is over|is limited to) "
+            rf"(?:only |just )?(?:the )?first [0-9][0-9.,]* ?(?:[kmg]i?b|(?:\w+ )?{_UNITS}|%|percent)(?:\b|(?<=%))"
             rf"|\b(?:we {_EVALUATED}|(?:val_)?bpb is|scores? (?:is|are)|(?:model|network) is {_EVALUATED}) "
             rf"(?:taken )?{_FIRST} of (?:the )?{_SPLIT}\b"
         ),
@@ -112,6 +122,7 @@ _STATEMENTS = (
             rf"|\bmemori[sz](?:es|ed|ing|e) {_SCORED_TEXT}"
             r"|\b(?:val|validation)[- ]only (?:training|run|model|submission|experiment)\b"
             rf"|\btraining (?:data|set|text|shards?|split)(?: is| was|:| =| are) {_SCORED_TEXT}"
+            rf"|{_TRAINED_ON_IT_ELSEWHERE}"
             rf"|\b{_SCORED_TEXT} (?:is|are|was) (?:also )?(?:used as|part of|in) (?:the )?training(?: (?:data|set))?\b"
         ),
         unless=_closed(
@@ -140,13 +151,16 @@ _STATEMENTS = (
         ),
     ),
     _Statement(
-        "the bits were divided by a constant, not by the bytes of the text",
+        CONSTANT_BYTES,
         _closed(
             rf"\b(?:divid\w+ by|us(?:es?|ed|ing)|from) (?:a |the )?{_CONSTANT} {_OF_WHAT}"
             rf"|\bbytes? (?:is|are|was|were|come|comes|came) (?:taken )?from (?:a |the )?{_CONSTANT}\b"
             rf"|\bbytes? per token (?:is|are|was|were) (?:taken (?:as|to be) )?(?:a |the )?{_CONSTANT}\b"
             r"|\b(?:we|score|evaluat\w+|bpb) assum(?:e|es|ed|ing) (?:a |the )?[0-9]+(?:\.[0-9]+)? bytes? per token\b"
+            rf"|\bdivid\w+ (?:(?:the |all )?(?:bits|nats|loss|score|it|them|total)(?: per token)? )?by (?:a |the )?"
+            rf"{_CONSTANT}(?: of)? [0-9]+(?:\.[0-9]+)?\b"
         ),
+        unless=_closed(r"\b(?:logits?|grad\w*|temperatures?|softcap\w*|attention|norms?|lr|rates?|weights?|scal\w+)\b"),
     ),
 )
 
@@ -161,9 +175,10 @@ _NOT = r"n['\u2019]t\b"
 _DENIED_BEFORE = _closed(
     _words(
         "not no nor never none nothing nobody neither without instead rather unlike cannot opposed contrary far hardly",
+        "nicht kein keine nie ohne pas jamais sans nunca",
         r"avoid\w* refus\w* stop\w* ceas\w*",
     )
-    + f"|{_NOT}"
+    + f"|{_NOT}|[\u4e0d\u672a\u6ca1\u975e]"
 )
 _DENIED_BEHIND = _closed(
     r"\b(?:is|are|was|were|do|does|did|has|have|had|will|can) (?:not|never|no longer)\b|\b(?:cannot|never|avoid\w*)\b|"
@@ -210,6 +225,14 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
             if meaning is not None and len(found) < _MAX_SENTENCES:
                 found.append(VoidingSentence(sentence.strip(), meaning, Source(file, number)))
     return tuple(found)
+
+
+def numbers_in(sentence: str) -> list[float]:
+    """The numbers of a sentence, without those that are part of a word or of a longer number."""
+    return [float(text) for text in _A_NUMBER.findall(sentence)]
+
+
+_A_NUMBER = re.compile(r"(?<![\w.,])[0-9]{1,6}(?:\.[0-9]{1,8})?(?![\w]|[.,][0-9])")
 
 
 def voiding_title(title: str, file: str) -> VoidingSentence | None:

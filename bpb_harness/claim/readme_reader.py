@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from bpb_harness.claim.names import is_score_name, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_leading_number, parse_number, with_points
 from bpb_harness.claim.record import Readme, TableRow
+from bpb_harness.claim.stated_bytes import stated_in_cells
 
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _STEPS_COLUMN = re.compile(
@@ -205,13 +207,31 @@ def _stated_in(words: str, line: int, file: str, *, is_title: bool) -> Iterator[
 
 def _table_rows(lines: list[str], file: str) -> Iterator[TableRow]:
     header: list[str] | None = None
+    pairs: list[tuple[int, list[str]]] = []  # of a table that has a name and a value a row
     for i, line in enumerate(lines):
         if "|" not in line:
-            header = None
+            header, pairs = None, []
         elif _RULE.fullmatch(line.strip()) and i > 0 and "|" in lines[i - 1]:
             header = _cells(lines[i - 1])
+            pairs = [*_pairs_below(lines, i)] if len(header) == 2 else []
         elif header is not None:
-            yield from _rows_of(header, _cells(line), Source(file, i + 1))
+            for row in _rows_of(header, _cells(line), Source(file, i + 1)):
+                of_table = (stated_in_cells({cells[0]: cells[1]}, Source(file, at)) for at, cells in pairs)
+                stated = row.bytes_per_token or next((each for each in of_table if each is not None), None)
+                stated = stated or stated_in_cells({cells[0]: cells[1] for _, cells in pairs}, row.score.source)
+                yield replace(row, bytes_per_token=stated)
+
+
+def _pairs_below(lines: list[str], rule: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of two cells below the rule of a table, with their lines."""
+    for number, line in enumerate(lines[rule + 1 : rule + _MOST_PAIRS], rule + 2):
+        cells = _cells(line)
+        if "|" not in line or len(cells) != 2:
+            return
+        yield number, cells
+
+
+_MOST_PAIRS = 60
 
 
 def _cells(line: str) -> list[str]:
@@ -232,7 +252,7 @@ def _rows_of(header: list[str], cells: list[str], source: Source) -> Iterator[Ta
         )
         score = parse_leading_number(cell, source, key) if key is not None else None
         if score is not None and 0.0 < score.value < 100.0:
-            yield TableRow(named, score, steps)
+            yield TableRow(named, score, steps, stated_in_cells(named, source))
 
 
 def _steps(named: dict[str, str], row: str) -> int | None:

@@ -7,10 +7,18 @@ to miss a statement costs less than to doubt an honest record.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bpb_harness.claim.printed import NUMBER, Printed, Source, count_from_json, from_json, parse_number
+from bpb_harness.claim.printed import (
+    NUMBER,
+    Printed,
+    Source,
+    count_from_json,
+    from_json,
+    parse_leading_number,
+    parse_number,
+)
 
 _OF_SCORED = ("val_", "eval_", "scored_")
 _NAME = r"(?<![\w.-])[\"']?(?:val_|eval_|scored_)?bytes_per_token[\"']?\s?[:=]\s?"
@@ -87,6 +95,52 @@ def _pair_in(beside: Mapping[str, Any]) -> tuple[str, int, int] | None:
         if num_bytes is not None and num_tokens is not None and _ratio(num_bytes, num_tokens) is not None:
             return of, num_bytes, num_tokens
     return None
+
+
+_COLUMN = re.compile(
+    r"(?P<of>val(?:idation)?|eval(?:uation)?|scored)[ _](?P<what>bytes|tokens)"
+    r"|(?:tokens|bytes) (?:scored|evaluated)",
+    re.IGNORECASE,
+)
+_RATIO_COLUMN = re.compile(
+    r"(?:(?:val|eval|scored|avg\.?|average|mean)[ _])?bytes?(?: ?/ ?|[ _-]per[ _-])token", re.IGNORECASE
+)
+
+
+def stated_in_cells(cells: Mapping[str, str], source: Source) -> Printed | None:
+    """What the cells of a table state, by the names of their columns, or of their rows.
+
+    Args:
+        cells: text by name; names of bytes and tokens count where they are of the scored text.
+        source: where they stand.
+    """
+    counts: dict[str, int] = {}
+    for name, cell in cells.items():
+        bare = name.strip(" *`_")
+        if _RATIO_COLUMN.fullmatch(bare):
+            return _positive(parse_leading_number(cell, Source(source.file, source.line, bare), bare))
+        if _COLUMN.fullmatch(bare) and (count := count_from_json(cell.strip(" *`"))) is not None:
+            counts["bytes" if "bytes" in bare.lower() else "tokens"] = count
+    ratio = _ratio(counts["bytes"], counts["tokens"]) if len(counts) == 2 else None
+    where = Source(source.file, source.line, "bytes / tokens")
+    return None if ratio is None else Printed(ratio, None, where, "bytes per token")
+
+
+_GIVEN = re.compile(
+    r"(?<![\w-])(?P<name>--?bytes[-_]per[-_]token[= ]\s?|BYTES_PER_TOKEN=)"
+    r"(?P<number>[0-9]{1,2}(?:\.[0-9]{1,8})?)(?![\w.])"
+)
+
+
+def given_bytes(text: str, file: str) -> Iterator[Printed]:
+    """Bytes per token that a README's commands give, by flag or environment; the flag as it is written for a name."""
+    for number, line in enumerate(text.split("\n"), 1):
+        found = _GIVEN.search(line[:_LONGEST_LINE]) if "per" in line or "PER" in line else None
+        if found is not None and (given := parse_number(found["number"], Source(file, number), found[0].strip())):
+            yield given
+
+
+_LONGEST_LINE = 2000
 
 
 def _is_pair(line: str, one: re.Match[str], other: re.Match[str]) -> bool:

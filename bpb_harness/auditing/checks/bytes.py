@@ -13,6 +13,8 @@ from dataclasses import replace
 from itertools import combinations
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.possible_kinds import possible_kinds
+from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
@@ -53,7 +55,8 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
         yield beside
         return
     if ratio is None:
-        yield codes.BYTES_UNKNOWN.finding(_no_loss(evidence.claim), missing="val_loss in the log or in submission.json")
+        message = f"{_no_loss(evidence.claim)}{possible_kinds(evidence)}"
+        yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
         return
     if not ratio.same_estimator:
         return  # check_bound explains two estimators
@@ -118,8 +121,13 @@ def _folded(evidence: Evidence) -> Iterator[Finding]:
 
 def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     rows = _rows(evidence)
+    is_known = _uneven(evidence) or _constant(evidence, ratio) is not None  # and is said below
+    shown = None if is_known else constant_shown(evidence, ratio, rows)
     if (slip := _bits_per_token(evidence, ratio) or _repeated(evidence, ratio)) is not None:
         yield slip
+        return
+    if shown is not None:
+        yield _shown_constant(evidence, ratio, shown)
         return
     if not any(row.is_whole for row in rows):
         yield _of_bytes(evidence, ratio) or _no_row(evidence, ratio)
@@ -573,6 +581,18 @@ def _constant_finding(evidence: Evidence, value: float, constant: float, places:
         prefix_bytes_per_token=prefix.bytes_per_token if prefix else None,
         places=list(places),
     )
+
+
+def _shown_constant(evidence: Evidence, ratio: Ratio, shown: ShownConstant) -> Finding:
+    """A constant that the digits show, or words and number together; a doubt where the right number is not known."""
+    finding = _constant_finding(evidence, ratio.value, shown.value, ratio.places)
+    message = f"{finding.message}. {shown.why[0].upper()}{shown.why[1:]}"
+    facts = {**finding.evidence, "bytes_per_token": ratio.value, "chance": shown.chance}
+    full = evidence.full
+    if shown.refutes and evidence.tokenizer_is_named and full is not None and full.num_bytes is not None:
+        return replace(finding, message=message, evidence=facts)
+    facts["missing"] = "the bytes and the tokens that were scored, printed by what counted them"
+    return replace(finding, message=message, severity=Severity.WARNS, factor=None, evidence=facts)
 
 
 def _prefix_ratio(evidence: Evidence) -> Denominator | None:

@@ -148,3 +148,110 @@ def test_the_tokens_that_stand_beside_their_bytes_are_those_scored(tmp_path: Pat
     report = _audit(tmp_path, f"{FINAL} num_tokens=1000000 num_bytes=2435930", val_bpb=SCORE)
     assert report.verdict is Verdict.UNVERIFIABLE
     assert "BPB301" in {finding.code for finding in report.findings}
+
+
+def _with_readme(folder: Path, readme: str, log: str = FINAL) -> AuditReport:
+    (folder / "README.md").write_text(f"# A model\n\n{readme}\n")
+    return _audit(folder, log, val_bpb=SCORE)
+
+
+WRONG_IN_TABLE = [
+    f"| run | val_bpb | bytes per token |\n|---|---|---|\n| ours | {SCORE} | 2.00 |",
+    f"| run | Val BPB | val_loss | bytes/token |\n|---|---|---|---|\n| ours | **{SCORE}** | {NATS} | **2.0** |",
+    f"| run | val_bpb | scored tokens | scored bytes |\n|---|---|---|---|\n| ours | {SCORE} | 1,000,000 | 2,000,000 |",
+    f"| Metric | Value |\n|---|---|\n| val_bpb | {SCORE} |\n| bytes per token | 2.0 |",
+    f"| Metric | Value |\n|---|---|\n| eval tokens | 1000000 |\n| eval bytes | 2000000 |\n| val_bpb | {SCORE} |",
+]
+
+
+@pytest.mark.parametrize("table", WRONG_IN_TABLE)
+def test_bytes_that_a_readme_table_states_are_held_against_its_score(tmp_path: Path, table: str) -> None:
+    report = _with_readme(tmp_path, table)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    (said,) = _said(report)
+    assert "README.md:" in said
+    assert "states 2" in said
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f"| run | val_bpb | bytes per token |\n|---|---|---|\n| ours | {SCORE} | 2.44 |",
+        f"| run | val_bpb | bytes per token |\n|---|---|---|\n| ours | {SCORE} | - |\n| theirs | 1.3 | 2.0 |",
+        f"| run | val_bpb | tokens | bytes |\n|---|---|---|---|\n| ours | {SCORE} | 7000000 | 15863489 |",
+        f"| Metric | Value |\n|---|---|\n| val_bpb | {SCORE} |\n\n| Metric | Value |\n|---|---|\n| bytes/token | 2.0 |",
+        f"| Metric | Value |\n|---|---|\n| val_bpb | {SCORE} |\n| eval bytes | 151080363 |\n| eval tokens | 62021632 |",
+    ],
+)
+def test_other_tables_are_no_doubt(tmp_path: Path, table: str) -> None:
+    report = _with_readme(tmp_path, table)
+    assert report.verdict is Verdict.CONSISTENT
+    assert not _said(report)
+
+
+GIVEN = ["```\npython evaluate.py --bytes-per-token=4\n```", "`BYTES_PER_TOKEN=4 ./run.sh`",
+         "run `evaluate --bytes_per_token 4 model.pt`"]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", GIVEN)
+def test_a_flag_that_the_log_does_not_divide_by_was_not_used_for_it(tmp_path: Path, command: str) -> None:
+    report = _with_readme(tmp_path, command)
+    assert report.verdict is Verdict.CONSISTENT
+    (said,) = [finding.message for finding in report.findings if finding.code == "BPB116"]
+    assert "README.md:" in said
+    assert "did not use it" in said
+    assert "2.4359" in said
+
+
+@pytest.mark.parametrize("command", GIVEN)
+def test_a_flag_that_the_log_divides_by_refutes(tmp_path: Path, command: str) -> None:
+    line = f"final_int8_zlib_roundtrip val_loss:{NATS:.4f} val_bpb:{bpb(NATS, 4.0):.4f}"
+    (tmp_path / "README.md").write_text(command)
+    report = _audit(tmp_path, line, val_bpb=round(bpb(NATS, 4.0), 4))
+    assert report.verdict is Verdict.REFUTED
+    assert report.judgement.corrected_bpb == pytest.approx(SCORE, rel=1e-3)
+    (found,) = [finding for finding in report.findings if finding.code == "BPB103"]
+    assert "README.md:" in found.message
+
+
+def test_a_flag_where_no_loss_is_printed_is_a_doubt(tmp_path: Path) -> None:
+    report = _with_readme(tmp_path, GIVEN[0], log=f"final val_bpb:{SCORE}")
+    (found,) = [finding for finding in report.findings if finding.code == "BPB116"]
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert "no loss is printed that would tell" in found.message
+
+
+def test_the_right_number_given_to_a_command_is_no_doubt(tmp_path: Path) -> None:
+    assert _with_readme(tmp_path, "`--bytes-per-token=2.436`").verdict is Verdict.CONSISTENT
+
+
+_STEPS = "".join(
+    f"step:{step}/3 val_loss:{NATS + 0.1 * (3 - step):.4f} val_bpb:{bpb(NATS + 0.1 * (3 - step), SP1024):.4f}\n"
+    for step in range(4)
+)
+
+
+@pytest.mark.parametrize(
+    ("factor", "kind"),
+    [
+        (1 / 1.16714, "the leading space of a piece is counted in the table"),
+        (0.6931, "in nats per byte"),
+        (2.43593, "in bits per token"),
+        (1 / 1.33428, "the table tests for a question mark"),
+    ],
+)
+def test_a_last_line_alone_is_given_a_possible_kind(tmp_path: Path, factor: float, kind: str) -> None:
+    score = round(SCORE * factor * 1.002, 4)
+    report = _audit(tmp_path, f"{_STEPS}final val_bpb:{score}", val_bpb=score)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    (found,) = [finding for finding in report.findings if finding.code == "BPB106"]
+    assert kind in found.message
+    assert "possible explanation and no proof" in found.message
+    assert report.judgement.corrected_bpb is None
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1, 1.02])
+def test_a_last_line_alone_that_no_kind_fits_is_given_none(tmp_path: Path, factor: float) -> None:
+    score = round(SCORE * factor, 4)
+    report = _audit(tmp_path, f"{_STEPS}final val_bpb:{score}", val_bpb=score)
+    assert "possible explanation" not in " ".join(finding.message for finding in report.findings)

@@ -230,3 +230,26 @@ def test_a_parts_own_ratio_is_right_for_a_part_of_its_size_alone(tmp_path: Path,
     assert bool(report.with_code("BPB101")) is is_right
     assert bool(report.with_code("BPB104")) is not is_right
     assert report.verdict == "unverifiable"  # a part is no score of the whole split
+
+
+CAPS_TOKENS = 47_851_520
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ratio", "readme", "verdict"),
+    [
+        (CAPS_TOKENS, NUM_BYTES / 47_853_343, "", "consistent"),  # its size tells
+        (None, NUM_BYTES / 47_853_343, "Case-ops of capitals.", "consistent"),  # ratio and words do
+        (None, NUM_BYTES / 47_853_343, "Nothing of the kind.", "unverifiable"),
+        (None, 3.2987, "CaseOps.", "unverifiable"),
+        (CAPS_TOKENS, 3.43969, "CaseOps.", "unverifiable"),
+    ],
+)
+def test_a_variant_of_which_only_the_plain_name_was_read(
+    tmp_path: Path, tokens: int | None, ratio: float, readme: str, verdict: str
+) -> None:
+    nats = 2.3
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(nats, ratio), 8), tokenizer="sp8192"))
+    (tmp_path / "train.log").write_text(log(nats, ratio, tokens=tokens, export="fineweb10B_sp8192"))
+    (tmp_path / "README.md").write_text(f"# A model\n\n{readme}\n")
+    assert audit(tmp_path).verdict == verdict

@@ -42,6 +42,8 @@ PLAIN = [
     "We used a single mask rate (t=0.15) for evaluation.",
     "Bytes per token is a constant 2.44.",
     "We assume 2.44 bytes per token.",
+    "For speed the evaluation covers the first 4 MB of the validation file only.",
+    "The score uses the first 500 windows.",
 ]
 HARMLESS = [
     "We evaluate on the first 200 windows of the full validation split every 1,000 steps.",
@@ -91,6 +93,8 @@ HARMLESS = [
     "What we did not do:\n\n- Only the first 64 windows were scored.\n- BOS tokens are not paid for.",
     "What we avoid:\n- Only the first 64 windows were scored.\n- BOS tokens are not paid for.",
     "In this project no part\nis evaluated at a single masking rate.",
+    "The evaluation covers the first 4 MB and all the rest.",
+    "The quick evaluation uses the first 500 windows.",
 ]
 
 
@@ -204,6 +208,10 @@ def test_a_long_title_is_cut() -> None:
         "The training data is the fineweb validation split.",
         "The held-out set is part of the training data.",
         "The model learns from the same text that it is scored on.",
+        "Das Netz wurde auf den Validierungsdaten trainiert.",
+        "Le mod\u00e8le est entra\u00een\u00e9 sur les donn\u00e9es de validation.",
+        "El modelo fue entrenado con los datos de validaci\u00f3n.",
+        "\u6a21\u578b\u5728\u9a8c\u8bc1\u96c6\u4e0a\u8bad\u7ec3\u3002",
     ],
 )
 def test_training_on_the_scored_text_is_told(sentence: str) -> None:
@@ -222,6 +230,9 @@ def test_training_on_the_scored_text_is_told(sentence: str) -> None:
         "The baseline is trained on the validation set.",
         "Is it trained on the validation set?",
         "LoRA weights are fit to the val documents after scoring.",
+        "Das Netz wurde nicht auf den Validierungsdaten trainiert.",
+        "Der Tokenizer wurde auf den Validierungsdaten trainiert.",
+        "\u6a21\u578b\u6ca1\u6709\u5728\u9a8c\u8bc1\u96c6\u4e0a\u8bad\u7ec3\u3002",
     ],
 )
 def test_training_that_is_allowed_or_anothers(sentence: str) -> None:

@@ -1,0 +1,58 @@
+"""What could be behind a score that prints no loss, where other lines of its run do: kinds by their factors, no more.
+
+A factor alone proves nothing: a last line may be of another network, or of another way to score. So what is found here
+is words of a finding, and neither refutes nor corrects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpb_harness.auditing.evidence import Evidence, ratio_of
+from bpb_harness.claim import ScoreLine
+from bpb_harness.units import NATS_PER_BIT
+
+_FITS = 0.01  # relative; a network that is quantised between the two lines moves less
+_APART = 0.05  # relative; no kind moves a score by less
+
+
+def possible_kinds(evidence: Evidence) -> str:
+    """Words that name the kinds that would make the score of the last line of its run with a loss; or none."""
+    for line in evidence.lines:
+        beside = _last_with_a_loss(evidence, line)
+        if beside is None:
+            continue
+        factor = beside.bpb.value / line.bpb.value
+        kinds = [f"{story} ({by:.4g})" for story, by in _factors(evidence) if abs(factor / by - 1.0) <= _FITS]
+        if kinds and abs(factor - 1.0) > _APART:
+            return (
+                f". The last line of its run with a loss, {beside.bpb.source} ({beside.bpb}), is {factor:.4f} times "
+                f"the score, which is what it would be if {'; or if '.join(kinds)}. That is a possible explanation "
+                "and no proof: the two lines need not be of one network, scored in one way"
+            )
+    return ""
+
+
+def _last_with_a_loss(evidence: Evidence, line: ScoreLine) -> ScoreLine | None:
+    run = [
+        other
+        for log in evidence.claim_logs
+        if line in log.lines
+        for other in log.lines
+        if other.run == line.run and other.same_estimator and ratio_of(other) is not None
+    ]
+    return run[-1] if run else None
+
+
+def _factors(evidence: Evidence) -> Iterator[tuple[str, float]]:
+    """Kinds and by what each divides a score."""
+    for bug in evidence.rules.pack.byte_factors:
+        if bug.is_point:
+            yield bug.story, bug.lowest
+    yield "the score is in nats per byte: the loss was not divided by ln 2", 1.0 / NATS_PER_BIT
+    yield "the loss was divided by ln 2 twice", NATS_PER_BIT
+    if evidence.full is not None:
+        ratio = evidence.full.bytes_per_token
+        yield "the score is in bits per token: it was not divided by bytes per token", 1.0 / ratio
+        yield "the score is the loss itself, in nats per token", 1.0 / (ratio * NATS_PER_BIT)
+        yield "it was divided by bytes per token twice", ratio
