@@ -22,6 +22,7 @@ def _read(text: str) -> list[ScoreLine]:
         "  VAL  loss 2.0712  bpb 1.226681 * (saved)",
         "run 7 | val_loss 2.0712 | val_bpb 1.226681 (best so far)",
         "  val_bpb:  1.226681\n  val_loss: 2.0712",
+        "val_loss: 2.0712 ema_loss: 2.3 val_bpb: 1.226681",
         "lm_loss value: 2.071200E+00 | lm_loss_ppl value: 7.93E+00 | bpb value: 1.226681 |",
         "\u9a8c\u8bc1\u96c6 val_bpb\uff1a1.226681\uff0cval_loss\uff1a2.0712",
         "\u250c Info: eval\n\u2502   val_loss = 2.0712\n\u2514   val_bpb = 1.226681",
