@@ -121,8 +121,8 @@ def _folded(evidence: Evidence) -> Iterator[Finding]:
 
 def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     rows = _rows(evidence)
-    is_known = _uneven(evidence) or _constant(evidence, ratio) is not None  # and is said below
-    shown = None if is_known else constant_shown(evidence, ratio, rows)
+    has_name = _constant(evidence, ratio) is not None or _known_bug(evidence, ratio, rows) is not None
+    shown = None if has_name or _uneven(evidence) else constant_shown(evidence, ratio, rows)
     if (slip := _bits_per_token(evidence, ratio) or _repeated(evidence, ratio)) is not None:
         yield slip
         return
