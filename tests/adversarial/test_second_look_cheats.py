@@ -15,8 +15,10 @@ import torch
 import bpb_harness
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import ContractError, SecondLookError
+from bpb_harness.estimators import AutoregressiveCode
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.evaluation.trust import Contract
@@ -68,14 +70,14 @@ def in_the_callers(function, name, shape):
 
 class ReadsTheCallersVariables(Masked):
     def logits(self, xt, level):
-        x0 = in_the_callers("token_nll", "x0", xt.shape)
+        x0 = in_the_callers("MASKED_CALLER", "x0", xt.shape)
         hint = 0 if x0 is None else 12 * F.one_hot(x0.clamp(max=V - 1), V)
         return self.honest(xt) + hint
 
 
 class CausalThatReadsTheCallersVariables(Causal):
     def logits(self, x):
-        targets = in_the_callers("token_nats", "targets", x.shape)
+        targets = in_the_callers("CAUSAL_CALLER", "targets", x.shape)
         return self.honest(x) + (0 if targets is None else 12 * F.one_hot(targets, V))
 
 
@@ -128,6 +130,9 @@ for kind in list(globals().values()):
     if isinstance(kind, type) and issubclass(kind, (Masked, Causal)):
         globals()["load_" + kind.__name__] = loader(kind)
 """
+# By the names that they have: of a function of another name the cheats would find nothing, and be honest.
+COMMON = COMMON.replace("MASKED_CALLER", MaskedNllRunner._token_nll.__name__)
+COMMON = COMMON.replace("CAUSAL_CALLER", AutoregressiveCode.token_nats.__name__)
 
 
 @pytest.fixture
