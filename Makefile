@@ -41,7 +41,7 @@ imports: $(VENV)/.test ## import-linter: imports point one way
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.test ## the tests of every day, on two workers or WORKERS=4; COVERAGE=1 prints the share of lines that they run
-	$(if $(COVERAGE),$(BIN)/python -m pytest -n $(WORKERS) -q --cov --cov-report=,$(PYTEST))
+	$(if $(COVERAGE),$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --cov --cov-report=,$(PYTEST))
 	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
 
 thorough: $(VENV)/.test ## every test, with all the cases of what it repeats: before a release

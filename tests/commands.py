@@ -22,8 +22,16 @@ from typing import IO, Any
 import pytest
 import typer.main
 
+from bpb_harness.cli import _progress
+
 # A command's options are made once: that takes longer than many a command does.
 _commands = functools.cache(typer.main.get_command)
+
+
+def settle(patch: pytest.MonkeyPatch) -> None:
+    """What a command says does not depend on how long it takes, and its options are made once."""
+    patch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 1e6)
+    patch.setattr(typer.main, "get_command", _commands)
 
 
 @contextmanager
@@ -94,7 +102,7 @@ def run_here(
             patch.chdir(cwd)
         for attribute, value in (("argv", [name, *words]), ("stdout", out), ("stderr", err)):
             patch.setattr(sys, attribute, value)
-        patch.setattr(typer.main, "get_command", _commands)
+        settle(patch)
         with pytest.raises(SystemExit) as ended:
             main()
         code: Any = ended.value.code

@@ -84,7 +84,7 @@ def outcomes(folder: Path, hostile_files: list[HostileFile]) -> dict[str, Outcom
         text=True,
     )
     os.close(write)
-    stdout, _ = runner.communicate(timeout=300)
+    stdout, _ = runner.communicate(timeout=3000)
     assert runner.returncode == 0
     with os.fdopen(read) as pipe:
         megabytes = [float(line) for line in pipe]

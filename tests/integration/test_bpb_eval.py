@@ -22,6 +22,7 @@ from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
+from tests.commands import settle
 from tests.own_json import own_json
 from tests.printed import signature_line, without_progress, words_of
 from tests.shards import write_shard
@@ -56,6 +57,7 @@ def bpb_eval(*arguments, cwd: Path | None = None, **environment):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["bpb-eval", *map(str, arguments)])
         patch.delenv("BPB_DATA", raising=False)
+        settle(patch)
         for name, value in environment.items():
             patch.setenv(name, value)
         if cwd is not None:

@@ -18,6 +18,7 @@ from bpb_harness.checkpoints import save_checkpoint
 from bpb_harness.cli.eval import main as eval_main
 from bpb_harness.errors import OutputError
 from bpb_harness.whole_file import write_whole
+from tests.printed import without_progress
 from tests.tiers import some_of
 
 MAX_BYTES = 100  # what a file may hold, as on a full disk
@@ -25,7 +26,7 @@ MAX_BYTES = 100  # what a file may hold, as on a full disk
 
 def run(folder: Path, command: str, *words: object, full: bool = True, **more) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "bpb_harness", command, *map(str, words)],
         text=True, stderr=subprocess.PIPE, check=False, cwd=folder, env=environment, timeout=300,
         **{
@@ -34,6 +35,8 @@ def run(folder: Path, command: str, *words: object, full: bool = True, **more) -
             **more,
         },
     )  # fmt: skip
+    done.stderr = without_progress(done.stderr or "")
+    return done
 
 
 @contextlib.contextmanager

@@ -180,7 +180,7 @@ def test_passes_for_a_tolerance_append(tiny, tmp_path):
     short = {**FAST, "context_length": 32}
     coarse = evaluation.evaluate(tiny, tolerance=10.0, resume=path, **short)
     size = path.stat().st_size
-    tolerance = 0.2  # some twenty passes
+    tolerance = 0.4  # some five passes
     fine = evaluation.evaluate(tiny, tolerance=tolerance, resume=path, **short)
     assert path.stat().st_size > size
     assert int(fine.signature.passes) > int(coarse.signature.passes or 1)

@@ -24,7 +24,7 @@ def test_a_tolerance_out_of_reach_says_what_a_pass_gives(tiny):
 def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypatch):
     settings = {"limit": 8, "context_length": 32, "check_contract": False, "device": "cpu"}
     one = evaluation.evaluate(tiny, num_samples=1, **settings)
-    tolerance = one.mc_stderr
+    tolerance = 1.2 * one.mc_stderr
     many = evaluation.evaluate(tiny, tolerance=tolerance, with_windows=True, with_tokens=True, **settings)
     number, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
     assert number > 1
