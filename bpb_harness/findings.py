@@ -115,6 +115,22 @@ class Rule:
 
 
 CODES: dict[str, Rule] = {}
+# Codes that were taken out, which are never used again: their names, and what there is in their place.
+RETIRED: dict[str, tuple[str, str]] = {
+    "BPB161": (
+        "script-bytes-summed-in-16-bits",
+        "BPB104 and BPB109 hold the bytes per token against the tokenizer's, which an overflow changes; of a scoring "
+        "function that is run BPB163 tells the bytes",
+    ),
+    "BPB263": ("script-bfloat16-log-softmax", "nothing takes its place: no public record had it"),
+    "BPB266": (
+        "script-settings-differ-from-record",
+        "nothing takes its place: what it met on the public record were other settings, under those names by chance",
+    ),
+    "BPB351": ("script-sampler-scores-duplicates", "nothing takes its place: no public record had it"),
+    "BPB352": ("script-unseeded-noise", "nothing takes its place: no public record had it"),
+    "BPB353": ("script-sine-hash-noise", "nothing takes its place: no public record had it"),
+}
 
 
 def register(code: str, name: str, severity: Severity, summary: str) -> Rule:
@@ -124,6 +140,7 @@ def register(code: str, name: str, severity: Severity, summary: str) -> Rule:
         The rule, to be kept as a module constant: `STRAY_CONSTANT = register("BPB110", ...)`.
     """
     assert code not in CODES, f"{code} is taken by {CODES[code].name}"
+    assert code not in RETIRED, f"{code} was {RETIRED[code][0]}"
     assert all(rule.name != name for rule in CODES.values()), f"{name} is taken"
     rule = Rule(code, name, severity, summary)
     CODES[code] = rule

@@ -271,8 +271,6 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
 
     protocol = evidence.claim.protocol
     context = ScriptContext(
-        eps=protocol.schedule_eps,
-        num_steps=protocol.num_steps,
         num_windows=protocol.num_windows,
         num_tokens=evidence.scored_tokens,
         bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,

@@ -333,8 +333,8 @@ def _is_estimator_of_script(finding: Finding) -> bool:
     return finding.code.startswith("BPB2") and not is_of_record(finding) and finding.code not in _LIGHT
 
 
-# Number formats, an id, a setting: they bend a number rather than void it.
-_LIGHT = frozenset({"BPB253", "BPB258", "BPB262", "BPB266"})
+# Number formats, an id: they bend a number rather than void it.
+_LIGHT = frozenset({"BPB253", "BPB258", "BPB262"})
 
 
 def _what_agrees(findings: Sequence[Finding]) -> str:

@@ -44,7 +44,7 @@ def explanation(code: str) -> str:
     """
     import bpb_harness.auditing.script  # the checks register their codes
     import bpb_harness.byte_report.report  # noqa: F401
-    from bpb_harness.findings import CODES
+    from bpb_harness.findings import CODES, RETIRED
     from bpb_harness.score_codes import SCORE_CODES
 
     wanted = code.strip().lower()
@@ -57,6 +57,9 @@ def explanation(code: str) -> str:
                 f"{rule.severity.value}: {effect}, unless the finding itself says otherwise.",
                 *_more(rule.code),
             )
+    for retired, (name, instead) in RETIRED.items():
+        if wanted in (retired.lower(), name):
+            return _page(f"{retired} {name}", f"Taken out: {instead}.")
     if wanted in SCORE_CODES:
         return _page(wanted, SCORE_CODES[wanted].replace("`", ""), *_more(wanted))
     known = [*(rule.name for rule in CODES.values()), *SCORE_CODES]

@@ -28,8 +28,8 @@ checks/                 one file a check
     last_pass           text that is learnt before it is scored
     hashed_counts       counts of hashed contexts
     rounded_counts      numbers of masked tokens that are rounded
-    precision           16-bit sums, means of ratios
-    coverage            subsets, settings against the record
+    means_of_ratios     scores of windows that are averaged
+    coverage            subsets
 running/                what may run, if the user says so, in limited processes
     run_byte_table      the byte table, entry by entry
     table_function      cut out of the script

@@ -32,8 +32,6 @@ TABLE_NOT_RUN = register("BPB159", "script-byte-table-not-run", _INFORMS,
     "the script's byte table could not be extracted or run alone")
 MEAN_OF_RATIOS = register("BPB160", "script-mean-of-ratios", _REFUTES,
     "the score is a mean of ratios per window, not a ratio of sums")
-NARROW_SUM = register("BPB161", "script-bytes-summed-in-16-bits", _REFUTES,
-    "bytes are summed in a 16-bit type, which overflows")
 BYTES_READ = register("BPB162", "script-bytes-by-the-rule", _INFORMS,
     "the byte-counting code, followed for four example tokens, follows the official rule")
 BYTES_RUN_WRONG = register("BPB163", "script-counts-other-bytes", _REFUTES,
@@ -74,8 +72,6 @@ SINGLE_RATE = register("BPB264", "script-single-mask-rate", _REFUTES,
     "a pseudo-log-likelihood at a single mask rate is no code length")
 TWO_PASSES = register("BPB265", "script-two-passes-condition-on-each-other", _REFUTES,
     "two passes each predict the tokens that the other one shows: no decoder can do that")
-SETTINGS_DIFFER = register("BPB266", "script-settings-differ-from-record", _WARNS,
-    "schedule or number of steps differ from what the record says")
 JOINT_PRICE = register("BPB268", "script-joint-price", _REFUTES,
     "masked tokens are priced jointly under the weight of tokens priced one by one: no bound and no code length")
 HASHED_COUNTS = register("BPB267", "script-hashed-counts", _WARNS,

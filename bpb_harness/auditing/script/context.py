@@ -13,8 +13,6 @@ class ScriptContext:
     """Facts of a submission that a script check may compare with; None where the record is silent.
 
     Attributes:
-        eps: the schedule's epsilon, 1 - u_max, as the README states it.
-        num_steps: T of the discrete bound, as the README states it.
         num_windows: windows that the record says were scored.
         num_tokens: tokens that the record says were scored.
         bytes_per_token: the right ratio of the tokenizer on the whole text.
@@ -28,8 +26,6 @@ class ScriptContext:
         rules: the contest's: denominators, and what byte bugs do to its text.
     """
 
-    eps: float | None = None
-    num_steps: int | None = None
     num_windows: int | None = None
     num_tokens: int | None = None
     bytes_per_token: float | None = None

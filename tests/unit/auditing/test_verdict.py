@@ -233,7 +233,7 @@ def test_the_weightiest_doubt_is_the_reason() -> None:
 
 @pytest.mark.parametrize(
     ("code", "comes_first"),
-    [("BPB250", True), ("BPB267", True), ("BPB253", False), ("BPB258", False), ("BPB266", False), ("BPB207", False)],
+    [("BPB250", True), ("BPB267", True), ("BPB253", False), ("BPB258", False), ("BPB207", False)],
 )
 def test_a_fault_of_a_scripts_estimator_comes_before_a_missing_log(code: str, comes_first: bool) -> None:
     doubts = [_found("BPB402"), replace(_found(code), severity=Severity.WARNS)]

@@ -11,7 +11,7 @@ import pytest
 from bpb_harness.cli import audit, bytes, eval
 from bpb_harness.cli._explain import explanation
 from bpb_harness.errors import UsageError
-from bpb_harness.findings import CODES
+from bpb_harness.findings import CODES, RETIRED
 from bpb_harness.result import BELOW_SOURCE, UNTRUSTED_ERROR
 from bpb_harness.score_codes import SCORE_CODES
 from tests.commands import run_here
@@ -50,6 +50,17 @@ def test_every_code_is_explained_in_the_words_of_the_pages() -> None:
     for code, meaning in SCORE_CODES.items():
         assert " ".join(explanation(code).split()).startswith(f"{code} {meaning.replace('`', '')}")
     assert max(len(line) for code in (*CODES, *SCORE_CODES) for line in explanation(code).splitlines()) <= 100
+
+
+def test_a_code_that_was_taken_out_says_what_is_in_its_place(repository: Path) -> None:
+    assert explanation("BPB101"), "which reads the checks, and they register their codes"
+    assert not RETIRED.keys() & CODES.keys()
+    named = (repository / "docs/audit.md").read_text("utf-8").partition("that were taken out (")[2].partition(")")[0]
+    numbers = re.findall(r"BPB(\d+)(?: to BPB(\d+))?", named)
+    assert {f"BPB{n}" for low, high in numbers for n in range(int(low), int(high or low) + 1)} == RETIRED.keys()
+    for code, (name, instead) in RETIRED.items():
+        assert " ".join(explanation(code).split()) == f"{code} {name} Taken out: {instead}."
+        assert set(re.findall(r"BPB\d+", instead)) <= CODES.keys()
 
 
 def test_a_page_is_named_where_it_says_more_than_its_table(repository: Path) -> None:

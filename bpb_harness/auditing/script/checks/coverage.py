@@ -1,4 +1,4 @@
-"""How much is scored, and with which settings, against what the record says."""
+"""How much is scored, against what the record says."""
 
 from __future__ import annotations
 
@@ -23,12 +23,6 @@ _SCORED_BY = frozenset(["cross_entropy", "nll_loss", "log_softmax", "logsumexp",
 
 
 def check_coverage(analysis: Analysis) -> Iterator[Hit]:
-    """Subsets, and settings that differ from the record's."""
-    yield from _subsets(analysis)
-    yield from _settings(analysis)
-
-
-def _subsets(analysis: Analysis) -> Iterator[Hit]:
     """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
     limited = _limited(analysis)
     if not limited:
@@ -250,38 +244,3 @@ def _limit_among(analysis: Analysis, candidates: list[ast.expr]) -> tuple[str, i
         if value is not None and 1 <= value < 1e8 and value == int(value):
             return name, int(value)
     return None
-
-
-def _settings(analysis: Analysis) -> Iterator[Hit]:
-    """eps and T of the script against the record's."""
-    context = analysis.context
-    if context.eps is not None:
-        yield from _setting(
-            analysis, "eps", context.eps, r"(noise_|schedule_|sampling_|diffusion_)?eps(ilon)?|noise_eps"
-        )
-    if context.num_steps is not None:
-        yield from _setting(
-            analysis, "number of steps", float(context.num_steps),
-            r"(eval|val|elbo|diffusion|num|n|var)_?(eval|elbo|diffusion)?_?(steps|timesteps|t)|num_steps|T"
-        )  # fmt: skip
-
-
-def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iterator[Hit]:
-    """Names on the path to the score that match and have another value; silent where any of them agrees."""
-    found: list[tuple[ast.AST, float]] = []
-    for node, frame in analysis.path:
-        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
-        if name is None or not re.fullmatch(pattern, name, re.IGNORECASE) or not isinstance(node, ast.expr):
-            continue
-        value = analysis.number(node, frame)
-        if value is not None and value > 0:
-            found.append((node, value))
-    if not found or any(abs(value - stated) <= 1e-9 * max(1.0, stated) for _, value in found):
-        return
-    if what == "eps":
-        found = [(node, value) for node, value in found if 1e-5 <= value <= 0.5]  # smaller ones guard a division
-        if not found:
-            return
-    node, value = found[0]
-    said = f"The script's {what} is {value:g}; the record says {stated:g}"
-    yield analysis.hit(codes.SETTINGS_DIFFER, said, node, evidence={"script": value, "record": stated})

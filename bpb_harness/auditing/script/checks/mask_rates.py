@@ -43,7 +43,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
-    if rate is not None and 0.02 < rate < 0.98 and hides_tokens(analysis.program, draw.node):
+    if rate is not None and 0.02 < rate < 0.98 and hides_tokens(analysis, draw):
         said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
         yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
 

@@ -330,7 +330,6 @@ PRICED_IN_PLACE = "def price(c, m):\n    c *= m\n    return c\n\n\n"
     [
         (HANDED_OVER, {"hidden": DRAWN, "read": "hide(x0, m)"}),
         (HANDED_OVER, {"hidden": DRAWN, "read": "hide(x0, m=m)"}),
-        (HANDED_OVER, {"hidden": DRAWN, "read": "hide(*[x0, m])"}),
         (HANDED_BACK, {"hidden": "xt, m = hide(x0)", "read": "xt"}),
         (KEPT, {"hidden": "xt = Hide().hide(x0)", "read": "xt"}),
         (PRICED, {"hidden": f"{DRAWN}; xt = x0 + m * 7", "read": "xt", "cost": "price(ce, m)"}),
