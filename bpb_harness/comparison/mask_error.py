@@ -15,7 +15,14 @@ import numpy as np
 from bpb_harness.costs import ScoreCosts, SpanDraws
 from bpb_harness.result import Signature
 from bpb_harness.statistics.repeats import spread_of_passes
-from bpb_harness.statistics.standard_errors import Draws, confidence_interval, grid_stderr_nats, mc_stderr_nats
+from bpb_harness.statistics.standard_errors import (
+    Draws,
+    confidence_interval,
+    few_degrees_of_freedom,
+    few_grid_degrees_of_freedom,
+    grid_stderr_nats,
+    mc_stderr_nats,
+)
 
 Masks = Literal["none", "same", "independent"]
 
@@ -109,8 +116,9 @@ def _of_differences(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Mas
         spread = spread_of_passes(replace(draws, replicates=None), one.num_passes, share if len(share) else None)
         degrees = None if math.isinf(spread.degrees_of_freedom) else spread.degrees_of_freedom
         return MaskError(math.sqrt(spread.variance), degrees, "same")
-    stderr = grid_stderr_nats(draws, share) if len(share) else mc_stderr_nats(draws)
-    return MaskError(stderr, None, "same")
+    if len(share):
+        return MaskError(grid_stderr_nats(draws, share), few_grid_degrees_of_freedom(draws), "same")
+    return MaskError(mc_stderr_nats(draws), few_degrees_of_freedom(draws), "same")
 
 
 def _difference(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Draws:

@@ -20,6 +20,8 @@ from bpb_harness.statistics.standard_errors import (
     Draws,
     confidence_interval,
     corpus_stderr,
+    few_degrees_of_freedom,
+    few_grid_degrees_of_freedom,
     grid_stderr_nats,
     mc_stderr_nats,
 )
@@ -38,7 +40,8 @@ class SamplingError:
 
     Attributes:
         stderr_nats: the error of the mean over passes; NaN where nothing tells it.
-        degrees_of_freedom: of a spread between passes, for Student's t; None where the normal law serves.
+        degrees_of_freedom: of a spread between passes, or of few draws, for Student's t; None where the normal law
+            serves.
     """
 
     stderr_nats: float
@@ -198,9 +201,10 @@ class SampledBound:
             degrees = self.spread.degrees_of_freedom
             return SamplingError(math.sqrt(self.spread.variance), None if math.isinf(degrees) else degrees)
         if self.bound.num_samples != "all":
-            return SamplingError(mc_stderr_nats(self.draws))
+            return SamplingError(mc_stderr_nats(self.draws), few_degrees_of_freedom(self.draws))
         assert self.grid_shares is not None
-        return SamplingError(grid_stderr_nats(self.draws, self.grid_shares))
+        error = grid_stderr_nats(self.draws, self.grid_shares)
+        return SamplingError(error, few_grid_degrees_of_freedom(self.draws))
 
     @property
     def corpus_stderr(self) -> float:

@@ -43,6 +43,19 @@ def grid_noise_variance(value: Floats, share: Floats, num_tokens: npt.NDArray[An
     return float(max((squares * factor).sum(), (squares * share**2).sum()))
 
 
+def grid_degrees_of_freedom(num_tokens: npt.NDArray[Any], num_nodes: int, difficulty: Floats) -> int:
+    """How many deviations that variance is added up from: those that no curve was fitted to.
+
+    Args:
+        num_tokens: (N,), L of each window.
+        num_nodes: n, 3 or more.
+        difficulty: (N,), per token, standardised.
+    """
+    common = _common_columns(np.asarray(num_tokens, dtype=np.float64), difficulty)
+    own = _powers_of_index(num_nodes).shape[1]
+    return int((len(common) - common.shape[1]) * (num_nodes - own))
+
+
 def _powers_of_index(count: int) -> Floats:
     """Legendre polynomials over equally spaced places, so that no node of an uneven grid decides the fit alone."""
     degree = int(np.searchsorted(_NODES_FOR_DEGREE, count, side="right"))

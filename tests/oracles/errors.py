@@ -201,7 +201,7 @@ def single_draw_variance(values: list[float]) -> float:
 
 
 def several_draws_variance(residual: list[list[float]], within: list[list[float]], sampled: Sampled) -> float:
-    """Spread within windows, less what leans put into it; leans explain at most 0.9 of it."""
+    """Spread within windows, less what leans put into it, at most 0.9 of it; nothing for fewer than 12 draws."""
     count = len(residual[0])
     positions = [[2 * v - 1 for v, _, _ in draws] for draws in sampled.draws]
     naive = counted = 0.0
@@ -211,7 +211,8 @@ def several_draws_variance(residual: list[list[float]], within: list[list[float]
     means = [mean(xs) for xs in positions]
     true = math.fsum((n * (m - mean(means))) ** 2 for n, m in zip(sampled.num_tokens, means, strict=True))
     rates = [[value / n for value in values] for values, n in zip(residual, sampled.num_tokens, strict=True)]
-    excess = lean_variance(rates, positions) * max(counted - true, 0.0)
+    few = sum(map(len, sampled.draws)) < 12
+    excess = 0.0 if few else lean_variance(rates, positions) * max(counted - true, 0.0)
     return naive - min(excess, 0.9 * naive)
 
 
