@@ -463,7 +463,7 @@ def test_the_lab(lab, tmp_path):
     done = run(
         foreign / "base_gpt.pt", foreign / "pr1106_small.pt", "--docs", tmp_path / "docs.jsonl", "--device", "cpu",
         "--no-contract", "--adapter", "golf-gpt", "--adapter", "golf-mdlm", "--method", "ar", "--method", "discrete",
-        "--context", "256", "--context", "512", "--tokenizer", lab / "tokenizers/fineweb_1024_bpe.model",
+        "--context", "256", "--context", "128", "--tokenizer", lab / "tokenizers/fineweb_1024_bpe.model",
         "--format", "json",
     )  # fmt: skip
     assert done.returncode == 0, done

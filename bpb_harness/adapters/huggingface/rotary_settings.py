@@ -29,6 +29,20 @@ _KNOWN = frozenset(
         "mrope_interleaved", "finetuned", "llama_4_scaling_beta", "max_position_embeddings",
     }
 )  # fmt: skip
+_YARN = ("factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate")
+_LONG = ("factor", "attention_factor", "short_factor", "long_factor", "short_mscale", "long_mscale")
+# What stretches positions, of each type that says how; of a type that is not here the model's own code may read it.
+_READ_BY = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "proportional": ("factor",),
+    "yarn": _YARN,
+    "longrope": _LONG,
+    "su": _LONG,
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+}
+_STRETCHES = frozenset(key for keys in _READ_BY.values() for key in keys)
 _SECTION = "mrope"  # a type that the text alone sees as "default"
 
 
@@ -50,6 +64,7 @@ def require_agreeing(folder: str, settings: Mapping[str, Any], taken: Any) -> No
             raise CheckpointError(f"{folder}: {name} in config.json", seen=repr(held)[:80], expected="an object")
         for place, part in _parts(name, held):
             _require_known(folder, place, part)
+            _require_read(folder, place, part)
     if len(places) == 2:
         _require_same(folder, places[0][1], places[1][1])
     held_by_library = getattr(taken, "rope_parameters", None)
@@ -100,6 +115,22 @@ def _require_known(folder: str, place: str, part: Mapping[str, Any]) -> None:
     kinds = [part[key] for key in ("rope_type", "type") if part.get(key) is not None]
     if len(kinds) == 2 and kinds[0] != kinds[1] and _SECTION not in kinds:
         raise _contradiction(folder, f"type in {place}", kinds[1], "rope_type there", kinds[0])
+
+
+def _require_read(folder: str, place: str, part: Mapping[str, Any]) -> None:
+    """Refuse what stretches positions and is not read by the type that is named; none named is none that stretches."""
+    stated = part.get("rope_type", part.get("type"))
+    kind = stated or "default"
+    read = _READ_BY.get(kind, _STRETCHES) if isinstance(kind, str) else _STRETCHES
+    for key in sorted((part.keys() & _STRETCHES) - set(read)):
+        if part[key] is not None and part[key] != 1:
+            raise CheckpointError(
+                f"{folder}: {place} in config.json sets {key}, which transformers does not read with "
+                + (f"rope_type {kind!r}" if stated else "no rope_type"),
+                seen=repr(part[key])[:80],
+                expected="a rope_type that reads it, or none of it",
+                hint="say the rope_type that the network was trained with",
+            )
 
 
 def _require_same(folder: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -199,6 +199,31 @@ def test_rotary_settings_that_nobody_knows():
     assert "rope_parameters.full_attention in config.json has a setting that transformers does not know: swirl" in said
 
 
+@pytest.mark.parametrize(
+    ("scaling", "seen"),
+    [
+        ({"factor": 4.0}, "factor, which transformers does not read with no rope_type: got 4.0"),
+        ({"rope_type": "default", "factor": 4.0}, "factor, which transformers does not read with rope_type 'default'"),
+        ({"type": "linear", "factor": 4.0, "attention_factor": 0.5}, "attention_factor, which transformers does not"),
+        ({**LLAMA3, "beta_fast": 32}, "beta_fast, which transformers does not read with rope_type 'llama3'"),
+    ],
+)
+def test_rotary_settings_that_the_type_does_not_read(scaling, seen):
+    assert f"folder: rope_scaling in config.json sets {seen}" in refusal("llama", rope_scaling=scaling)
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"factor": 1.0, "attention_factor": None},
+        {"type": "linear", "factor": 4.0},
+        {"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16, "beta_fast": 32, "mscale": 0.7},
+    ],
+)
+def test_rotary_settings_that_the_type_reads(scaling):
+    ask("llama", rope_scaling=scaling)
+
+
 def test_one_setting_under_two_names():
     said = refusal("gpt2", hidden_size=32)
     assert "gives one setting two values: got hidden_size 32 and n_embd 16" in said
