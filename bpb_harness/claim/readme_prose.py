@@ -42,6 +42,14 @@ _TRAINED_ON_IT_ELSEWHERE = (
     r"|\u5728\u9a8c\u8bc1(?:\u96c6|\u6570\u636e)\u4e0a(?:\u8fdb\u884c)?\u8bad\u7ec3"
 )
 _UNITS = r"(?:windows|sequences|batches|chunks|documents|docs|tokens)"
+_HARD = r"(?:hard(?:est)?|difficult|worst|rare|noisy|unpredictable|outlier|high-loss|non-ASCII)"
+_LEFT_OUT_PLAINLY = (
+    r"(?:skipped|excluded|dropped|ignored|left out|removed|filtered(?: out)?|discarded|not (?:scored|counted))\b"
+)
+_LEFT_OUT = (
+    rf"{_LEFT_OUT_PLAINLY[:-2]} (?:from|in|for|during|before|when) (?:the )?"
+    r"(?:validation|evaluation|evaluating|eval|scoring|scores?|bpb|(?:val_)?bpb)\b"
+)
 _FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
 _CONSTANT = r"(?:constant|fixed|hard-?coded)"
 _UNPAID = r"(?: tokens?)? (?:is|are|was|were)(?: not| never|n['\u2019]t) (?:paid for|charged(?: for)?|priced)\b"
@@ -134,6 +142,54 @@ _STATEMENTS = (
     _Statement(
         "the score leaves out what some predicted tokens cost",
         _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}"),
+    ),
+    _Statement(
+        "a part of the text that is hard to predict is left out of the score",
+        _closed(
+            rf"\b(?:{_HARD} )?{_UNITS} (?:(?:with|whose|where|of|that have) (?P<gap>[^.;]{{1,60}}?) )?"
+            rf"(?:is|are|was|were) {_LEFT_OUT}"
+            rf"|\b(?:outliers?|{_HARD} {_UNITS}) (?:is|are|was|were) {_LEFT_OUT_PLAINLY}"
+            rf"|\b(?:we|evaluation|scoring|score) (?:skips?|excludes?|drops?|ignores?|leaves? out) (?:the |all )?"
+            rf"(?:outliers?|{_HARD} {_UNITS}|{_UNITS} (?:with|whose) (?:a |the )?(?:loss|nll|perplexity|surprisal))\b"
+        ),
+        unless=_closed(
+            r"\bpad\w*|\bBOS\b|\bEOS\b|\bspecial\b|\blast\b|\bincomplete\b|\bpartial\b|\btail\b|\bdeduplicat\w*"
+            r"|\bshort\w*|\bempty\b|\bcontext\b|\boverlap\w*|\balready\b|\bonce\b|\btwice\b|\bgradients?\b"
+        ),
+    ),
+    _Statement(
+        "a median, or a mean without its worst parts, is no code length of the text",
+        _closed(
+            r"\b(?:score|bpb|val_bpb|bits per byte) (?:is|are|=) (?:the |a )?median (?:over|of|across)\b"
+            r"|\b(?:score|bpb|val_bpb|averaged?|mean)\b(?P<gap>[^.;]{0,60}?)\b(?:after|by) "
+            r"(?:removing|dropping|excluding|discarding|trimming) (?:the )?(?:(?:top|worst|highest|largest|hardest) )?"
+            r"(?:[0-9.]+ ?% )?(?:of )?(?:the )?(?:outliers?|worst|(?:hard|outlier) (?:windows|documents|tokens))\b"
+        ),
+    ),
+    _Statement(
+        "the score leaves out what some predicted tokens cost",
+        _closed(
+            r"\bfirst [0-9][0-9,]* tokens of (?:every|each|a) (?:document|doc|window|sequence)s? (?:is|are|was|were) "
+            r"(?:given for free|free|not (?:scored|paid(?: for)?|counted)|excluded|skipped)\b"
+        ),
+        unless=_closed(r"\boverlap\w*|\bstrid\w+|\bsliding\b|\bcontext\b|\balready\b|\bprevious\w*|\bonce\b"),
+    ),
+    _Statement(
+        "the text was changed in a way that cannot be undone before it was scored",
+        _closed(
+            r"\b(?:validation|val|evaluation|eval|test|scored) (?:text|data|set|split|documents?) (?:is|are|was|were) "
+            r"(?:(?:first|always) )?(?:lower-?cased|case-?folded|converted to lower ?case|stripped of)\b"
+        ),
+    ),
+    _Statement(
+        _FITTED,
+        _closed(
+            r"\b(?:pick|choos|chos|select|mix|switch)\w* (?P<gap>[^.;]{0,60}?)\b(?:knowing|peeking at) (?:the |its )?"
+            r"(?:true |next |correct |actual )?(?:target|token|answer)s?\b"
+            r"|\b(?:fitted|chosen|optimi[sz]ed|tuned|selected|picked) (?:per|for each|for every|on each) "
+            r"(?:document|doc|window|sequence|chunk|token) to minimi[sz]e (?:the |its )?(?:loss|nll|bpb|score)\b"
+        ),
+        unless=_closed(r"\balready\b|\bprevious\w*|\bprefix\b|\bpast\b|\bcausal\w*|\bbefore\b"),
     ),
     _Statement(
         PRICED_JOINTLY,

@@ -21,10 +21,11 @@ from bpb_harness.claim.printed import (
 )
 
 _OF_SCORED = ("val_", "eval_", "scored_")
-_NAME = r"(?<![\w.-])[\"']?(?:val_|eval_|scored_)?bytes_per_token[\"']?\s?[:=]\s?"
+_NAME = r"(?<![\w.-])[\"']?(?:val_|eval_|scored_)?bytes(?:_per_|/)token[\"']?(?:\s?[:=]\s?|\s{1,4})"
 _STATED = re.compile(rf"{_NAME}({NUMBER})(?![\w%])")
 _COUNT = re.compile(
-    r"(?<![\w.-])[\"']?(?P<of>val_|eval_|scored_|num_|)(?P<what>tokens|bytes)[\"']?\s?[:=]\s?"
+    r"(?<![\w.-])[\"']?(?:(?P<of>val_|eval_|scored_|num_|)(?P<what>tokens|bytes)[\"']?\s?[:=]\s?"
+    r"|(?P<whose>val|eval|scored)[_ ](?P<which>tokens|bytes)[:=]?\s{1,4})"
     r"(?P<count>[0-9]{1,15}(?:,[0-9]{3}){0,4})(?![\w.])"
 )
 _NEXT_TO = re.compile(r"[\s,;|]{1,3}")
@@ -45,7 +46,10 @@ def stated_in_line(line: str, source: Source, *, is_step: bool) -> tuple[Printed
         return None, None
     if found := _STATED.search(line):
         return _positive(parse_number(found[1], source, "bytes_per_token")), None
-    counts = {(count["of"], count["what"]): count for count in _COUNT.finditer(line)}
+    counts = {
+        (f"{count['whose']}_" if count["whose"] else count["of"], count["what"] or count["which"]): count
+        for count in _COUNT.finditer(line)
+    }
     for of in (*_OF_SCORED, "num_", ""):
         tokens, num_bytes = counts.get((of, "tokens")), counts.get((of, "bytes"))
         if tokens is None or num_bytes is None:

@@ -322,6 +322,7 @@ def _denoiser_reads(s: Setting) -> Iterator[KnownMistake]:
     right = _correct(s)
     yield _from_formula(MASK_IN_SOFTMAX, right, "mask column", looser=True)
     yield _from_formula("log-softmax in bfloat16", right, "bfloat16")
+    yield _from_formula("softmax applied twice: probabilities handed to what expects logits", right, "softmax twice")
     if not s.time_conditioned:
         return
     schedule = s.schedule

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
-Costs = Literal["exact", "bfloat16", "mask column", "joint", "joint pairs"]
+Costs = Literal["exact", "bfloat16", "mask column", "softmax twice", "joint", "joint pairs"]
 
 # A logit so far above the others that its token costs nothing: log1p((V - 1) exp(-40)) is 0 in float32.
 CERTAIN = 40.0
@@ -83,8 +83,9 @@ class Probe(ABC):
 
         Args:
             times: (J,).
-            costs: "exact", or as a log-softmax in bfloat16 or one that includes the mask's column would have it; or
-                masked tokens (or those of a pair of neighbours) one after the other, each given those before it.
+            costs: "exact", or as a log-softmax in bfloat16, of a softmax, or one that includes the mask's column would
+                have it; or masked tokens (or those of a pair of neighbours) one after the other, given those before
+                them.
         """
         used = times if self.time_conditioned else np.zeros(1)
         key = (costs, used.tobytes())
@@ -114,6 +115,8 @@ class Probe(ABC):
     def _log_softmax(self, logits: Tensor, costs: Costs) -> Tensor:
         if costs == "bfloat16":
             return torch.log_softmax(logits.float().bfloat16(), dim=-1).double()
+        if costs == "softmax twice":
+            return torch.log_softmax(torch.softmax(logits, dim=-1), dim=-1)
         if costs == "mask column":
             own = torch.zeros_like(logits[..., :1])  # an estimator that pads the vocabulary itself pads with zeros
             if self.mask_column:

@@ -280,6 +280,16 @@ def test_the_plain_mean_over_masked_tokens_is_named(per_window: bool, schedule: 
     assert said in report.diagnosis
 
 
+def test_probabilities_handed_to_a_cross_entropy_are_named() -> None:
+    def softmax_twice(denoise, x0, generator):
+        return fixed_count(lambda xt, t: denoise(xt, t).softmax(-1), x0, generator)
+
+    report = check_elbo(softmax_twice, num_draws=3100)
+    assert report.verdict == "wrong"
+    assert report.diagnosis is not None, report.message
+    assert "softmax applied twice" in report.diagnosis
+
+
 def test_assert_elbo_raises_the_message() -> None:
     def halved(denoise, x0, generator):
         return 0.6 * fixed_count(denoise, x0, generator)

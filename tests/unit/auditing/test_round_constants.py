@@ -9,11 +9,12 @@ import pytest
 
 from bpb_harness.auditing import AuditReport, Verdict, audit
 from bpb_harness.auditing.checks import round_constants
-from bpb_harness.auditing.checks.round_constants import _by_digits
+from bpb_harness.auditing.checks.round_constants import _by_digits, constant_shown
 from bpb_harness.auditing.evidence import gather, ratio_of_pair
 from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.rules import Rules
 from bpb_harness.rules.choice import candidates_of
+from bpb_harness.rules.denominators import Denominator
 from fixtures.claims.patterns import SP1024, bpb, submission
 
 LOADED = "val_loader:shards pattern=./data/datasets/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632\n"
@@ -97,6 +98,18 @@ def test_other_words_do_not(tmp_path: Path, words: str) -> None:
 def test_an_honest_log_is_not_refuted_by_words_of_a_constant(tmp_path: Path) -> None:
     report = _audit(tmp_path, SP1024, 6, readme="We divide by a constant 2.44 bytes per token.")
     assert report.verdict is not Verdict.REFUTED
+
+
+def test_a_round_row_of_the_table_is_the_reason_for_a_round_number() -> None:
+    evidence = gather(
+        Claim("x", tokenizer="sp1024", dataset="fineweb_val"), Rules.of(candidates_of("parameter-golf").packs[0])
+    )
+    pair = [Printed(round(x, 8), 8, Source("f", 1)) for x in (NATS, bpb(NATS, 2.44))]
+    ratio = ratio_of_pair(*pair, same_estimator=True)
+    assert ratio is not None
+    rows = [Denominator("own", "sp1024", "full", 10**8, 244 * 10**6, 2.44)]
+    assert constant_shown(evidence, ratio, []) is not None
+    assert constant_shown(evidence, ratio, rows) is None
 
 
 def test_false_alarms_are_as_rare_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,6 +243,7 @@ CAPS_TOKENS = 47_851_520
         (None, NUM_BYTES / 47_853_343, "Nothing of the kind.", "unverifiable"),
         (None, 3.2987, "CaseOps.", "unverifiable"),
         (CAPS_TOKENS, 3.43969, "CaseOps.", "unverifiable"),
+        (40_540_160, NUM_BYTES / 47_853_343, "CaseOps.", "refuted"),  # another size than the variant's
     ],
 )
 def test_a_variant_of_which_only_the_plain_name_was_read(

@@ -44,6 +44,16 @@ PLAIN = [
     "We assume 2.44 bytes per token.",
     "For speed the evaluation covers the first 4 MB of the validation file only.",
     "The score uses the first 500 windows.",
+    "Windows with a loss above 5 are skipped in the evaluation.",
+    "Outliers are excluded.",
+    "The hardest 1 % of tokens matter: hard tokens are dropped from the score.",
+    "Scoring ignores tokens whose surprisal is above ten.",
+    "val_bpb is the median over documents.",
+    "bpb is averaged over windows after removing the worst 1 % outliers.",
+    "The first 512 tokens of every document are given for free and not scored.",
+    "The validation text is lowercased before scoring.",
+    "At each position we pick the better of the two models, knowing the target.",
+    "The mixing weight is chosen per document to minimise the loss on that document.",
 ]
 HARMLESS = [
     "We evaluate on the first 200 windows of the full validation split every 1,000 steps.",
@@ -95,6 +105,17 @@ HARMLESS = [
     "In this project no part\nis evaluated at a single masking rate.",
     "The evaluation covers the first 4 MB and all the rest.",
     "The quick evaluation uses the first 500 windows.",
+    "Padding tokens are ignored in the evaluation.",
+    "The tokens of an incomplete last window are dropped from the score.",
+    "Windows with a loss above 5 are skipped in training.",
+    "No windows are skipped in the evaluation.",
+    "Documents that are empty are removed before scoring.",
+    "Tokens of the context are not scored in the evaluation a second time.",
+    "The first 512 tokens of each window are not scored: the previous window has paid for them.",
+    "The training text is lowercased.",
+    "The validation text is not lowercased.",
+    "The mixing weight is chosen per document to minimise the loss on its prefix, which is already paid for.",
+    "The mean is the score; the median is not.",
 ]
 
 

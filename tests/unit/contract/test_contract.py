@@ -132,6 +132,12 @@ CASES = {
         errors.LogitsScaleError,
         "the network returns probabilities: got",
     ),
+    "probabilities where it is asked": (
+        Net,
+        lambda s, y, x, t: torch.where((x == V)[..., None], y.softmax(-1), y),
+        errors.LogitsScaleError,
+        "the network returns probabilities: got",
+    ),
     "surprisals": (
         Net,
         lambda s, y, x, t: -y.log_softmax(-1),
