@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHECKPOINT := fixtures/checkpoints/mdlm-tiny.pt
 INSTALL := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
-PYTEST := $(BIN)/python -m pytest -p tests.forked_workers --workers $(WORKERS) -q
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
@@ -41,7 +41,7 @@ imports: $(VENV)/.test ## import-linter: imports point one way
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.test ## the tests of every day, on two workers or WORKERS=4; COVERAGE=1 prints the share of lines that they run
-	$(if $(COVERAGE),$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --cov --cov-report=,$(PYTEST))
+	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
 
 thorough: $(VENV)/.test ## every test, with all the cases of what it repeats: before a release
