@@ -273,6 +273,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
     context = ScriptContext(
         num_windows=protocol.num_windows,
         num_tokens=evidence.scored_tokens,
+        text_tokens=evidence.full.num_tokens if evidence.full else evidence.rules.pack.claim.num_tokens,
         bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
         text=str(evidence.full) if evidence.full else None,
         named_in=None if evidence.claim.tokenizer_source is None else str(evidence.claim.tokenizer_source),

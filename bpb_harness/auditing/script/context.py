@@ -15,6 +15,7 @@ class ScriptContext:
     Attributes:
         num_windows: windows that the record says were scored.
         num_tokens: tokens that the record says were scored.
+        text_tokens: tokens of the whole text.
         bytes_per_token: the right ratio of the tokenizer on the whole text.
         text: the text and tokenizer of that ratio, in words.
         named_in: where the tokenizer is named.
@@ -28,6 +29,7 @@ class ScriptContext:
 
     num_windows: int | None = None
     num_tokens: int | None = None
+    text_tokens: int | None = None
     bytes_per_token: float | None = None
     text: str | None = None
     named_in: str | None = None

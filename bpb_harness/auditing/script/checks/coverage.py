@@ -3,162 +3,193 @@
 from __future__ import annotations
 
 import ast
-import itertools
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import Factor, is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.frontend.scopes import Scope, dotted, last_name
+from bpb_harness.auditing.script.domains.extent import LOOPS, Extents, Limit
+from bpb_harness.auditing.script.domains.trace import comes_from, trace
+from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
 from bpb_harness.findings import Json
 
-_LIMIT = re.compile(
-    r"(?<![a-z])(max|num|n|eval|val|limit|total)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
-    re.IGNORECASE,
-)
-
-_SCORED_BY = frozenset(["cross_entropy", "nll_loss", "log_softmax", "logsumexp", "linear_cross_entropy"])
+_ENOUGH = 0.99  # of a text: what whole windows leave over is no part
+_ONE_SPLIT = 4e6  # tokens; of a text that is not known, so many may be the split itself: enwik8's and text8's have 5e6
+_LONGEST_ROUND = 2**16  # tokens that a round scores, where nothing says how many
 
 
 def check_coverage(analysis: Analysis) -> Iterator[Hit]:
-    """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
-    limited = _limited(analysis)
-    if not limited:
+    """What bounds the text whose tokens are scored, whatever its size: in every score that the program reports."""
+    taken = dict(analysis.program.taken)
+    limits = [scored.limit for scored in scored_texts(analysis)]
+    if not limits or any(limit is None for limit in limits):
+        analysis.program.taken = taken  # settings that limit nothing are no matter for a reader
         return
-    scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
-    limits = [
-        (scope, node, *limited[node])
-        for scope in scopes
-        for node in analysis.program.own_nodes(scope)
-        if node in limited
-        and (not isinstance(node, ast.Call) or id(node) in analysis.path_nodes or _is_count(analysis, node))
-    ]
-    if not limits:
+    limit = max((limit for limit in limits if limit is not None), key=lambda limit: limit.amount)
+    is_of_a_test = Path(analysis.program.script(limit.node).path).name.startswith("test_")
+    if is_of_a_test or not _is_part(limit, analysis.context.text_tokens or _tokens_of(analysis)):
         return
-    loops = _scoring_loops(analysis)
-    # A limit that is worked out outside of a loop counts in the functions that score, and in those that call them.
-    scoring = _scoring_scopes(analysis, loops, scopes)
-    for scope, node, loop, (name, value) in limits:
-        if loop in loops if loop is not None else scope in scoring:
-            stated = analysis.context.num_windows
-            beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
-            evidence: dict[str, Json] = {"limit": value, "name": name}
-            what = f"{value:,} ({name})"
-            if (length := _length_of_each(analysis, node)) is not None:
-                first, named, is_first = length
-                evidence |= {"num_tokens": value * first, "is_first": is_first}
-                each = f"{value:,} windows ({name}) of {first:,} tokens each ({named})"
-                what = f"{each}, {'the first ' if is_first else ''}{value * first:,} tokens,"
-            said = f"At most {what} are scored, not the whole split{beside}"
-            yield analysis.hit(codes.SUBSET, said, node, evidence=evidence)
-            return
+    stated = analysis.context.num_windows
+    beside = f"; the record says {stated:,} windows" if stated is not None and stated != limit.number else ""
+    name, value = _name_of(analysis, limit), int(limit.number)
+    evidence: dict[str, Json] = {"limit": value, "name": name}
+    said = f"{value:,} ({name})" if name != f"{value}" else f"{value:,}"
+    is_told = limit.each is None or limit.amount == limit.number * limit.each[0]  # windows may overlap, or be dealt out
+    if limit.is_tokens and is_told:
+        tokens, first = int(limit.amount), "the first " if limit.is_first else ""
+        evidence |= {"num_tokens": tokens, "is_first": limit.is_first}
+        each = f"of {limit.each[0]:,.0f} tokens each ({limit.each[1]}), " if limit.each is not None else ""
+        said = f"{first}{tokens:,} tokens ({name})" if not each else f"{said} windows {each}{first}{tokens:,} tokens,"
+    message = f"At most {said} are scored, not the whole split{beside}"
+    yield analysis.hit(codes.SUBSET, message, limit.node, evidence=evidence)
 
 
-_NO_TOKENS = re.compile("doc|seq|window|batch|chunk|sample|text|byte|file|shard", re.IGNORECASE)
+@dataclass(frozen=True)
+class Scored:
+    """The text that a cross-entropy of a score is of.
 
-
-def _length_of_each(analysis: Analysis, node: ast.AST) -> tuple[int, str, bool] | None:
-    """min(500, len(tokens) // L), tokens[i * L : (i + 1) * L]: L, its name, and whether the first ones are meant.
-
-    None where the slices of what is counted are not seen to be of that length: then they may be of anything.
+    Attributes:
+        sink: the number of the score.
+        limit: what bounds it, however long the text is; None where nothing does.
+        is_followed: whether it was followed back to where it is read.
     """
-    if not isinstance(node, ast.Call) or last_name(node.func) != "min":
-        return None
-    for quotient in (part for part in node.args if isinstance(part, ast.BinOp) and isinstance(part.op, ast.FloorDiv)):
-        length, named = analysis.number(quotient.right), ast.unparse(quotient.right)
-        if length is None or length != int(length) or length < 2:
-            continue
-        counted = {part.id for part in ast.walk(quotient.left) if isinstance(part, ast.Name)} - {"len"}
-        slices = [
-            part
-            for part, _ in analysis.path
-            if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and _bounds(part.slice, named)
-            if isinstance(part.value, ast.Name) and part.value.id in counted and not _NO_TOKENS.search(part.value.id)
-        ]
-        if slices:
-            is_first = any(_begins_at_0(analysis, part, named) for part in slices)
-            return int(length), named, is_first
-    return None
+
+    sink: int
+    limit: Limit | None
+    is_followed: bool
 
 
-def _bounds(cut: ast.Slice, named: str) -> bool:
-    """start : start + L, or i * L : (i + 1) * L."""
-    if cut.lower is None or cut.upper is None or cut.step is not None:
-        return False
-    lower, upper = ast.unparse(cut.lower), ast.unparse(cut.upper)
-    return upper in (f"{lower} + {named}", f"{named} + {lower}") or (
-        isinstance(cut.lower, ast.BinOp)
-        and lower == f"{ast.unparse(cut.lower.left)} * {named}"
-        and upper == f"({ast.unparse(cut.lower.left)} + 1) * {named}"
-    )
+def scored_texts(analysis: Analysis) -> list[Scored]:
+    """The text of each cross-entropy of the scores that are meant; worked out once."""
+    if scored_texts not in analysis.program.memo:
+        analysis.program.memo[scored_texts] = _scored_texts(analysis)
+    found: list[Scored] = analysis.program.memo[scored_texts]
+    return found
 
 
-def _begins_at_0(analysis: Analysis, part: ast.Subscript, named: str) -> bool:
-    """Whether i of i * L runs over range(n): from the first token on."""
-    lower = part.slice.lower if isinstance(part.slice, ast.Slice) else None
-    if not isinstance(lower, ast.BinOp) or not isinstance(lower.left, ast.Name):
-        return False
-    if ast.unparse(lower) != f"{lower.left.id} * {named}":
-        return False
-    defined = analysis.program.reaching(lower.left)
-    return bool(defined) and all(
-        each.kind == "loop"
-        and isinstance(each.value, ast.Call)
-        and last_name(each.value.func) == "range"
-        and len(each.value.args) == 1
-        for each in defined
-    )
+def _scored_texts(analysis: Analysis) -> list[Scored]:
+    extents = Extents(analysis.program, lambda: _scoring_loops(analysis))
+    found: dict[tuple[int, ast.AST, Frame], Scored] = {}
+    meant = _meant(analysis)
+    for number, target, frame in ((n, *each) for n, score in _scored(analysis) for each in _targets(analysis, score)):
+        if number in meant and (number, target, frame) not in found:
+            extents.steps, extents.lost = 0, []
+            extent = extents.visit(target, frame)
+            is_one_draw = extent.is_drawn and not extent.loops  # how often it is drawn is not seen
+            limit = None if is_one_draw else extent.covered
+            is_followed = limit is not None or not (extents.lost or is_one_draw)
+            found[number, target, frame] = Scored(number, limit, is_followed)
+    return list(found.values())
 
 
-def _limited(analysis: Analysis) -> dict[ast.AST, tuple[ast.AST | None, tuple[str, int]]]:
-    """What limits anything in the program, wherever that is."""
-    program = analysis.program
-    places = (program.nodes.get(ast.For, []), program.nodes.get(ast.If, []), program.calls.get("min", []))
-    found = ((place, _limit_of(analysis, place)) for place in itertools.chain(*places))
-    return {place: limit for place, limit in found if limit is not None}
+def _scored(analysis: Analysis) -> list[tuple[int, Factor]]:
+    """The cross-entropies of each sink; where none is found, what a function gives that is not followed: a network."""
+    found = [(number, score) for number, _, score in analysis.scores()]
+    followed = {number for number, _ in found}
+    found += [
+        (number, factor)
+        for number, terms in enumerate(analysis.terms) if number not in followed
+        for term in terms
+        for factor in term.factors if factor.power > 0 and _is_network(analysis, factor)
+    ]  # fmt: skip
+    return found or [(0, Factor(part, frame)) for part, frame in analysis.path if _is_cost(part)]
 
 
-def _limit_of(analysis: Analysis, node: ast.AST) -> tuple[ast.AST | None, tuple[str, int]] | None:
-    """What a node limits, whether or not it scores anything: in which loop, or outside of any, and to how much."""
-    loop: ast.AST | None = None
-    limit = None
-    if isinstance(node, ast.For):
-        loop, limit = node, _limited_loop(analysis, node)
-    elif isinstance(node, ast.If) and any(isinstance(part, ast.Break) for part in node.body):
-        loop = next((a for a in analysis.program.ancestors(node) if isinstance(a, ast.For | ast.While)), None)
-        limit = _limit_of_test(analysis, node.test) if loop is not None else None
-    elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
-        limit = _limit_among(analysis, node.args) or _named_least(analysis, node)
-    return None if limit is None else (loop, limit)
+def _is_cost(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and is_cross_entropy(node)
+
+
+def _is_network(analysis: Analysis, factor: Factor) -> bool:
+    """model(x, y), which gives a loss."""
+    node = factor.node
+    return isinstance(node, ast.Call) and len(operands(node)) > 1 and analysis.program.callee(node) is None
+
+
+def _meant(analysis: Analysis) -> set[int]:
+    """The scores that the record claims, where labels tell; else all."""
+    scored = {number for number, _ in _scored(analysis)}
+    return analysis.claimed & scored or scored
+
+
+_TARGETS = ("target", "targets", "labels")
+_AT = {"cross_entropy": 1, "nll_loss": 1, "linear_cross_entropy": 2}  # where the scored tokens are handed over
+
+
+def _targets(analysis: Analysis, score: Factor) -> list[tuple[ast.expr, Frame]]:
+    """The tokens that a cross-entropy is of: what it is handed, or what is looked up in log-probabilities."""
+    node = score.node
+    if not isinstance(node, ast.Call):
+        return []
+    named = [each.value for each in node.keywords if each.arg in _TARGETS]
+    if not is_cross_entropy(node):
+        return [(node, score.frame)]
+    place = _AT.get(last_name(node.func))
+    if named or (place is not None and len(node.args) > place):
+        return [(named[0] if named else node.args[place or 0], score.frame)]
+    found = [
+        (index, frame)
+        for part, frame in analysis.path
+        for where, index in _looked_up(part)
+        if comes_from(analysis.program, where, frame, is_cross_entropy, 1_500)
+    ]
+    return [(index, frame) for index, frame in found if frame is score.frame] or found
+
+
+def _looked_up(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """log_probs and y of log_probs.gather(-1, y), torch.gather(log_probs, 1, y), log_probs[arange, y], log_probs[y]."""
+    if isinstance(node, ast.Call) and last_name(node.func) in ("gather", "take_along_dim", "take_along_axis"):
+        tensors = [each for each in operands(node) if not isinstance(each, ast.Constant | ast.UnaryOp)]
+        tensors += [each.value for each in node.keywords if each.arg in ("index", "indices")]
+        if len(tensors) > 1:
+            yield tensors[0], tensors[1]
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name | ast.UnaryOp):
+        index = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) else node.slice
+        if isinstance(index, ast.Name | ast.Subscript | ast.Call | ast.Attribute):
+            yield node.value, index
+
+
+def _tokens_of(analysis: Analysis) -> int | None:
+    """How many tokens the text has, by the tokenizer that the scripts name; else the fewest that it has under any."""
+    if analysis.named_row is not None:
+        return analysis.named_row[0].num_tokens
+    return min((row.num_tokens for row in analysis.context.rules.table.rows if row.is_whole), default=None)
+
+
+def _is_part(limit: Limit, text_tokens: int | None) -> bool:
+    """Whether so much is less than the text, as far as is known how long that is."""
+    tokens = limit.amount if limit.is_tokens else limit.amount * _LONGEST_ROUND
+    if text_tokens is not None:
+        return tokens < _ENOUGH * text_tokens
+    return tokens < _ONE_SPLIT if limit.is_tokens else limit.amount < _ONE_SPLIT / 1024
+
+
+def _name_of(analysis: Analysis, limit: Limit) -> str:
+    """What a limit is called: its own name, or that of what is made of it."""
+    named = dotted(limit.node)
+    above = analysis.program.parent(limit.node)
+    while not named and isinstance(above, ast.Call | ast.BinOp | ast.IfExp):
+        above = analysis.program.parent(above)
+    target = above.targets[0] if not named and isinstance(above, ast.Assign) else None
+    return named or (target.id if isinstance(target, ast.Name) else ast.unparse(limit.node))
 
 
 def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
     """Loops that add something that comes from a cross-entropy to the score; calibration adds no such thing."""
     found: set[ast.AST] = set()
-    known: dict[ast.AST, bool] = {}
-    may_draw = "multinomial" in analysis.program.calls
     for node, frame in analysis.path:
-        if not isinstance(node, ast.expr) or not _is_added(analysis, node):
+        if not isinstance(node, ast.expr) or (name := _added_to(analysis, node)) is None:
             continue
-        loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
+        loops = [above for above in _within(analysis, node) if isinstance(above, LOOPS)]
         if not loops or all(loop in found for loop in loops):
             continue
-        if node not in known:
-            behind = [part for part, _ in trace(analysis.program, node, frame, 1_500) if isinstance(part, ast.Call)]
-            drawn = may_draw and any(last_name(part.func) == "multinomial" for part in behind)
-            is_drawn = drawn and any(map(_generates, loops))
-            known[node] = not is_drawn and any(map(is_cross_entropy, behind))
-        if known[node]:
-            found.update(loops)
+        if any(is_cross_entropy(part) for part, _ in trace(analysis.program, node, frame, 1_500)):
+            anew = next((n for n, loop in enumerate(loops) if _starts_in(analysis, name, loop)), len(loops))
+            found.update(loops[:anew])
     return found
-
-
-def _generates(loop: ast.AST) -> bool:
-    """Whether a loop may draw text from the network: what comes of that is no score, as where it calibrates."""
-    called = {last_name(part.func) for part in ast.walk(loop) if isinstance(part, ast.Call)}
-    return "multinomial" in called and called.isdisjoint(_SCORED_BY)
 
 
 def _within(analysis: Analysis, node: ast.AST) -> Iterator[ast.AST]:
@@ -169,78 +200,27 @@ def _within(analysis: Analysis, node: ast.AST) -> Iterator[ast.AST]:
         yield above
 
 
-def _is_added(analysis: Analysis, node: ast.expr) -> bool:
-    """Whether a value is added to a total, appended to a list, or stored from round to round."""
+def _added_to(analysis: Analysis, node: ast.expr) -> str | None:
+    """The total or the list that a value is added to from round to round; None where it is not."""
     above = analysis.program.parent(node)
-    if isinstance(above, ast.AugAssign):
-        return above.value is node
+    if isinstance(above, ast.AugAssign) and above.value is node:
+        return ast.unparse(above.target)
     if isinstance(above, ast.Assign):
-        return True
-    return isinstance(above, ast.Call) and last_name(above.func) in ("append", "extend", "add_", "update")
-
-
-def _scoring_scopes(analysis: Analysis, loops: set[ast.AST], scopes: Collection[Scope]) -> set[Scope]:
-    """The functions that hold such a loop, or call one that does."""
-    if not loops:  # the score is added up in one expression, or by something that is not followed
-        return set(scopes)
-    scoring = {analysis.program.scope(loop) for loop in loops}
-    for _ in range(4):
-        for scope in scopes:
-            if scope not in scoring and any(
-                isinstance(node, ast.Call) and analysis.program.callee(node) in scoring
-                for node in analysis.program.own_nodes(scope)
-            ):
-                scoring.add(scope)
-    return scoring
-
-
-def _is_count(analysis: Analysis, node: ast.Call) -> bool:
-    above = analysis.program.parent(node)
-    return isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name)
-
-
-def _named_least(analysis: Analysis, node: ast.Call) -> tuple[str, int] | None:
-    """num_docs = min(500, ...): a number without a name, of what is named like a limit."""
-    above = analysis.program.parent(node)
-    target = above.targets[0] if isinstance(above, ast.Assign) else None
-    if not isinstance(target, ast.Name) or not _LIMIT.search(target.id):
-        return None
-    numbers = [part.value for part in node.args if isinstance(part, ast.Constant)]
-    whole = [number for number in numbers if isinstance(number, int) and 1 < number < 1e8]
-    return (target.id, whole[0]) if len(whole) == 1 else None
-
-
-def _limited_loop(analysis: Analysis, node: ast.For) -> tuple[str, int] | None:
-    for part in ast.walk(node.iter):
-        if isinstance(part, ast.Call) and last_name(part.func) in ("range", "islice") and part.args:
-            position = part.args[-1] if last_name(part.func) == "islice" else part.args[min(1, len(part.args) - 1)]
-            found = _limit_among(analysis, [position])
-            if found is not None:
-                return found
-            if isinstance(position, ast.Call) and last_name(position.func) == "min":
-                return _limit_among(analysis, position.args)
-        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and part.slice.upper is not None:
-            found = _limit_among(analysis, [part.slice.upper])
-            if found is not None:
-                return found
+        name = ast.unparse(above.targets[0])
+        is_kept = isinstance(above.targets[0], ast.Subscript)
+        return (
+            name if is_kept or any(ast.unparse(p) == name for p in ast.walk(node) if isinstance(p, ast.Name)) else None
+        )
+    if isinstance(above, ast.Call) and last_name(above.func) in ("append", "extend", "add_", "update"):
+        return ast.unparse(above.func.value) if isinstance(above.func, ast.Attribute) else None
     return None
 
 
-def _limit_of_test(analysis: Analysis, test: ast.expr) -> tuple[str, int] | None:
-    if isinstance(test, ast.BoolOp):
-        return next((found for part in test.values if (found := _limit_of_test(analysis, part)) is not None), None)
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.GtE | ast.Gt | ast.Eq):
-        return _limit_among(analysis, [test.comparators[0]])
-    return None
-
-
-def _limit_among(analysis: Analysis, candidates: list[ast.expr]) -> tuple[str, int] | None:
-    """A candidate that is named like a limit and is a whole number; an unnamed number only through such a name."""
-    for candidate in candidates:
-        name = candidate.attr if isinstance(candidate, ast.Attribute) else dotted(candidate)
-        if not name or not _LIMIT.search(name):
-            continue
-        value = analysis.number(candidate)
-        if value is not None and 1 <= value < 1e8 and value == int(value):
-            return name, int(value)
-    return None
+def _starts_in(analysis: Analysis, name: str, loop: ast.AST) -> bool:
+    """Whether a loop starts a total anew in each round: then it is no loop over the text."""
+    scope = analysis.program.scope(loop)
+    return any(
+        each.kind == "assign" and any(above is loop for above in analysis.program.ancestors(each.statement))
+        and not any(isinstance(p, ast.Name) and p.id == name for p in ast.walk(each.value or ast.Constant(0)))
+        for each in scope.definitions.get(name, [])
+    )  # fmt: skip

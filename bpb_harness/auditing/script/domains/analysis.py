@@ -351,13 +351,14 @@ class Analysis:
             text = [self.context.text] if self.context.text else []
             where = f"named in {self.context.named_in}" if self.context.named_in else "which the record names"
             return self.context.bytes_per_token, ", ".join([*text, where])
-        named = self._named_tokenizer()
-        if named is None:
+        if self.named_row is None:
             return None
-        row, how = named
+        row, how = self.named_row
         return row.bytes_per_token, f"{row}, {how}"
 
-    def _named_tokenizer(self) -> tuple[Denominator, str] | None:
+    @cached_property
+    def named_row(self) -> tuple[Denominator, str] | None:
+        """The text under the tokenizer that the scripts name, and how they do; None where they do not name one."""
         places: dict[str, str] = {}
         for script in self.program.scripts:
             for found in _TOKENIZER.finditer(script.text):

@@ -242,6 +242,7 @@ class Evaluator(Walker[object]):
     def _agreed(self, node: ast.Name | None, definitions: Sequence[Definition], frame: Frame) -> object:
         """The one value that all definitions of a name give."""
         values: list[object] = []
+        comes_round = node is not None and any(is_later(each, node) for each in definitions)
         for definition in definitions:
             if definition.kind == "parameter":
                 if node is None:
@@ -252,7 +253,8 @@ class Evaluator(Walker[object]):
                 if taken is False:
                     continue
                 values.append(self._defined(definition, frame))
-                if taken and isinstance(definition.statement, ast.Assign | ast.AnnAssign) and not values[:-1]:
+                is_assigned = isinstance(definition.statement, ast.Assign | ast.AnnAssign)
+                if taken and is_assigned and not values[:-1] and not comes_round:
                     break
             elif definition.kind == "mutation":
                 continue
@@ -657,6 +659,12 @@ def _agreeing(values: list[object]) -> object:
     if not values or any(value != values[0] for value in values[1:]):
         raise UnknownValueError
     return values[0]
+
+
+def is_later(definition: Definition, use: ast.Name) -> bool:
+    """Whether a definition stands behind a use, which it reaches round a loop."""
+    statement = definition.statement
+    return (getattr(statement, "lineno", 0), getattr(statement, "col_offset", 0)) > (use.lineno, use.col_offset)
 
 
 def _is_false(node: ast.expr | None) -> bool:
