@@ -18,6 +18,7 @@ _AMOUNT = frozenset(
 )
 
 # Any of these says that the text was learnt before it was scored.
+_NOT_FOLLOWED = "BPB954"
 _LEARNT = frozenset({"BPB272"})
 
 
@@ -40,7 +41,14 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
     if found.isdisjoint(_AMOUNT) and evidence.scored_tokens is None and not to_five_digits(findings):
         yield "how much of the text was scored"
     if not is_again:
+        yield from _not_followed(findings)
         printed = "that the script wrote the log" if evidence.lines else "that the script printed the score"
         yield printed if has_script else "how the score was computed"
     if found.isdisjoint(_LEARNT):
         yield "that the text was not trained on"
+
+
+def _not_followed(findings: Sequence[Finding]) -> Iterator[str]:
+    """What was not followed in a script that was read."""
+    parts = (finding.evidence.get("parts") for finding in findings if finding.code == _NOT_FOLLOWED)
+    yield from (str(part) for held in parts if isinstance(held, list) for part in held)

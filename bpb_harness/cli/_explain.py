@@ -16,7 +16,9 @@ _MORE = {  # pages that say more of a code than what is printed, a row of their 
         "BPB103 BPB105 BPB106 BPB107 BPB110 BPB111 BPB113 BPB115 BPB116 BPB206 BPB207 BPB213 BPB214 BPB402 BPB414 "
         "BPB415 BPB416 BPB417 BPB424 BPB603 BPB604 BPB605 BPB606 BPB607 BPB901 BPB906"
     ),
-    "docs/script-checks.md": "BPB150 BPB157 BPB163 BPB164 BPB256 BPB265 BPB268 BPB269 BPB270 BPB271 BPB953",
+    "docs/script-checks.md": (
+        "BPB150 BPB157 BPB163 BPB164 BPB256 BPB265 BPB268 BPB269 BPB270 BPB271 BPB350 BPB953 BPB954"
+    ),
     "docs/bytes.md": "BPB172 BPB176 BPB177 BPB179",
     "docs/texts.md": "BPB180",
     "docs/adaptation.md": "adaptation",

@@ -14,6 +14,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.byte_constants import check_byte_constants
 from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
 from bpb_harness.auditing.script.checks.coverage import check_coverage
+from bpb_harness.auditing.script.checks.followed import SCORE, check_followed, not_followed
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
@@ -79,7 +80,7 @@ def check_scripts(
         findings.append(_left_out(left_out))
     if scripts:
         runs = allow_code and tokenizer is not None
-        checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs)
+        checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs, tells_what_is_open=True)
         findings.extend(checked)
         if runs and tokenizer is not None:
             behaviour = check_scores_by_running(
@@ -87,6 +88,8 @@ def check_scripts(
             )
             findings = weigh(findings, behaviour)
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
+    elif files:
+        findings.append(not_followed([SCORE]))
     order = list(Severity)
     return sorted(findings, key=lambda found: order.index(found.severity))
 
@@ -150,7 +153,12 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
 
 
 def _checked(
-    scripts: list[Script], context: ScriptContext, *, is_whole: bool = True, runs: bool = False
+    scripts: list[Script],
+    context: ScriptContext,
+    *,
+    is_whole: bool = True,
+    runs: bool = False,
+    tells_what_is_open: bool = False,
 ) -> tuple[list[Finding], set[str]]:
     """The findings and, where functions are to be run, the names of those that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
@@ -160,7 +168,7 @@ def _checked(
         # The path is long, and few checks need it; what they leave of the work may not do for it.
         on_path = {frame.scope.name for _, frame in analysis.path} if runs else set()
     except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
-        return [_not_understood(names, "the scripts could not be analysed", error)], set()
+        return [_not_understood(names, "the scripts could not be analysed", error), not_followed([SCORE])], set()
     findings: list[Finding] = []
     stumbled: list[Finding] = []
     partial: list[str] = []  # what is looked for in vain, where what would show it may lie beyond the limit
@@ -172,6 +180,10 @@ def _checked(
             stumbled.append(_not_understood(names, f"{check.__name__} could not be carried out", error))
         if analysis.program.work_left <= 0:
             partial.append(about)
+    try:
+        stumbled.extend(check_followed(analysis, findings) if tells_what_is_open else ())
+    except Exception as error:
+        stumbled.append(_not_understood(names, "what was followed is not known", error))
     if partial:
         stumbled.append(_read_in_part(names, [about for about in CHECKS.values() if about not in partial], partial))
     if analysis.program.taken:

@@ -1,0 +1,44 @@
+"""What of the way from text to score was not followed: silence about it is no check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.checks.coverage import scored_texts
+from bpb_harness.auditing.script.domains.analysis import Analysis
+from bpb_harness.findings import Finding, listed
+
+SCORE = "how the score was computed"
+TEXT, BYTES = "how much of the text the script scores", "how the script counts bytes"
+_OF_BYTES = ("BPB15", "BPB16")
+
+
+def check_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[Finding]:
+    """A remark on what the checks could not look at: a report says it beside what else is unchecked.
+
+    Args:
+        analysis: the scripts.
+        findings: what the other checks have found.
+    """
+    parts = [*_not_followed(analysis, findings)]
+    if parts:
+        yield not_followed(parts)
+
+
+def not_followed(parts: Sequence[str]) -> Finding:
+    """The remark that parts of the way were not followed."""
+    why = "nothing in the script is known to report bits per byte" if SCORE in parts else "it may be wrong there"
+    message = f"{listed(parts)} was not followed: {why}, and that nothing was found there is no check"
+    return codes.NOT_FOLLOWED.finding(message[:1].upper() + message[1:], parts=[*parts])
+
+
+def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[str]:
+    if not analysis.sinks:
+        yield SCORE
+        return
+    texts = scored_texts(analysis)
+    if not texts or not all(text.is_followed for text in texts):
+        yield TEXT
+    if not any(finding.code.startswith(_OF_BYTES) for finding in findings):
+        yield BYTES
