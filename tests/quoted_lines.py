@@ -8,7 +8,7 @@ from bpb_harness.auditing.script import decode_source
 from bpb_harness.findings import CODES, Finding
 
 # Of a script as a whole: it was unpacked, was not read or not to its end; and what came of running its functions.
-OF_NO_LINE = {f"BPB{number}" for number in (157, 158, 159, 163, 164, 269, 270, 271, 950, 951, 952)}
+OF_NO_LINE = {f"BPB{number}" for number in (157, 158, 159, 163, 164, 269, 270, 271, 950, 951, 952, 954)}
 
 
 def is_of_a_line(finding: Finding) -> bool:

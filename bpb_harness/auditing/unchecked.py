@@ -18,7 +18,7 @@ _AMOUNT = frozenset(
 )
 
 # Any of these says that the text was learnt before it was scored.
-_NOT_FOLLOWED = "BPB954"
+_NOT_FOLLOWED, _ALL = "BPB954", "how the score was computed"
 _LEARNT = frozenset({"BPB272"})
 
 
@@ -41,9 +41,10 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
     if found.isdisjoint(_AMOUNT) and evidence.scored_tokens is None and not to_five_digits(findings):
         yield "how much of the text was scored"
     if not is_again:
-        yield from _not_followed(findings)
-        printed = "that the script wrote the log" if evidence.lines else "that the script printed the score"
-        yield printed if has_script else "how the score was computed"
+        parts = [*_not_followed(findings)] if has_script else [_ALL]
+        yield from parts
+        if _ALL not in parts:
+            yield "that the script wrote the log" if evidence.lines else "that the script printed the score"
     if found.isdisjoint(_LEARNT):
         yield "that the text was not trained on"
 

@@ -14,7 +14,6 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.byte_constants import check_byte_constants
 from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
 from bpb_harness.auditing.script.checks.coverage import check_coverage
-from bpb_harness.auditing.script.checks.followed import SCORE, check_followed, not_followed
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
@@ -26,6 +25,7 @@ from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.followed import SCORE, check_followed, not_followed
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded, parse
@@ -88,8 +88,8 @@ def check_scripts(
             )
             findings = weigh(findings, behaviour)
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
-    elif files:
-        findings.append(not_followed([SCORE]))
+    elif findings:  # there are scripts, and none of them could be read
+        findings.append(not_followed([SCORE], ", ".join(map(str, files))))
     order = list(Severity)
     return sorted(findings, key=lambda found: order.index(found.severity))
 
@@ -168,7 +168,7 @@ def _checked(
         # The path is long, and few checks need it; what they leave of the work may not do for it.
         on_path = {frame.scope.name for _, frame in analysis.path} if runs else set()
     except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
-        return [_not_understood(names, "the scripts could not be analysed", error), not_followed([SCORE])], set()
+        return [_not_understood(names, "the scripts could not be analysed", error), not_followed([SCORE], names)], set()
     findings: list[Finding] = []
     stumbled: list[Finding] = []
     partial: list[str] = []  # what is looked for in vain, where what would show it may lie beyond the limit
@@ -181,7 +181,7 @@ def _checked(
         if analysis.program.work_left <= 0:
             partial.append(about)
     try:
-        stumbled.extend(check_followed(analysis, findings) if tells_what_is_open else ())
+        stumbled.extend(check_followed(analysis, findings, names) if tells_what_is_open else ())
     except Exception as error:
         stumbled.append(_not_understood(names, "what was followed is not known", error))
     if partial:

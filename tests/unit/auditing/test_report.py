@@ -538,13 +538,13 @@ def test_what_was_not_checked_is_told(tmp_path: Path) -> None:
     assert f"  unchecked  how the score was computed; {_LEARNT}\n" in bare.to_text()
     (tmp_path / "train.py").write_text("print(1)\n")
     scripted = audit(tmp_path)
-    assert scripted.unchecked == ("that the script wrote the log", _LEARNT)
+    assert scripted.unchecked == ("how the score was computed", _LEARNT)  # nothing in it is known to report a score
     assert scripted.to_dict()["unchecked"] == [*scripted.unchecked]
     claimed = tmp_path / "claimed"
     claimed.mkdir()
     (claimed / "README.md").write_text("val_bpb: 1.2031\n")
     (claimed / "train.py").write_text("print(1)\n")
-    assert "that the script printed the score" in audit(claimed).unchecked  # no log has it
+    assert "how the score was computed" in audit(claimed).unchecked
     for folder, is_open in {"open_no_log": True, "open_slice_disclosed": False}.items():
         assert ("how much of the text was scored" in audit(SUBMISSIONS / folder).unchecked) is is_open
     (tmp_path / "submission.json").write_text('{"val_bpb": null}')

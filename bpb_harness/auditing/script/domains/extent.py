@@ -294,15 +294,18 @@ class Extents(Walker[Extent]):
 
     def _counter(self, node: ast.Name, definition: Definition, frame: Frame) -> Extent:
         """pos += L: as far as the loop's test lets it come, and as often as the loop goes round."""
-        loops = [loop for loop in self._in_loops(definition.statement) if self._is_in(node, loop)]
+        starts = [each for each in self.program.reaching(node) if each.kind == "assign"]
+        around = [loop for loop in self._in_loops(definition.statement) if self._is_in(node, loop)]
+        # From the loop on that starts it anew, it counts afresh.
+        loops = [loop for loop in around if not any(self._is_in(each.statement, loop) for each in starts)]
         if not loops:
             return UNBOUNDED
-        loop = loops[0]
-        tests = [loop.test] if isinstance(loop, ast.While) else []
+        tests = [loop.test for loop in loops if isinstance(loop, ast.While)]
         bounds = (self._stop_of(test, {node.id}, frame, (ast.Lt, ast.LtE)) for test in tests)
-        most = least(*bounds, *(limit for limit, names in self._breaks(loop, frame) if node.id in names))
-        rounds = self._rounds(loop, frame) if isinstance(loop, ast.For) else None
-        return Extent(most, rounds, None, frozenset([loop]), is_number=True)
+        breaks = (each for loop in loops for each in self._breaks(loop, frame))
+        most = least(*bounds, *(limit for limit, names in breaks if node.id in names))
+        rounds = times([self._rounds(loop, frame) if isinstance(loop, ast.For) else None for loop in loops])
+        return Extent(most, rounds, None, frozenset(loops), is_number=True)
 
     # -- loops ------------------------------------------------------------------------------------
 
@@ -423,7 +426,8 @@ class Extents(Walker[Extent]):
             return self.visit(node.value, frame, (*step, *path))
         base, place = self.visit(node.value, frame, path), self.visit(index, frame)
         if not place.loops:
-            return base if place.is_number else base.within(place.covered)
+            is_one = place.is_number or place.is_drawn
+            return replace(base, is_drawn=base.is_drawn or place.is_drawn) if is_one else base.within(place.covered)
         return replace(_both(base, place), rounds=least(base.covered, place.covered), width=base.width)
 
     def _cut(self, node: ast.Subscript, cut: ast.Slice, frame: Frame, path: Path) -> Extent:

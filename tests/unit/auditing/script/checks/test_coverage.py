@@ -115,7 +115,7 @@ LENGTH = {"size": "(tokens.numel() - 1) // L", "rounds": "n_seqs", "cut": "token
         ({}, 1_024_000, True),
         ({"size": "len(tokens) // L"}, 1_024_000, True),
         ({"size": "len(tokens) // 1024", "cut": "tokens[i * 1024 : (i + 1) * 1024]"}, 512_000, True),
-        ({"rounds": "7, n_seqs"}, 493 * 2048, False),
+        ({"rounds": "7, n_seqs"}, None, None),
         ({"cut": "tokens[i * 7 : i * 7 + L]"}, 3_500 + 2048, True),
         ({"cut": "tokens[i * 7 : i * 7 + 2 * L]"}, 3_500 + 4096, True),  # another length than the one that is counted
         ({"cut": "other[i * L : (i + 1) * L]"}, 1_024_000, True),  # of something else

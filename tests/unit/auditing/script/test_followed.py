@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
-from bpb_harness.auditing.script.checks.followed import BYTES, SCORE, TEXT
+from bpb_harness.auditing.script.followed import BYTES, SCORE, TEXT
 from fixtures.claims.patterns import submission
 from tests.golf_rules import GOLF
 from tests.unit.auditing.script.domains.test_byte_counts import EVALUATION, LOOKED_UP, OPENED, TABLES
@@ -46,3 +46,4 @@ def test_what_was_not_followed_is_named(tmp_path: Path, text: str, parts: list[s
     assert [part for each in findings for part in each.evidence["parts"]] == parts
     report = audit_of(tmp_path, submission__json=submission(val_bpb=1.2, tokenizer="sp1024"), train_gpt__py=text)
     assert [part for part in report.unchecked if part in (TEXT, BYTES, SCORE)] == parts
+    assert ("that the script printed the score" in report.unchecked) is (SCORE not in parts)

@@ -14,23 +14,24 @@ TEXT, BYTES = "how much of the text the script scores", "how the script counts b
 _OF_BYTES = ("BPB15", "BPB16")
 
 
-def check_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[Finding]:
+def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) -> Iterator[Finding]:
     """A remark on what the checks could not look at: a report says it beside what else is unchecked.
 
     Args:
         analysis: the scripts.
         findings: what the other checks have found.
+        files: the names of the scripts.
     """
     parts = [*_not_followed(analysis, findings)]
     if parts:
-        yield not_followed(parts)
+        yield not_followed(parts, files)
 
 
-def not_followed(parts: Sequence[str]) -> Finding:
+def not_followed(parts: Sequence[str], files: str) -> Finding:
     """The remark that parts of the way were not followed."""
     why = "nothing in the script is known to report bits per byte" if SCORE in parts else "it may be wrong there"
     message = f"{listed(parts)} was not followed: {why}, and that nothing was found there is no check"
-    return codes.NOT_FOLLOWED.finding(message[:1].upper() + message[1:], parts=[*parts])
+    return codes.NOT_FOLLOWED.finding(message[:1].upper() + message[1:], parts=[*parts], file=files)
 
 
 def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[str]:
