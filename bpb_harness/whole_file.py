@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -43,6 +44,23 @@ def write_whole(
             if check is not None:
                 check(temporary)
             temporary.replace(path.resolve())
+
+
+def require_writable(path: Path) -> None:
+    """Try whether a file could be written whole, before the work is done whose result it is to hold.
+
+    Permissions do not tell (root may write anywhere, and nothing into ``/proc``): a temporary file is made and removed.
+
+    Raises:
+        OutputError: if it cannot.
+    """
+    with written(path):
+        if path.exists() and not path.is_file():
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return  # opening a pipe waits for its reader
+        with _temporary_beside(path.resolve()):
+            pass
 
 
 @contextmanager

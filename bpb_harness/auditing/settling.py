@@ -21,7 +21,7 @@ _MENDED_TOO = frozenset({"BPB103", "BPB150", "BPB154", "BPB156"})
 _UNLOGGED = frozenset({"BPB106", "BPB402"})
 _LOGGED = "; with a log of it, in which the loss in nats per token, the tokens and the bytes stand beside the score"
 # What is done about a fault, by its code.
-_REMEDIES = {
+REMEDIES = {
     "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
     "BPB152": "with the character U+2581 taken for the space that it stands for",
     "BPB202": _RATES, "BPB257": _RATES,
@@ -54,7 +54,7 @@ def settling(
     near = f", which should print about {about} bits per byte" if about else ""
     if near and of_part:
         near += " if the text that was not scored is like the part that was"
-    remedies = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES)
+    remedies = dict.fromkeys(REMEDIES[finding.code] for finding in faults if finding.code in REMEDIES)
     how = listed(remedies or ["without the fault"])
     whole = "on the whole text, " if of_part else ""
     unlogged = _LOGGED if any(finding.code in _UNLOGGED for finding in findings) else ""

@@ -46,6 +46,7 @@ def explanation(code: str) -> str:
     """
     import bpb_harness.auditing.script  # the checks register their codes
     import bpb_harness.byte_report.report  # noqa: F401
+    from bpb_harness.cli._next_step import after_audit, after_score
     from bpb_harness.findings import CODES, RETIRED
     from bpb_harness.score_codes import SCORE_CODES
 
@@ -57,13 +58,14 @@ def explanation(code: str) -> str:
                 f"{rule.code} {rule.name}",
                 f"{summary[0].upper()}{summary[1:]}.",
                 f"{rule.severity.value}: {effect}, unless the finding itself says otherwise.",
+                f"Next: {after_audit(rule)}",
                 *_more(rule.code),
             )
     for retired, (name, instead) in RETIRED.items():
         if wanted in (retired.lower(), name):
             return _page(f"{retired} {name}", f"Taken out: {instead}.")
     if wanted in SCORE_CODES:
-        return _page(wanted, SCORE_CODES[wanted].replace("`", ""), *_more(wanted))
+        return _page(wanted, SCORE_CODES[wanted].replace("`", ""), f"Next: {after_score(wanted)}", *_more(wanted))
     known = [*(rule.name for rule in CODES.values()), *SCORE_CODES]
     near = difflib.get_close_matches(wanted, known, 3, _CLOSE)
     raise UsageError(

@@ -13,7 +13,7 @@ from bpb_harness.cli._inputs import Inputs, without_links
 from bpb_harness.cli._unread import let_go
 from bpb_harness.errors import OutputError, UsageError
 from bpb_harness.terminal.screen import Screen
-from bpb_harness.whole_file import write_whole, written
+from bpb_harness.whole_file import require_writable, write_whole, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +96,7 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Inputs) -> None:
 
     Raises:
         UsageError: for a file that two flags name, one in a folder that does not exist, or one that is read.
+        OutputError: for one that the system does not let be written.
     """
     flags: dict[Path, str] = {}
     for flag, path in outputs.items():
@@ -108,3 +109,6 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Inputs) -> None:
             raise UsageError(
                 flag, seen=f"{path.name}, {why}", expected="a file of its own", hint="name another file to write"
             )
+    for path in outputs.values():
+        if path is not None:
+            require_writable(path)

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from bpb_harness.lm_evaluation.model import HarnessLM
 
 app = typer.Typer(add_completion=False)
+_HELP = ("-h", "--help")
+_OURS = """\
+bpb-lm-eval is lm-eval with one more model, bpb_harness: a masked or causal checkpoint, scored as bpb-eval does it.
+
+  bpb-lm-eval --model bpb_harness --model_args checkpoint=PATH,num_samples=8 --tasks NAME[,NAME] [--output_path FOLDER]
+
+--model_args takes the settings of bpb-eval by name: checkpoint, adapter, method, num_samples, num_steps, schedule,
+tokenizer, dtype, context_length, stride, seed, check_contract, ... (docs/settings.md). For multiple choice pass
+num_samples=256; --batch_size does nothing, and tasks that generate text are refused. docs/lm-eval.md has it whole.
+
+All else is lm-eval's own:
+"""
 _ALL_THEIRS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -30,6 +42,8 @@ def lm_eval(context: typer.Context) -> None:
             "nothing to score", expected="--model bpb_harness --model_args checkpoint=PATH --tasks NAME",
             hint="see bpb-lm-eval --help",
         )  # fmt: skip
+    if any(word in _HELP for word in context.args):
+        typer.echo(_OURS)
     words = [sys.argv[0], *context.args]
     try:
         from lm_eval.__main__ import cli_evaluate

@@ -31,6 +31,7 @@ _MAX_LENGTH = 8
 MIN_CALLS = 100
 """Calls for each denoiser, however few draws are asked for: the same number in all of them has no chance in it."""
 _WORST_FIT = 4.5  # standard errors
+_NEAR = 0.25  # relative: what is no mean over a batch lies farther from one
 _CLOSER_SHARE = 0.1  # of the evidence: the closer look needs ten times as much, and the first draws lose a tenth
 
 
@@ -291,7 +292,7 @@ def _evidence_of_rows(runs: list[Run]) -> tuple[str, ...]:
 def _structure(setting: Setting, runs: list[Run]) -> KnownMistake | None:
     """Mistakes that the masks themselves give away."""
     if all(np.ptp(run.estimates, axis=1).max() == 0.0 for run in runs):
-        return _named("every window of a batch is given the same number: a mean over the batch is no score of a window")
+        return _named(_of_the_batch(runs))
     never = ~torch.stack([run.denoise.ever_masked for run in runs]).any(dim=0)
     if setting.special_positions and bool(never[list(setting.special_positions)].all()) and not bool(never.all()):
         return _named("special tokens never masked and never paid")
@@ -309,6 +310,21 @@ def _structure(setting: Setting, runs: list[Run]) -> KnownMistake | None:
         )
     tied = tied_rows(runs)
     return _named(tied.diagnosis) if tied else None
+
+
+def _of_the_batch(runs: list[Run]) -> str:
+    """What number all windows of a batch share, by its ratio to the bound, which is 1 for a mean and B for a sum."""
+    ratio = sum(run.result.mean_nats for run in runs) / sum(run.result.exact_nats for run in runs)
+    batch = len(runs[0].probe.x0)
+    what = "a sum or a mean"
+    if abs(ratio - 1.0) < _NEAR:
+        what = "a mean"
+    elif abs(ratio / batch - 1.0) < _NEAR:
+        what = "a sum"
+    return (
+        f"every window of a batch of {batch} is given the same number, {ratio:.3g} times the bound: {what} over the "
+        "batch is no score of a window, which is the sum over its own tokens"
+    )
 
 
 def _best_fit(setting: Setting, runs: list[Run]) -> KnownMistake | None:

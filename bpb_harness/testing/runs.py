@@ -163,6 +163,8 @@ def unusable(answer: object, batch: int) -> str | None:
         hint = ""
         if answer.dim() == 1 and len(answer) > batch:
             hint = ": more numbers than windows, as where a distributed sampler pads its batches and scores duplicates"
+        if answer.numel() == 1 and batch > 1:
+            hint = ": one number for the batch, a sum or a mean over it; each window needs the sum over its own tokens"
         return f"the estimator returned shape {tuple(answer.shape)} for {batch} windows, not ({batch},){hint}"
     if not math.isfinite(float(answer.detach().double().sum())) and not bool(torch.isfinite(answer).all()):
         bad = float(answer[~torch.isfinite(answer)][0])

@@ -296,6 +296,15 @@ def test_a_task_that_there_is_not_is_one_line(tasks, monkeypatch, capsys):
     assert said.splitlines()[-1].startswith("bpb-lm-eval: lm-eval: Tasks not found: nosuchtask; ")
 
 
+def test_help_says_first_what_is_ours(monkeypatch, capsys):
+    assert run(monkeypatch, "--help") == 0
+    said = capsys.readouterr().out
+    ours, _, theirs = said.partition("All else is lm-eval's own:")
+    assert ours.startswith("bpb-lm-eval ")
+    assert "--model bpb_harness --model_args checkpoint=PATH" in ours
+    assert "usage: " in theirs
+
+
 def test_no_arguments_are_an_error(monkeypatch, capsys):
     assert run(monkeypatch) == 2
     said = capsys.readouterr()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +17,10 @@ import pytest
 import torch
 
 from bpb_harness.checkpoints import save_checkpoint
+from bpb_harness.cli import eval as bpb_eval
 from bpb_harness.cli.eval import main as eval_main
 from bpb_harness.errors import OutputError
-from bpb_harness.whole_file import write_whole
+from bpb_harness.whole_file import require_writable, write_whole
 from tests.printed import without_progress
 from tests.tiers import some_of
 
@@ -128,6 +131,40 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(OutputError, match="out cannot be written: got No such file or directory"):
         write_whole(tmp_path / "no" / "out", lambda file: file.write(b"x"))
+
+
+@pytest.mark.parametrize("where", ["file/out", "o" * 300, "/proc/out", "closed/out"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, where):
+    """Permissions do not tell: root may write anywhere, and nothing into /proc. What cannot be made is refused."""
+    (tmp_path / "file").write_text("a file, no folder")
+    (tmp_path / "closed").mkdir()
+    real = tempfile.mkstemp
+
+    def refusing(*args, **named):
+        if named["dir"] == tmp_path / "closed":  # tests may run as root
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(*args, **named)
+
+    monkeypatch.setattr(tempfile, "mkstemp", refusing)
+    monkeypatch.setattr(bpb_eval, "_score", lambda *_: pytest.fail("scored"))
+    monkeypatch.setattr(sys, "argv", ["bpb-eval", "no.pt", "--output", str(tmp_path / where)])
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr), pytest.raises(SystemExit) as ended:
+        eval_main()
+    assert ended.value.code == 2
+    assert stderr.getvalue().count("\n") == 1
+    assert str(tmp_path / where) in stderr.getvalue()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "file"]
+
+
+def test_a_file_that_can_be_written_stays_as_it_was(tmp_path):
+    old, pipe = tmp_path / "old", tmp_path / "pipe"
+    old.write_text("old")
+    os.mkfifo(pipe)
+    for path in (old, pipe, tmp_path / "new"):
+        require_writable(path)
+    assert old.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "pipe"]
 
 
 def test_a_pipe_whose_reader_goes_away_before_all_is_written_is_an_error(tmp_path):

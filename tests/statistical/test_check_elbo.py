@@ -290,6 +290,21 @@ def test_probabilities_handed_to_a_cross_entropy_are_named() -> None:
     assert "softmax applied twice" in report.diagnosis
 
 
+def test_one_number_for_the_batch_is_a_sum_or_a_mean_by_its_ratio() -> None:
+    """B = 31 windows: the ratio is 31 or 1 within 5 %, and what it is compared to is 25 % wide."""
+    right = independent_times()
+    said = {}
+    for name, of in (("sum", torch.Tensor.sum), ("mean", torch.Tensor.mean), ("third", lambda x: x.sum() / 10)):
+        report = check_elbo(lambda *given, of=of: of(right(*given)).expand(31), size="quick")
+        said[name] = report.diagnosis
+        assert name == "mean" or report.verdict == "wrong"
+    assert "a sum over the batch" in said["sum"]
+    assert said["mean"] is None or "a mean over the batch" in said["mean"]
+    assert "a sum or a mean over the batch" in said["third"]
+    with pytest.raises(AssertionError, match=r"shape \(\) for 31 windows.*a sum or a mean over it"):
+        assert_elbo(lambda *given: right(*given).sum(), size="quick")
+
+
 def test_assert_elbo_raises_the_message() -> None:
     def halved(denoise, x0, generator):
         return 0.6 * fixed_count(denoise, x0, generator)

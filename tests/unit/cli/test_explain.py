@@ -52,6 +52,21 @@ def test_every_code_is_explained_in_the_words_of_the_pages() -> None:
     assert max(len(line) for code in (*CODES, *SCORE_CODES) for line in explanation(code).splitlines()) <= 100
 
 
+def test_every_code_names_a_next_step_and_pages_that_there_are(repository: Path) -> None:
+    assert explanation("BPB101"), "which reads the checks, and they register their codes"
+    steps = {}
+    for code in (*CODES, *SCORE_CODES):
+        said = explanation(code)
+        (steps[code],) = (part for part in said.split("\n\n") if part.startswith("Next: "))
+        for page in re.findall(r"docs/[a-z-]+[.]md", said):
+            assert (repository / page).is_file(), (code, page)
+        assert re.search(r"bpb-[a-z]+|docs/|look at the file", steps[code]), code
+    assert "with each part scored before it is learnt" in " ".join(steps["BPB272"].split())
+    assert "line that the finding names" in " ".join(steps["BPB252"].split())
+    assert "bound whose weights belong" in " ".join(steps["BPB213"].split())
+    assert "shows it on your text" in " ".join(steps["BPB178"].split())
+
+
 def test_a_code_that_was_taken_out_says_what_is_in_its_place(repository: Path) -> None:
     assert explanation("BPB101"), "which reads the checks, and they register their codes"
     assert not RETIRED.keys() & CODES.keys()
