@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bpb_harness.auditing.learnt import TRAINED_AGAIN, doubts_of_learning
 from bpb_harness.findings import Finding, Severity, listed, place_in_script
 
 SCORED_AGAIN = (
@@ -59,7 +60,8 @@ def settling(
     whole = "on the whole text, " if of_part else ""
     unlogged = _LOGGED if any(finding.code in _UNLOGGED for finding in findings) else ""
     run = f"the evaluation run again, {whole}{how}{_at(list(places))}{near}{unlogged}"
-    return (run, f"instead of that: {SCORED_AGAIN}")
+    other = TRAINED_AGAIN if doubts_of_learning(findings) else SCORED_AGAIN
+    return (run, f"instead of that: {other}")
 
 
 def _is_mended_too(finding: Finding) -> bool:

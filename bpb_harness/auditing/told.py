@@ -25,7 +25,8 @@ _KEPT = {
     codes.OVER_TIME.code: "a run within the time, and its score",
     codes.FEW_RUNS.code: "as many runs as the rules ask for",
 }
-SETTLED = "nothing more: the score was computed a second time, from the checkpoint"
+_BY_SCORE = "the score was computed a second time, from the checkpoint"
+_BY_PROOF = "windows of the score came back from their bits"
 
 
 _IN_SHORT = {Verdict.CONFIRMED: "computed a second time", Verdict.CONSISTENT: "no fault found; not verified"}
@@ -203,7 +204,15 @@ def settles(report: AuditReport) -> Sequence[str]:
     """What would settle the claim, at least one item, and what the entry needs to keep the rules that it breaks."""
     found = dict.fromkeys(finding.code for finding in report.findings if finding.severity is Severity.WARNS)
     kept = [f"for the rules of the contest: {_KEPT[code]} ({code})" for code in found if code in _KEPT]
-    return [*(report.judgement.missing or [SETTLED]), *kept]
+    return [*(report.judgement.missing or [_settled(report)]), *kept]
+
+
+def _settled(report: AuditReport) -> str:
+    """Of a number that the harness has computed: nothing, as far as its computation goes."""
+    how = _BY_PROOF if codes.PROVED.code in report.judgement.rests_on else _BY_SCORE
+    if report.verdict is not Verdict.CONFIRMED or not report.unchecked:
+        return f"nothing more: {how}"
+    return f"of the number nothing, for {how}; {listed(report.unchecked)}, only training the network again would show"
 
 
 def sentence(text: str) -> str:

@@ -1,8 +1,8 @@
 """From findings to a verdict, and to what the score should have been.
 
 - *refuted*: a finding changes the number or voids it;
-- *confirmed*: somebody else computed it: the harness rescored the checkpoint and got the same, or windows of it were
-  proved, and nothing stands against it;
+- *confirmed*: somebody else computed it: the harness rescored the checkpoint and got the same, and nothing says that
+  its weights have learnt the text, or windows of it were proved, and nothing stands against it;
 - *consistent*: the record agrees with itself: positive evidence for the number (a log that prints it) and for its
   denominator, and nothing that stands against either. Only its author has computed the number;
 - *unverifiable*: everything else, with what is missing.
@@ -22,11 +22,16 @@ from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.learnt import doubts_of_learning, is_of_learning, settling_learning
 from bpb_harness.auditing.parts import held_against_the_part, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.denominators import PREFIX
 
+_THEIR_NUMBER = (
+    "the score was computed a second time, and is right for these weights; whether it is the code length of a text "
+    "that they have not seen, no rescoring shows"
+)
 _PROVED = "windows that a hash of the score chooses came back from bits, and cost what the score says"
 
 
@@ -113,10 +118,10 @@ _WEIGHTIEST = {
 def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> list[Finding]:
     """Settle findings that contradict each other, by the stronger evidence.
 
-    A log's own bytes per token outweigh what a script lying beside it would have counted: the script need not be
-    the one that ran. A score that the harness reproduces outweighs every suspicion. A proof stands in the place of what
-    a record lacks, and outweighs nothing that it says. A constant in place of the bytes is held against the part of the
-    text that was scored.
+    A log's own bytes per token outweigh what a script lying beside it would have counted: the script need not be the
+    one that ran. A score that the harness reproduces outweighs every suspicion but that its text was learnt. A proof
+    stands in the place of what a record lacks, and outweighs nothing that it says. A constant in place of the bytes is
+    held against the part of the text that was scored.
 
     Args:
         findings: of all checks.
@@ -153,7 +158,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
             message = f"{finding.message} (the proof stands in its place)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
-        if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found:
+        if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found and not is_of_learning(finding):
             demoted = "the harness gets the claimed score all the same"
         elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
             demoted = "the log divides by the right number all the same, so this script is not what made it"
@@ -232,6 +237,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     found = {finding.code for finding in findings}
     if codes.RESCORED_SAME.code in found:
         reason = "the score was computed a second time, from the checkpoint, and is the same"
+        if learnt := doubts_of_learning(findings):
+            return _of_these_weights(learnt)
         return Judgement(Verdict.CONFIRMED, reason, (), None, None, (codes.RESCORED_SAME.code,))
     blocking = [
         finding for finding in findings if finding.severity is Severity.WARNS and not finding.code.startswith("BPB5")
@@ -253,6 +260,16 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     blocking.sort(key=_weight)
     reason = blocking[0].message if blocking else _NOTHING_AGAINST if own is None else _FILE_ALONE
     return Judgement(Verdict.UNVERIFIABLE, reason, missing, None, None, tuple(finding.code for finding in blocking[:1]))
+
+
+def _of_these_weights(learnt: list[Finding]) -> Judgement:
+    """The verdict on a number that is that of its checkpoint, whose weights may have learnt the text."""
+    learnt.sort(key=_weight)
+    asked = [str(finding.evidence["missing"]) for finding in learnt if finding.evidence.get("missing")]
+    missing = tuple(dict.fromkeys([*asked, *settling_learning(learnt)]))
+    rests_on = tuple(dict.fromkeys([learnt[0].code, codes.RESCORED_SAME.code]))
+    reason = f"{_THEIR_NUMBER}, and {named(learnt[0])} says that it may not be"
+    return Judgement(Verdict.UNVERIFIABLE, reason, missing, None, None, rests_on)
 
 
 def _hurts_its_author(finding: Finding) -> bool:
@@ -307,7 +324,9 @@ def _missing(
             missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
         if not has_bytes and codes.TWO_ESTIMATORS.code in found:
             missing.append(_PRINTED)
-        if recomputed is None:
+        if learnt := doubts_of_learning(findings):
+            missing += settling_learning(learnt)
+        elif recomputed is None:
             missing.append(f"instead of all that: {SCORED_AGAIN}" if missing else SCORED_AGAIN)
     return tuple(dict.fromkeys(missing))
 

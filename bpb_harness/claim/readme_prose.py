@@ -94,6 +94,8 @@ _TECHNIQUES = (
 )
 CONSTANT_BYTES = "the bits were divided by a constant, not by the bytes of the text"
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
+SAY_THAT_IT_WAS_LEARNT = frozenset({_TRAINED_ON_IT, _LEARNT_BEFORE, _STORED, _FITTED})
+"""Meanings that no second scoring of the same weights lifts: what was learnt of the text is in them."""
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 _STATEMENTS = (
     _Statement(

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.auditing.settling import A_PROOF
 from bpb_harness.findings import Finding
 from bpb_harness.rules.pack import DoubtedBelow
 
@@ -24,7 +23,6 @@ def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
     yield codes.BELOW_ALL_KNOWN.finding(
         f"the claimed {score} bits per byte lie below {lowest:g}, under which no score of {dataset} is known to be "
         f"sound: {note}; that a record agrees with itself is no evidence of such a number",
-        missing=A_PROOF,
         lowest=lowest,
         dataset=dataset,
     )

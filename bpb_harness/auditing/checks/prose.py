@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.learnt import LEARNT
 from bpb_harness.claim.readme_prose import (
     PRICED_JOINTLY,
+    SAY_THAT_IT_WAS_LEARNT,
     VoidingSentence,
     voiding_headings,
     voiding_sentences,
     voiding_title,
 )
-from bpb_harness.findings import Finding, Severity, listed
+from bpb_harness.findings import Finding, Json, Severity, listed
 
 
 def check_prose(evidence: Evidence) -> Iterator[Finding]:
@@ -38,8 +40,10 @@ def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     too = f" (so {'does' if len(places) == 2 else 'do'} {listed(places[1:])})" if len(places) > 1 else ""
     message = f"{first.source} says {first.sentence[:300]!r}{too}: if it is so, {meaning}"
     rule = codes.JOINT_PRICE if meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
+    facts: dict[str, Json] = {"places": [*places]} if len(places) > 1 else {}
+    facts |= {LEARNT: True} if meaning in SAY_THAT_IT_WAS_LEARNT else {}
     missing = "a look into the script that made the score: does it do what the record says of it?"
     return rule.finding(
         message, severity=Severity.WARNS, place=places[0], missing=missing,
-        facts={"places": [*places]} if len(places) > 1 else {},
+        facts=facts,
     )  # fmt: skip

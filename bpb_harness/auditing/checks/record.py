@@ -220,6 +220,7 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
             message,
             place=_place(line),
             plain=plain.bpb.value,
+            plain_at=_place(plain),
             claimed=line.bpb.value,
             missing=(
                 f"{'a reading of ' if evidence.claim.scripts else ''}the script that made the score: "

@@ -20,6 +20,9 @@ _KNOWN = re.compile(
     r"penn[ _-]?treebank|pg-?19|dclm|the[ _]pile)(?![a-z])",
     re.IGNORECASE,
 )
+# The validation split of one of them, as scripts name its files.
+_VALIDATED = re.compile(rf"{_KNOWN.pattern}[a-z0-9_]{{0,40}}_(?:val|valid|validation|test)(?![a-z])", re.IGNORECASE)
+_ANY_SPLIT = re.compile(r"(?:val|valid|validation|test|eval|data|tokens|text|corpus)?[_0-9-]*")
 _TOKENS = re.compile(r"(?<![0-9.,_])([0-9][0-9,_]{2,15})[ \u00a0](?:validation |val |scored )?tokens\b", re.IGNORECASE)
 _OF_EVALUATION = re.compile(r"\bval|eval|scored", re.IGNORECASE)
 _TOO_COMMON = frozenset({"valid", "validation", "train", "corpus", "dataset", "tokens"})
@@ -49,6 +52,7 @@ def misfit(evidence: Evidence, scored: Scored, said: Mapping[str, str]) -> str |
         said: the record's texts, by the names of their files.
     """
     found = _other_loaded(evidence, scored) or _other_size(evidence, scored) or _other_split(evidence, scored)
+    found = found or _other_validated(scored, said)
     if found is not None or _is_shown(evidence, scored):
         return found
     return _other_ratio(evidence, scored) or _other_name(scored, said)
@@ -144,6 +148,23 @@ def _other_ratio(evidence: Evidence, scored: Scored) -> str | None:
     stated = evidence.claim.protocol.bytes_per_token or (readme.bytes_per_token if readme is not None else None)
     if stated is not None and abs(stated.value / own - 1.0) > max(slack, stated.half_unit / own):
         return f"the record states {stated} bytes per token, the harness scored {_text(scored)}"
+    return None
+
+
+def _other_validated(scored: Scored, said: Mapping[str, str]) -> str | None:
+    """A known text whose validation split a script names, where what was scored bears the name of none or another.
+
+    Numbers of tokens that fit do not outweigh it: a record can print what it likes. A name such as ``val_000000`` tells
+    of no text.
+    """
+    name = (scored.data_name or "").lower()
+    if not name or _ANY_SPLIT.fullmatch(name):
+        return None
+    for file, text in said.items():
+        named = [found[0] for found in _VALIDATED.finditer(text)] if file.lower().endswith(".py") else []
+        known = {_plain(found[0]) for each in named for found in _KNOWN.finditer(each)}
+        if named and name not in text.lower() and not any(found in _plain(name) for found in known):
+            return f"{file} names {named[0]}, the harness scored {_text(scored)}"
     return None
 
 

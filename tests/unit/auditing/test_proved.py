@@ -45,6 +45,8 @@ def test_a_sound_proof_confirms_and_stands_in_the_place_of_a_log(tmp_path: Path)
     assert report.judgement.verdict is Verdict.CONFIRMED
     assert report.judgement.rests_on == ("BPB604",)
     assert "came back from bits" in report.judgement.reason
+    said = "of the number nothing, for windows of the score came back from their bits; that the text was not trained on"
+    assert said in " ".join(report.to_text().split())
     assert found["BPB604"] == "support"
     assert (found["BPB402"], found["BPB106"]) == ("info", "info")
     without = audit(tmp_path / "x.claim.json")

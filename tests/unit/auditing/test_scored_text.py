@@ -71,6 +71,29 @@ def test_another_text_confirms_and_refutes_nothing(tmp_path: Path, name: str, ag
     assert any("the text that the claim is about" in item for item in report.judgement.missing)
 
 
+VALIDATES_ANOTHER = 'VAL = os.path.join(DATA, "fineweb_val_*.bin")\n'
+
+
+@pytest.mark.parametrize(("script", "name", "verdict"), [
+    (VALIDATES_ANOTHER, "tiny_val", "unverifiable"),
+    (VALIDATES_ANOTHER, "fineweb_val_000000", "confirmed"),
+    (VALIDATES_ANOTHER, "val_000000", "confirmed"),  # a name that tells nothing
+    (VALIDATES_ANOTHER + '# or "tiny_val"\n', "tiny_val", "confirmed"),
+    (VALIDATES_ANOTHER.replace("_val_", "_train_"), "tiny_val", "confirmed"),
+])  # fmt: skip
+def test_numbers_that_fit_do_not_outweigh_the_split_that_a_script_names(
+    tmp_path: Path, script: str, name: str, verdict: str
+) -> None:
+    """Whatever the rules: without any, no table says how large that split is."""
+    files = {"train_gpt.py": f"import os\n{script}", "README.md": "# x\n\nval_bpb on tiny_val.\n"}
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": SCORE, "scored_tokens": TOKENS}))
+    report = audit(tmp_path, recomputed=replace(SCORED, data_name=name), rules="none")
+    assert report.verdict.value == verdict
+    assert bool(report.with_code("BPB603")) == (verdict == "unverifiable")
+
+
 OWN: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "nothing said": ({}, {}),
     "ratio": ({}, {"val_loss": loss(RATIO)}),
@@ -149,4 +172,4 @@ def test_a_score_below_all_known_asks_for_each_thing_once(tmp_path: Path) -> Non
     (tmp_path / "README.md").write_text("# x\n\nFineWeb, sp1024.\n")
     report = audit(tmp_path)
     assert report.with_code("BPB420")
-    assert sum("the checkpoint" in item for item in report.judgement.missing) == 1
+    assert sum("trained again" in item for item in report.judgement.missing) == 1

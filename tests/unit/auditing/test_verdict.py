@@ -10,6 +10,7 @@ import pytest
 
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.learnt import TRAINED_AGAIN
 from bpb_harness.auditing.script import codes as script_codes
 from bpb_harness.auditing.settling import SCORED_AGAIN
 from bpb_harness.auditing.verdict import judge, reconcile
@@ -216,6 +217,36 @@ def test_what_is_missing(
     judged = judge(_of(**evidence), [_found(code, **facts) for code, facts in found.items()], recomputed)
     assert (judged.verdict, judged.missing) == (Verdict.UNVERIFIABLE, missing)
     assert (judged.corrected_bpb, judged.corrected_from) == (None, None)
+
+
+LEARNING = [("BPB213", {"learnt": True}), *((code, {}) for code in ("BPB215", "BPB272", "BPB414", "BPB420"))]
+
+
+@pytest.mark.parametrize(("code", "says"), LEARNING)
+def test_no_rescoring_and_no_proof_lifts_that_the_text_was_learnt(code: str, says: dict[str, Any]) -> None:
+    """The number is that of those weights; what they have seen is as open as before."""
+    doubt = _found(code, **says, missing="a reading of the script")
+    again = judge(_of(), reconcile([_found("BPB601"), _found("BPB402", missing=A_LOG), doubt]), _again())
+    proved = judge(_of(), reconcile([_found("BPB604"), doubt]), None)
+    alone = judge(_of(), [_found("BPB101"), _found("BPB401"), doubt], None)
+    assert again.reason.startswith("the score was computed a second time, and is right for these weights; whether")
+    assert (again.rests_on, A_LOG in again.missing) == ((code, "BPB601"), False)
+    for judged in (again, proved, alone):
+        assert judged.verdict is Verdict.UNVERIFIABLE
+        assert judged.missing[0] == "a reading of the script"
+        assert judged.missing[-1] == f"instead of all that: {TRAINED_AGAIN}"
+        assert not any("--checkpoint" in item or "--proof" in item for item in judged.missing)
+    is_at_the_end = code in ("BPB215", "BPB414")
+    assert [item.startswith("as the claim, the score of the network from before") for item in again.missing[1:-1]] == (
+        [True] * is_at_the_end
+    )
+    other = judge(_of(), [_found("BPB601"), _found("BPB213"), _found("BPB267")], _again())
+    assert other.verdict is Verdict.CONFIRMED  # the harness has scored without that fault
+
+
+def test_a_rescoring_does_not_lift_that_a_script_learns_a_text_that_scores_so_low() -> None:
+    findings = [_found("BPB272"), _found("BPB414"), _found("BPB601")]
+    assert judge(_of(), reconcile(findings), _again()).verdict is Verdict.REFUTED
 
 
 def test_the_weightiest_doubt_is_the_reason() -> None:

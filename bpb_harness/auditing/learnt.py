@@ -1,0 +1,61 @@
+"""What says that the scored text was learnt before it was scored, and what would settle that.
+
+A score computed a second time is the number of those weights, and a proof is a code length to whoever has them already.
+Neither tells what the weights have seen, so neither lifts a doubt about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bpb_harness.auditing import codes
+from bpb_harness.findings import Finding, Severity
+
+LEARNT = "learnt"
+"""In the evidence of a finding: whether it says that the scored text was learnt."""
+
+_OF_LEARNING = frozenset(
+    {codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code, "BPB272"}  # a script's last pass
+)
+# The text was learnt at the end of the run: there is a network from before that.
+_AT_THE_END = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code})
+
+TRAINED_AGAIN = (
+    "the network trained again by somebody other than its author, with no token of the scored text learnt before it is "
+    "scored, and its score; scoring or proving (`bpb-prove`) the weights that exist does not show what they have learnt"
+)
+
+
+def is_of_learning(finding: Finding) -> bool:
+    """Whether a finding says that the scored text may have been learnt before it was scored."""
+    return finding.code in _OF_LEARNING or finding.evidence.get(LEARNT) is True
+
+
+def doubts_of_learning(findings: Sequence[Finding]) -> list[Finding]:
+    """Those of the findings that stand against the score because the text may have been learnt."""
+    stands = (Severity.WARNS, Severity.REFUTES)
+    return [finding for finding in findings if finding.severity in stands and is_of_learning(finding)]
+
+
+def settling_learning(doubts: Sequence[Finding]) -> list[str]:
+    """What would settle doubts of learning, beside what each of them asks for; nothing where there are none.
+
+    Args:
+        doubts: see `doubts_of_learning`.
+    """
+    settles = []
+    if any(finding.code in _AT_THE_END for finding in doubts):
+        settles.append(f"{_BEFORE}{_plain_of(doubts)}")
+    return [*settles, f"instead of all that: {TRAINED_AGAIN}"] if doubts else []
+
+
+_BEFORE = "as the claim, the score of the network from before it learnt any of that text, with the log up to there"
+
+
+def _plain_of(doubts: Sequence[Finding]) -> str:
+    """The score that the network itself has in the same log, if it is one from before."""
+    for finding in doubts:
+        plain, place = finding.evidence.get("plain"), finding.evidence.get("plain_at")
+        if isinstance(plain, float):
+            return f": {plain:.4f}{f' ({place})' if place is not None else ''}, if that is one"
+    return ""
