@@ -20,6 +20,9 @@ _OF_LEARNING = frozenset(
 # The text was learnt at the end of the run: there is a network from before that.
 _AT_THE_END = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code})
 
+UNSEEN = "that the text was not trained on"
+"""What no reading of a record and no scoring of its weights shows."""
+
 TRAINED_AGAIN = (
     "the network trained again by somebody other than its author, with no token of the scored text learnt before it is "
     "scored, and its score; scoring or proving (`bpb-prove`) the weights that exist does not show what they have learnt"

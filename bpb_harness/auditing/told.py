@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.learnt import UNSEEN
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity, listed
 
@@ -210,9 +211,9 @@ def settles(report: AuditReport) -> Sequence[str]:
 def _settled(report: AuditReport) -> str:
     """Of a number that the harness has computed: nothing, as far as its computation goes."""
     how = _BY_PROOF if codes.PROVED.code in report.judgement.rests_on else _BY_SCORE
-    if report.verdict is not Verdict.CONFIRMED or not report.unchecked:
+    if report.verdict is not Verdict.CONFIRMED or UNSEEN not in report.unchecked:
         return f"nothing more: {how}"
-    return f"of the number nothing, for {how}; {listed(report.unchecked)}, only training the network again would show"
+    return f"of the number nothing, for {how}; {UNSEEN}, only training the network again would show"
 
 
 def sentence(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.learnt import UNSEEN
 from bpb_harness.auditing.verdict import to_five_digits
 from bpb_harness.findings import Finding
 
@@ -46,7 +47,7 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         if _ALL not in parts:
             yield "that the script wrote the log" if evidence.lines else "that the script printed the score"
     if found.isdisjoint(_LEARNT):
-        yield "that the text was not trained on"
+        yield UNSEEN
 
 
 def _not_followed(findings: Sequence[Finding]) -> Iterator[str]:
