@@ -21,6 +21,7 @@ checks/            one file a family of codes:
 script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge
 verdict.py         from findings to a verdict; correction.py what the score should be, settling.py what would tell,
                    learnt.py what says that the text was learnt, which no scoring lifts,
+                   explained.py what explains a ratio that fits nothing,
                    parts.py what is known of the part that was scored, unchecked.py what was not looked at
 report.py          text, Markdown, JSON, pandas; told.py the words of all of these, report_text.py those of a terminal
 annotations.py     annotations of a workflow on GitHub

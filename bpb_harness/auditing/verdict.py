@@ -22,6 +22,7 @@ from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.explained import explained
 from bpb_harness.auditing.learnt import doubts_of_learning, is_of_learning, settling_learning
 from bpb_harness.auditing.parts import held_against_the_part, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
@@ -127,7 +128,9 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         findings: of all checks.
         evidence: the claim and its record; None where nothing is held against a part of the text.
     """
-    part = part_scored(evidence, findings) if evidence is not None and not to_five_digits(findings) else None
+    told = part_scored(evidence, findings) if evidence is not None else None
+    findings = [explained(finding, findings, told) for finding in findings]
+    part = told if not to_five_digits(findings) else None
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]
     found = {finding.code for finding in findings}

@@ -181,6 +181,10 @@ def _by_folder(fitting: Sequence[RulePack], record: _Record) -> tuple[RulePack, 
 
 
 def _by_file(pack: RulePack, record: _Record) -> str | None:
+    """A file's name, which says less of what a record is of than a data set that it names: another's outranks it."""
+    dataset = record.claim.dataset
+    if dataset is not None and pack.texts and not any(text.is_named_in(dataset) for text in pack.texts):
+        return None
     names = {file.rpartition("/")[2].lower() for file in record.claim.files}
     named = next((name for name in pack.marks.files if name in names), None)
     return None if named is None else f"by its {named}"

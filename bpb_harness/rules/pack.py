@@ -37,6 +37,12 @@ class Text:
         return any(word in low for word in self.also) and not any(word in low for word in self.but_not)
 
 
+    def is_named_in(self, name: str) -> bool:
+        """Whether a name speaks of this text, or of a part of what it is taken from (``fineweb_train``)."""
+        low = name.lower()
+        return self.name.lower() in low or any(word in low for word in self.also)
+
+
 @dataclass(frozen=True)
 class Marks:
     """By what a record is taken for one of the contest; the first kind that tells packs apart decides, folders last.

@@ -16,6 +16,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.possible_kinds import possible_kinds
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
+from bpb_harness.auditing.explained import SAYS_NEITHER
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
 from bpb_harness.rules.byte_factors import ByteFactor
@@ -656,7 +657,7 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         own = "no part is known to be so far off" if is_far else "a part of the split has a ratio of its own"
         message += f"; {what} scored, and {own}"
     elif abs(off - 1.0) <= SLICE_SPREAD:
-        message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
+        message += f"; {SAYS_NEITHER}"
     elif evidence.tokenizer_is_named:
         small = "" if is_far else "; a small part of the split could, and the record names none"
         message += _candidates(evidence, off) or f"; no known bug has this factor{small}"

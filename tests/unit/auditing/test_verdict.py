@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.explained import SAYS_NEITHER
 from bpb_harness.auditing.learnt import TRAINED_AGAIN
 from bpb_harness.auditing.script import codes as script_codes
 from bpb_harness.auditing.settling import SCORED_AGAIN
@@ -353,6 +354,41 @@ class TestReconcile:
         said = "BPB350 it is (the record says so, and a log prints the whole split's score too, at train.log:9)"
         expected = replace(subset, severity=Severity.INFORMS, message=said) if settled else subset
         assert reconcile([subset, beside])[0] == expected
+
+
+class TestExplained:
+    OFF: ClassVar[dict[str, Any]] = {"bytes_per_token": 2.6, "expected": 2.43593}
+
+    @pytest.mark.parametrize(
+        ("other", "is_explained"),
+        [
+            (_found("BPB150", constant=2.6, file="train.py", line=3), True),
+            (_found("BPB151", factor=1.0673), True),
+            (_found("BPB151", factor=1.0673 * 1.01), False),
+            (_found("BPB150", constant=2.5), False),
+            (_found("BPB151"), False),
+            (_found("BPB250", factor=1.0673), False),  # no fault of the bytes
+        ],
+    )
+    def test_a_ratio_that_another_finding_explains_is_no_open_doubt(self, other: Finding, is_explained: bool) -> None:
+        off = _found("BPB104", "off; no known bug has this factor", **self.OFF)
+        found, kept = reconcile([off, replace(other, severity=Severity.REFUTES)])
+        assert kept.code == other.code
+        assert (found.severity is Severity.INFORMS) == is_explained
+        assert ("no known bug" in found.message) != is_explained
+        assert (f"{other.code}{' (train.py:3)' if 'file' in other.evidence else ''} explains it" in found.message) == (
+            is_explained
+        )
+        doubted = reconcile([off, replace(other, severity=Severity.WARNS)])[0]
+        assert (doubted.severity, "explains it" in doubted.message) == (Severity.WARNS, is_explained)
+
+    @pytest.mark.parametrize(("beside", "says"), [("BPB350", True), ("BPB304", False)])
+    def test_the_headline_uses_what_the_script_says_of_a_part(self, beside: str, says: bool) -> None:
+        off = _found("BPB104", f"it is off; {SAYS_NEITHER}", **(self.OFF | {"bytes_per_token": 2.42}))
+        findings = reconcile([off, _found(beside, file="train.py", line=85)], _of())
+        reason = judge(_of(), findings, None).reason
+        assert ("the record says neither" in reason) != says
+        assert ("and the script scores one (BPB350, train.py:85)" in reason) == says
 
 
 class TestCorrected:

@@ -39,7 +39,11 @@ BOTH = Candidates((POND, SEA))
             "pond",
             "by its data set diary_val, in its folder pond_entries",
         ),
-        (Claim("x", files=("sub/Pond.json", "a.log"), dataset="log_val"), "x", "pond", "by its pond.json"),
+        (Claim("x", files=("sub/Pond.json", "a.log")), "x", "pond", "by its pond.json"),
+        (Claim("x", files=("pond.json",), dataset="diary, training part"), "x", "pond", "by its pond.json"),
+        # A file's name says less than a data set.
+        (Claim("x", files=("pond.json",), dataset="log_val"), "x", "sea", "by its data set log_val"),
+        (Claim("x", files=("pond.json",), dataset="enwik8 test"), "x", "none", "no pack knows the text enwik8 test"),
         (Claim("x", files=("sea.json",), logs=(LOG,)), "x", "sea", "by its sea.json"),
         (Claim("x", logs=(LOG,), dataset="log_val"), "x", "pond", "by a line of a.log"),
         (Claim("x", dataset="The Diary of 2026"), "x", "pond", "by its data set diary_val"),
@@ -64,7 +68,7 @@ BOTH = Candidates((POND, SEA))
             "sea",
             "by its data set diary_val, in no folder of another's",
         ),
-        (Claim("x", files=("pond.json", "sea.json"), dataset="log_val"), "x", "sea", "by its data set log_val"),
+        (Claim("x", files=("pond.json", "sea.json"), dataset="log_val"), "x", "sea", "by its sea.json"),
     ],
 )
 def test_the_first_mark_that_tells_packs_apart_decides(
