@@ -36,7 +36,6 @@ class Text:
             return True
         return any(word in low for word in self.also) and not any(word in low for word in self.but_not)
 
-
     def is_named_in(self, name: str) -> bool:
         """Whether a name speaks of this text, or of a part of what it is taken from (``fineweb_train``)."""
         low = name.lower()
