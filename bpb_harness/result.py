@@ -178,6 +178,11 @@ class Remark:
     message: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_warning(self) -> bool:
+        """Whether the score is probably not what it is taken for."""
+        return self.message.startswith("WARNING: ")
+
 
 @final
 @dataclass(frozen=True)
@@ -445,6 +450,12 @@ class BpbResult:
         return self.length.bits_per_token
 
     def __str__(self) -> str:
+        """The line of the score; below it a line for each finding that is a warning."""
+        return "\n".join([self.line, *(each.message for each in self.remarks if each.is_warning)])
+
+    @property
+    def line(self) -> str:
+        """Signature, score, errors and sizes in one line."""
         doubt = ", not to be trusted" if any(remark.code == UNTRUSTED_ERROR for remark in self.remarks) else ""
         sampling = "n/a" if self.mc_stderr is None else f"{self.mc_stderr:.4f}"
         errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {sampling}{doubt}"]

@@ -42,6 +42,8 @@ SCORE_CODES: dict[str, str] = {
     "network's.",
     "given.lengths": "Lengths of documents are given to the code and not paid for; what sending them would add.",
     "given.prefix": "The first tokens of each window are visible, not paid for and not counted: `--unpaid-prefix`.",
+    "mask.row-behind-pieces": "The mask is said to be a piece of the tokenizer, and the network has one row more than "
+    "there are pieces, as for a mask: look which one it was trained with.",
     "not-compiled": "Compiling the network failed, or changed its answers: it ran as it is, slower.",
     "not-fused": "The kernels of the network's own failed, or changed its answers: it was compiled instead.",
     "not-specialised": "The adapter's faster form could not be compiled: the network was compiled as it is written.",
@@ -50,8 +52,11 @@ SCORE_CODES: dict[str, str] = {
     "score.below-source": "The score of the whole text lies below what the text's own source needs, by more than four "
     "errors and 20 bits. No model can do that on average: look for text that was seen, tokens that are not paid for, "
     "and bytes counted twice. Exit code 4.",
-    "score.worse-than-uniform": "The network costs more than guessing blindly: tokenizer, adapter or schedule are "
-    "probably not its own.",
+    "score.worse-than-uniform": "The network costs more than guessing blindly: tokenizer, adapter, mask id or schedule "
+    "are probably not its own, its logits are shifted by a position, its attention looks another way than in training, "
+    "or it is not trained. The exit code stays 0.",
+    "score.worse-than-unigram": "The network costs more than counting tokens as they come, by more than four standard "
+    "errors of its masks; causes as of `score.worse-than-uniform`. The exit code stays 0.",
     "text.empty-documents": "Documents are empty: what stands before each is paid for, and has no byte.",
     "text.padding": "Tokens that spell nothing stand in a row and are paid for. Write the shards without padding.",
     "text.separator": "Which token sets documents off, and what says so.",

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
+from torch import nn
 
 from bpb_harness.byte_count import (
     PieceKind,
@@ -22,6 +23,7 @@ from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.document_table import MIN_PASSES
 from bpb_harness.evaluation.job import Job
+from bpb_harness.network_modules import modules_of
 from bpb_harness.result import BELOW_SOURCE, EXACT, BpbResult, Remark
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 from bpb_harness.text.spans import span_documents
@@ -44,6 +46,7 @@ _LITERAL_COUNTS = {
     "none": "is paid for as a space",
 }
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
+_STDERRS = 4.0
 
 
 def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
@@ -52,23 +55,69 @@ def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
     uniform = math.log2(clean)
     remarks: list[Remark] = []
     if result.bits_per_token > uniform * _UNIFORM_TOLERANCE:
-        why = "the tokenizer, the adapter or the schedule is probably not this network's"
-        match job.settings.adaptation:
-            case None:
-                why += ", or it is not trained"
-            case learnt:
-                rate = "--ttt-lr is probably too large" if learnt.method == "sgd" else "its adapt(tokens) is not sound"
-                why = f"{rate}, so that learning diverged, or {why}"
         remarks.append(
             Remark(
                 "score.worse-than-uniform",
                 f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
-                f"({uniform:.2f}): {why}",
+                f"({uniform:.2f}): {_why_so_dear(job)}",
             )
         )
+    elif (marks := result.reference_marks) is not None and _exceeds(result, marks.unigram):
+        score = result.length.bits / result.length.num_units
+        remarks.append(
+            Remark(
+                "score.worse-than-unigram",
+                f"WARNING: {score:.4f} bits per {result.unit} are more than counting tokens costs (unigram "
+                f"{marks.unigram:.4f}): {_why_so_dear(job)}",
+            )
+        )
+    if (other := _row_for_a_mask(job)) is not None:
+        remarks.append(other)
     if result.is_below_source:
         remarks.append(Remark(BELOW_SOURCE, f"WARNING: {result.below_source()}"))
     return remarks
+
+
+def _exceeds(result: BpbResult, mark: float) -> bool:
+    """Whether the score lies above a mark by more than the sampling of its masks explains."""
+    score = result.length.bits / result.length.num_units
+    return score > mark + _STDERRS * (result.mc_stderr or 0.0)
+
+
+def _why_so_dear(job: Job) -> str:
+    """What makes a trained network worse than a code that knows nothing."""
+    at = "token i" if isinstance(job.model, Denoiser) else "token i + 1"
+    why = (
+        "the tokenizer, the adapter, the mask id or the schedule is probably not this network's, its logits are "
+        f"shifted (those at i must be of {at}), its attention is causal where it was trained otherwise, or not causal "
+        "where it was"
+    )
+    match job.settings.adaptation:
+        case None:
+            return f"{why}, or it is not trained"
+        case learnt:
+            rate = "--ttt-lr is probably too large" if learnt.method == "sgd" else "its adapt(tokens) is not sound"
+            return f"{rate}, so that learning diverged, or {why}"
+
+
+def _row_for_a_mask(job: Job) -> Remark | None:
+    """A row of the embedding right behind the last piece, where the mask is said to be a piece."""
+    pieces = job.text.tokenizer.pieces
+    if not isinstance(job.model, Denoiser) or not 0 <= (mask := job.model.mask_token_id) < len(pieces):
+        return None
+    rows = {
+        part.num_embeddings
+        for _, network in modules_of(job.model)
+        for part in network.modules()
+        if isinstance(part, nn.Embedding)
+    }
+    if len(pieces) + 1 not in rows:
+        return None
+    return Remark(
+        "mask.row-behind-pieces",
+        f"the mask is id {mask}, the piece {pieces[mask]!r}, and the network has a row behind the {len(pieces):,} "
+        f"pieces, id {len(pieces)}, as for a mask: if it was trained with that one, mask_token_id is {len(pieces)}",
+    )
 
 
 def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[Remark]:

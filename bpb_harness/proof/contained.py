@@ -18,6 +18,7 @@ from bpb_harness.evaluation.inputs import find_text
 from bpb_harness.evaluation.settings import FLAGS, Settings
 from bpb_harness.proof.claim import Claim
 from bpb_harness.proof.header import Header
+from bpb_harness.proof.neighbours import require_no_neighbours
 from bpb_harness.proof.prove import Proof, Written, get_back
 from bpb_harness.proof.reading import read_file
 from bpb_harness.proof.verdict import Costs
@@ -128,6 +129,8 @@ def _score(wish: dict[str, Any], progress: Progress | None) -> tuple[dict[str, A
             server.channel.receive()
         except (EOFError, ValueError):  # the system does not let it give up what it has to
             return None
+        if (loader := wish["settings"]["model"]) is not None:
+            require_no_neighbours(loader, Path(wish["checkpoint"]))
         server.channel.send(wish)
         while True:
             said, arrays = _next(server)

@@ -42,7 +42,7 @@ def run_isolated(work: Callable[[list[str]], None], paths: Sequence[str], *, hid
         held.append(NETWORK)
         namespaces.leave_keyring()
         if hide_files:
-            _enter_empty_root([*_SYSTEM, *_interpreter(), *paths])
+            _enter_empty_root([*visible_folders(), *paths])
             held.append(FILES)
     except OSError:
         pass
@@ -59,6 +59,11 @@ def run_isolated(work: Callable[[list[str]], None], paths: Sequence[str], *, hid
         work(held)
 
     sys.exit(namespaces.run_in_own_space(locked))
+
+
+def visible_folders() -> list[str]:
+    """What every process sees that gives up its files."""
+    return [*_SYSTEM, *_interpreter()]
 
 
 def _interpreter() -> list[str]:

@@ -205,7 +205,7 @@ def write_proof(
     else:
         job, result = load_scored(checkpoint, settings, score)
     count = _count(job, result, num_windows)
-    choice = Choice(job.identity.digest, job.text.corpus.digest, str(result))
+    choice = Choice(job.identity.digest, job.text.corpus.digest, result.line)
     draws = num_codings(code_of(job.estimators[0], choice.streams))
     lengths = job.spans.lengths[choice.spans(len(job.spans), count)]
     began = time.monotonic()
@@ -223,7 +223,7 @@ def write_proof(
     counts_bytes = settings.byte_rule != "none"
     num_bytes = int(job.num_units[encoded.header.windows].sum()) if counts_bytes else None
     is_checked = result.signature.contract != "off"
-    written = Written(str(result), is_checked, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds)
+    written = Written(result.line, is_checked, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds)
     if scored is not None:
         return written
     units = np.asarray(job.num_units[encoded.header.windows])

@@ -27,7 +27,7 @@ _DATA = re.compile(
 @final
 @dataclass(frozen=True)
 class ScoreLine:
-    """What ``str(BpbResult)`` says.
+    """What ``BpbResult.line`` says.
 
     Attributes:
         text: the line.

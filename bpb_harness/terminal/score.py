@@ -30,7 +30,7 @@ def describe(result: BpbResult, screen: Screen | None = None) -> str:
         screen: what it is laid out for; None: a file.
     """
     page = Page(screen or Screen(), _LABELS)
-    warnings = [each for each in result.remarks if each.message.startswith(_WARNING)]
+    warnings = [each for each in result.remarks if each.is_warning]
     page.paragraph(headline(result), "bold")
     page.gap()
     page.row("meaning", kind_of_number(result))

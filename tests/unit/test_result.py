@@ -72,6 +72,13 @@ def test_the_line_glues_the_score_to_its_settings():
     )
 
 
+def test_what_is_printed_has_the_warnings_below_the_line():
+    plain, doubted = result(), result(remarks=(Remark("data", "scored x"), Remark("a.b", "WARNING: too dear")))
+    assert str(plain) == plain.line == doubted.line
+    assert str(doubted) == f"{plain.line}\nWARNING: too dear"
+    assert Signature.parse(str(doubted)) == plain.signature
+
+
 def test_how_a_network_learnt_is_a_key_only_where_it_did():
     learnt = result(signature=Signature(method="mc", adaptation="sgd[lr=0.1]"))
     assert json.loads(learnt.to_json())["adaptation"] == "sgd[lr=0.1]"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bpb_harness.byte_count import PieceKind
 from bpb_harness.byte_count.validity import LONGEST_RUN
@@ -71,27 +72,55 @@ def test_a_score_worse_than_a_blind_guess_is_named(is_masked):
     if not is_masked:
         of.model = SimpleNamespace(vocab_size=64)
     blind = math.log2(63 if is_masked else 64)
-    result: Any = SimpleNamespace(bits_per_token=blind * 1.0099, is_below_source=False)
+    result: Any = SimpleNamespace(bits_per_token=blind * 1.0099, is_below_source=False, reference_marks=None)
+    why = (
+        "the tokenizer, the adapter, the mask id or the schedule is probably not this network's, its logits are "
+        f"shifted (those at i must be of token i{'' if is_masked else ' + 1'}), its attention is causal where it was "
+        "trained otherwise, or not causal where it was"
+    )
     assert score_remarks(of, result) == []
     result.bits_per_token = blind * 1.0101
     assert said(score_remarks(of, result)) == [
         (
             "score.worse-than-uniform",
-            f"WARNING: {blind * 1.0101:.2f} bits per token are more than guessing blindly costs ({blind:.2f}): the "
-            "tokenizer, the adapter or the schedule is probably not this network's, or it is not trained",
+            f"WARNING: {blind * 1.0101:.2f} bits per token are more than guessing blindly costs ({blind:.2f}): "
+            f"{why}, or it is not trained",
         )
     ]
     for method, first in (("sgd", "--ttt-lr is probably too large"), ("own", "its adapt(tokens) is not sound")):
         of.settings.adaptation = SimpleNamespace(method=method)
         (found,) = score_remarks(of, result)
-        assert found.message.endswith(
-            f"costs ({blind:.2f}): {first}, so that learning diverged, or the tokenizer, the adapter or the schedule "
-            "is probably not this network's"
-        )
+        assert found.message.endswith(f"costs ({blind:.2f}): {first}, so that learning diverged, or {why}")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "bits", "is_named"), [(None, 301.0, True), (0.01, 303.9, False), (0.01, 304.1, True)]
+)
+def test_a_score_worse_than_counting_tokens_is_named(stderr, bits, is_named):
+    result: Any = SimpleNamespace(
+        bits_per_token=5.0, is_below_source=False, mc_stderr=stderr, unit="byte",
+        length=SimpleNamespace(bits=bits, num_units=100), reference_marks=SimpleNamespace(unigram=3.0),
+    )  # fmt: skip
+    found = score_remarks(job(), result)
+    assert [each.code for each in found] == ["score.worse-than-unigram"] * is_named
+    assert all(each.is_warning and "(unigram 3.0000): the tokenizer" in each.message for each in found)
+    result.bits_per_token = 7.0  # above uniform too, which says more
+    assert [each.code for each in score_remarks(job(), result)] == ["score.worse-than-uniform"]
+
+
+@pytest.mark.parametrize(("rows", "mask", "is_named"), [(3, 0, True), (3, 2, False), (2, 0, False), (4, 1, False)])
+def test_a_row_behind_the_pieces_fits_a_mask_better_than_a_piece(rows, mask, is_named):
+    of, result = job(), SimpleNamespace(bits_per_token=1.0, is_below_source=False, reference_marks=None)
+    of.model.mask_token_id, of.model.network = mask, torch.nn.Sequential(torch.nn.Embedding(rows, 2))
+    found = score_remarks(of, result)  # type: ignore[arg-type]
+    assert [each.code for each in found] == ["mask.row-behind-pieces"] * is_named
+    assert all("is id 0, the piece '<pad>'" in each.message and "mask_token_id is 2" in each.message for each in found)
 
 
 def test_a_score_below_what_its_source_allows_is_named():
-    result: Any = SimpleNamespace(bits_per_token=1.0, is_below_source=True, below_source=lambda: "too low")
+    result: Any = SimpleNamespace(
+        bits_per_token=1.0, is_below_source=True, below_source=lambda: "too low", reference_marks=None
+    )
     assert said(score_remarks(job(), result)) == [(BELOW_SOURCE, "WARNING: too low")]
 
 
