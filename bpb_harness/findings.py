@@ -117,11 +117,6 @@ class Rule:
 CODES: dict[str, Rule] = {}
 # Codes that were taken out, which are never used again: their names, and what there is in their place.
 RETIRED: dict[str, tuple[str, str]] = {
-    "BPB161": (
-        "script-bytes-summed-in-16-bits",
-        "BPB104 and BPB109 hold the bytes per token against the tokenizer's, which an overflow changes; of a scoring "
-        "function that is run BPB163 tells the bytes",
-    ),
     "BPB263": ("script-bfloat16-log-softmax", "nothing takes its place: no public record had it"),
     "BPB266": (
         "script-settings-differ-from-record",

@@ -18,7 +18,7 @@ from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
-from bpb_harness.auditing.script.checks.means_of_ratios import check_means_of_ratios
+from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
@@ -48,7 +48,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_hashed_counts: "n-gram counts as probabilities",
     check_last_pass: "training on the text before it is scored",
     check_rounded_counts: "rounded numbers of masked tokens",
-    check_means_of_ratios: "means of ratios",
+    check_precision: "the precision of the sums",
     check_coverage: "how much of the text is scored",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees

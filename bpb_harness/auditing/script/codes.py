@@ -32,6 +32,8 @@ TABLE_NOT_RUN = register("BPB159", "script-byte-table-not-run", _INFORMS,
     "the script's byte table could not be extracted or run alone")
 MEAN_OF_RATIOS = register("BPB160", "script-mean-of-ratios", _REFUTES,
     "the score is a mean of ratios per window, not a ratio of sums")
+NARROW_SUM = register("BPB161", "script-bytes-summed-in-16-bits", _REFUTES,
+    "bytes are summed in a 16-bit type, which overflows")
 BYTES_READ = register("BPB162", "script-bytes-by-the-rule", _INFORMS,
     "the byte-counting code, followed for four example tokens, follows the official rule")
 BYTES_RUN_WRONG = register("BPB163", "script-counts-other-bytes", _REFUTES,

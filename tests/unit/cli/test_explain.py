@@ -80,6 +80,7 @@ def test_a_code_that_was_taken_out_says_what_is_in_its_place(repository: Path) -
 
 def test_a_page_is_named_where_it_says_more_than_its_table(repository: Path) -> None:
     """Of an audit's codes, every page of findings that speaks of them in words, and no other."""
+    assert explanation("BPB101"), "which reads the checks, and they register their codes"
     said = {code: re.findall(r"^More: docs/(.*)$", explanation(code), re.MULTILINE) for code in (*CODES, *SCORE_CODES)}
     words = {}
     for page in {page for pages in said.values() for page in pages}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -41,21 +42,6 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         yield from _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters)
 
 
-_TWICE = "the leading space is counted in the table and once more in the loop"
-_NOT_SEEN = "U+2581 is not recognised and counts as three bytes"
-# What is counted for a word's four bytes: the code, in words, and the name of the byte bug where its factor is known.
-_SPACES: dict[float, tuple[Rule, str, str | None]] = {
-    3.0: (codes.SPACE_NEVER, "the leading space is never counted", "space_never_counted"),
-    5.0: (
-        codes.SPACE_TWICE,
-        "the leading space is counted in the table and once more in the loop",
-        "space_counted_twice",
-    ),
-    6.0: (codes.WRONG_MARKER, _NOT_SEEN, "question_mark_for_space"),
-    7.0: (codes.WRONG_MARKER, _NOT_SEEN, None),
-}
-
-
 def _judged(
     number: int, loop: ByteLoop, counted: dict[str, float | None], spaces: Sequence[ast.expr], pack: RulePack,
     accented: float | None,
@@ -78,19 +64,13 @@ def _judged(
         )
         yield Hit(codes.BYTES_READ, said, place, number, evidence=evidence)
     spelt = byte == len(BYTE.piece)
-    if word in _SPACES:
-        rule, what, bug = _SPACES[word]
-        if loop.decodes_singly is not None:
-            what = "ids are decoded one by one, which strips the leading space"
-        if rule is codes.SPACE_TWICE and spelt:
-            bug = "space_twice_pieces_by_spelling"
-        said = (
-            f"The script counts {word:g} bytes for the token `\u2581the` after another word; the text has 4: {what}; "
-            f"so the score is too {'low (too good)' if word > WORD.num_bytes else 'high'}."
-        )
-        quoted = (place, *(spaces if rule is codes.SPACE_TWICE else _asks_for_a_marker(loop)))
+    space = _space(word, loop, spelt)
+    if space is not None:
+        rule, what, bug = space
         factor = pack.factor_of(bug) if bug is not None else None
-        yield Hit(rule, said, place, number, factor, evidence=evidence, quoted=quoted)
+        effect = "so the score is too low (too good)" if word > WORD.num_bytes else "so the score is too high"
+        quoted = (place, *(spaces if rule is codes.SPACE_TWICE else _asks_for_a_marker(loop)))
+        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence, quoted=quoted)
     if loop.decodes_singly is not None:
         said = (
             "The script decodes ids one by one: a byte token becomes the character U+FFFD, three bytes in place of one."
@@ -125,22 +105,41 @@ def _spelling_factor(loop: ByteLoop, pack: RulePack) -> float | None:
     return None if both is None or space is None or holds_space else round(1.0 + both - space, 5)
 
 
-_OF_MARKERS = frozenset(["startswith", "lstrip", "strip", "removeprefix", "replace"])
+def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | None] | None:
+    """What is wrong with a word's leading space, and the name of the byte bug where its factor is known."""
+    the = "the token `\u2581the` after another word; the text has 4"
+    if word == WORD.num_bytes + 1:
+        what = f"counts 5 bytes for {the}: the leading space is counted in the table and once more in the loop"
+        return codes.SPACE_TWICE, what, "space_twice_pieces_by_spelling" if spelt else "space_counted_twice"
+    if word == WORD.num_bytes - 1 and loop.decodes_singly is None:
+        return codes.SPACE_NEVER, f"counts 3 bytes for {the}: the leading space is never counted", "space_never_counted"
+    if word == WORD.num_bytes - 1:
+        what = f"decodes ids one by one, which strips the leading space: 3 bytes for {the}"
+        return codes.SPACE_NEVER, what, "space_never_counted"
+    if word in (WORD.num_bytes + 2, WORD.num_bytes + 3):
+        what = f"counts {word:g} bytes for {the}: U+2581 is not recognised and counts as three bytes"
+        return codes.WRONG_MARKER, what, "question_mark_for_space" if word == WORD.num_bytes + 2 else None
+    return None
 
 
 def _asks_for_a_marker(loop: ByteLoop) -> list[ast.expr]:
     """Where a loop looks at what a piece begins with, takes something away from it, or decodes it by itself."""
     if loop.decodes_singly is not None:
         return [loop.decodes_singly]
-    return [part for part in ast.walk(loop.node) if isinstance(part, ast.Call | ast.Compare) and _is_of_a_marker(part)]
+    return [part for part in ast.walk(loop.node) if _is_of_a_marker(part)]
 
 
-def _is_of_a_marker(node: ast.Call | ast.Compare) -> bool:
+def _is_of_a_marker(node: ast.AST) -> TypeGuard[ast.expr]:
     """piece.startswith(MARK), piece.replace(MARK, ""), piece[0] == MARK."""
     if isinstance(node, ast.Call):
         return last_name(node.func) in _OF_MARKERS and bool(node.args)
-    texts = [side.value for side in (node.left, *node.comparators) if isinstance(side, ast.Constant)]
-    return any(isinstance(text, str) and len(text) == 1 for text in texts)
+    return isinstance(node, ast.Compare) and any(
+        isinstance(side, ast.Constant) and isinstance(side.value, str) and len(side.value) == 1
+        for side in (node.left, *node.comparators)
+    )
+
+
+_OF_MARKERS = frozenset(["startswith", "lstrip", "strip", "removeprefix", "replace"])
 
 
 def _place(loop: ByteLoop) -> ast.AST:

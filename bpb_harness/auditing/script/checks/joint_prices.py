@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Factor, is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hidden_text import HiddenText, prediction, root_of
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.weight import Weight

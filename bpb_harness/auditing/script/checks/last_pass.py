@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -30,13 +31,16 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
         num_passes = _num_passes(analysis, arguments)
         added = _scores(analysis, test, name) if num_passes is None or num_passes > 1 else []
         if added:
+            passes = f"{num_passes} passes" if num_passes is not None else "several passes"
+            if num_passes is not None and _is_by_default(analysis, loop):
+                passes = f"several passes ({num_passes} by its default)"
             said = (
-                "The script goes over the same text in several passes, trains on it in each, and adds up the score in "
+                f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
                 "the last one alone: what is scored was learnt before, and the score does not pay for what was "
                 "learnt of it"
             )
             evidence = {} if num_passes is None else {"passes": num_passes}
-            shown = [loop, test, *added[:1], *learning]
+            shown = [*_written(analysis, loop, num_passes), loop, test, *added[:1], *learning]
             yield analysis.hit(codes.LAST_PASS, said, test, shown=shown, evidence=evidence)
             return
 
@@ -102,6 +106,27 @@ def _range_of(loop: ast.For) -> tuple[str, list[ast.expr]] | None:
     if not isinstance(name, ast.Name) or not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range":
         return None
     return (name.id, ranged.args) if len(ranged.args) in (1, 2) else None
+
+
+def _written(analysis: Analysis, loop: ast.For, num_passes: int | None) -> list[ast.AST]:
+    """Where the number of passes is written down, if it is."""
+    if num_passes is None:
+        return []
+    told = str(num_passes)  # a number, or the text that an environment's variable defaults to
+    assert isinstance(loop.iter, ast.Call)
+    frame, found = Frame.at(analysis.program, loop), []
+    for node, _ in trace(analysis.program, loop.iter.args[-1], frame, _MAX_TRACED):
+        defined = analysis.program.reaching(node) if isinstance(node, ast.Name) else ()
+        values = [node, *(definition.value for definition in defined)]  # a parameter's default too
+        found += [value for value in values if isinstance(value, ast.Constant) and str(value.value) == told]
+    return [*found[-1:]]  # the furthest: what the others were given
+
+
+def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
+    """Whether how often a loop goes round is a setting of which nothing tells what it was in the run."""
+    frame, evaluator = Frame.at(analysis.program, loop), Evaluator(analysis.program)
+    behind = trace(analysis.program, loop.iter, frame, _MAX_TRACED)
+    return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 
 
 def _is_of_last(analysis: Analysis, test: ast.expr, name: str, end: str, depth: int = 0) -> bool:

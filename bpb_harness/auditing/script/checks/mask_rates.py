@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
@@ -42,7 +43,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
-    if rate is not None and 0.02 < rate < 0.98 and hides_tokens(analysis, draw):
+    if rate is not None and 0.02 < rate < 0.98 and hides_tokens(analysis.program, draw.node):
         said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
         yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
 
@@ -133,8 +134,8 @@ def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[flo
     total = high - low if analysis.has_quadrature else _total_weight(analysis, draw, leaf, length)
     if total is not None and total < 1.0 - 2.0 * _CUT:
         said = (
-            f"The evaluation adds up losses at {length} mask rates from {low:.4g} to {high:.4g}, with weights that add "
-            f"up to {total:.3g}, not 1; {_left_out(analysis, 1.0 - total)}"
+            f"The evaluation adds up losses at {_told_rates(analysis, draw, leaf, length)}, with weights that add up "
+            f"to {total:.3g}, not 1; {_left_out(analysis, 1.0 - total)}"
         )
         place = analysis.quadrature if analysis.has_quadrature else Weight(analysis, draw, leaf).place
         cut = _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)
@@ -149,6 +150,20 @@ def _is_jittered(analysis: Analysis, draw: MaskDraw) -> bool:
     evaluator = Evaluator(analysis.program)
     evaluator.number(draw.rate, draw.frame)
     return any(leaf.kind == "uniform" for leaf in evaluator.leaves.values())
+
+
+def _told_rates(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> str:
+    """The mask rates in words: a few by their numbers, many by the first and the last."""
+    every = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in range(min(length, _MAX_TOLD + 1))]
+    known = sorted(rate for rate in every if rate is not None)
+    if len(known) == length <= _MAX_TOLD:
+        return f"the {length} mask rates {', '.join(f'{rate:.4g}' for rate in known)}"
+    ends = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in (0, length - 1)]
+    low, high = sorted(rate for rate in ends if rate is not None)
+    return f"{length} mask rates from {low:.4g} to {high:.4g}"
+
+
+_MAX_TOLD = 12
 
 
 def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> float | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from bpb_harness.auditing.script.domains.cancel import Factor, left_after_cancelling, weighted_mean
 from bpb_harness.auditing.script.domains.sinks import Sink
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.program import Program
@@ -29,21 +30,6 @@ _SUMMING = frozenset(
 _AVERAGING = frozenset(["mean", "nanmean", "average", "fmean"])
 _CASTS = IDENTITY | {"int", "float", "round", "masked_fill", "masked_fill_", "masked_select", "nan_to_num"}
 _MAX_TERMS = 48
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One factor of a product.
-
-    Attributes:
-        node: the expression, which is not taken apart further.
-        frame: where its names are read.
-        power: +1 or -1.
-    """
-
-    node: ast.expr
-    frame: Frame
-    power: int = 1
 
 
 @dataclass(frozen=True)
@@ -120,6 +106,10 @@ class Algebra(Walker[list[Term]]):
     def _binop(self, node: ast.BinOp, frame: Frame, path: Path) -> list[Term]:
         if path:
             return self.unknown(node, frame)
+        if isinstance(node.op, ast.Mult | ast.Div):
+            left = left_after_cancelling(self.program, node, frame)
+            if left is not None:
+                return self._multiplied(left)
         if isinstance(node.op, ast.Mult | ast.Div | ast.FloorDiv | ast.MatMult):
             power = -1 if isinstance(node.op, ast.Div | ast.FloorDiv) else 1
             return self._multiplied([Factor(node.left, frame), Factor(node.right, frame, power)])
@@ -250,8 +240,11 @@ class Algebra(Walker[list[Term]]):
             return self.visit(first, frame, path)  # of a call that runs elsewhere
         if name == "get" and len(node.args) == 1 and self._is_module(node.func) and isinstance(node.args[0], ast.Call):
             return self.visit(node.args[0], frame, path)  # ray.get(f.remote(..))
-        if name in _AVERAGING and any(keyword.arg == "weights" for keyword in node.keywords):
-            return self.unknown(node, frame)
+        weights = next((keyword.value for keyword in node.keywords if keyword.arg == "weights"), None)
+        if name in _AVERAGING and weights is not None:
+            weighted = weighted_mean(self.program, first, weights, frame)
+            if weighted is not None:
+                return self._reduced("sum", node, self._multiplied(weighted))
         if name in _SUMMING | _AVERAGING:
             return self._reduced("mean" if name in _AVERAGING else "sum", node, self.visit(first, frame))
         if name in ("max", "clamp", "clamp_min", "maximum", "min", "neg"):

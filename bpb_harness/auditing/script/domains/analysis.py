@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from bpb_harness.auditing.script.context import ScriptContext
-from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import Algebra, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import Term
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
@@ -60,20 +61,12 @@ class Counter(Walker[float | None]):
                 if term.cross_entropies():
                     return None  # a summand of the denominator that is not understood
                 continue
-            if any(self._may_count(factor) for factor in term.factors if factor.power > 0):
-                return None  # bytes above the line as well, as in a mean weighed by them: what cancels is not followed
             key = frozenset(tabled)
             if key in seen:
                 continue
             seen.add(key)
             total, found = total + math.prod(tabled.values()), True
         return total if found else None
-
-    def _may_count(self, factor: Factor) -> bool:
-        try:
-            return not is_cross_entropy(factor.node) and self._value(factor) is not None
-        except RecursionError:
-            return True
 
     def _value(self, factor: Factor) -> tuple[object, float] | None:
         """What a factor counts, under a key: factors of one running count or one function share it."""

@@ -86,7 +86,7 @@ def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
                     yield _sink(node.value, key_text)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
             values = node.right.elts if isinstance(node.right, ast.Tuple) else [node.right]
-            yield from _filled(str(node.left.value), values)
+            yield from _percent(str(node.left.value), values)
         elif isinstance(node, ast.Call):
             yield from _called(node)
 
@@ -113,9 +113,8 @@ def _tail(label: str) -> str:
     return re.split(r"[,;|#]|\s{2,}", label)[-1].strip()[-30:] or label
 
 
-def _filled(text: str, values: list[ast.expr], place: str = r"%[-+ #0]*\d*(?:\.\d+)?[sdifgeEGr]") -> Iterator[Sink]:
-    """A text in whose places values are put, by % or format."""
-    pieces = re.split(place, text)
+def _percent(text: str, values: list[ast.expr]) -> Iterator[Sink]:
+    pieces = re.split(r"%[-+ #0]*\d*(?:\.\d+)?[sdifgeEGr]", text)
     for number, (label, value) in enumerate(zip(pieces, values, strict=False)):
         if _ENDS_IN_LABEL.search(label):
             yield _sink(value, label, " # ".join(pieces[: number + 1]))
@@ -131,7 +130,10 @@ def _called(node: ast.Call) -> Iterator[Sink]:
             yield _sink(keyword.value, keyword.arg)
     func = node.func
     if isinstance(func, ast.Attribute) and func.attr == "format" and isinstance(func.value, ast.Constant):
-        yield from _filled(str(func.value.value), node.args, r"\{[^{}]*\}")
+        pieces = re.split(r"\{[^{}]*\}", str(func.value.value))
+        for number, (label, value) in enumerate(zip(pieces, node.args, strict=False)):
+            if _ENDS_IN_LABEL.search(label):
+                yield _sink(value, label, " # ".join(pieces[: number + 1]))
     for label_node, value in itertools.pairwise(node.args):
         if isinstance(label_node, ast.Constant) and isinstance(label_node.value, str):
             if isinstance(value, ast.Constant | ast.JoinedStr):
@@ -140,4 +142,4 @@ def _called(node: ast.Call) -> Iterator[Sink]:
                 yield _sink(value, label_node.value, label_node.value if label_node is node.args[0] else "")
             elif "%" in label_node.value:
                 values = node.args[node.args.index(label_node) + 1 :]
-                yield from _filled(label_node.value, values)
+                yield from _percent(label_node.value, values)

@@ -506,6 +506,10 @@ class Evaluator(Walker[object]):
             return given[1]
         return self.visit(node.args[1], frame) if len(node.args) > 1 else self.unknown(node, frame)
 
+    def is_default(self, node: ast.Call, frame: Frame) -> bool:
+        """Whether a call asks the environment for what is not known to stand there."""
+        return dotted(node.func) in _FROM_ENVIRONMENT and bool(node.args) and self._given(node.args[0], frame) is None
+
     def _note_taken(self, default: ast.expr | None, name: str, value: str, frame: Frame) -> None:
         """A reader is told of each setting with which a script does otherwise than by its own default."""
         try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.scopes import last_name

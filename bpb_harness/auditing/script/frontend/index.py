@@ -81,17 +81,15 @@ class Index:
         self.functions: dict[str, list[Scope]] = {}
         self.classes: dict[str, dict[str, Scope]] = {}
         self.attributes: dict[str, list[ast.expr]] = {}  # self.x = value, class X: x: int = value
-        # args.x = value, args.x /= 100: by what args and x are called.
-        self.set_by_name: dict[tuple[str, str], list[ast.expr]] = {}
-        self.changed: set[tuple[str, str]] = set()
         self.properties: dict[str, list[Scope]] = {}
         self.options: dict[str, ast.expr] = {}  # add_argument("--x", default=value)
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
         self.nodes: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)  # comparisons, negations, x += y
         self.aliases: dict[str, str] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
-        # Of modules, functions and statements; a function's stands for its inside.
-        self.scope_of: dict[ast.AST, Scope] = {}
+        self.scope_of: dict[
+            ast.AST, Scope
+        ] = {}  # of modules, functions and statements: a function's stands for its inside
         self.blocks: dict[ast.AST, tuple[ast.AST, str]] = {}  # of a statement: which list of which node
         for number, script in enumerate(scripts):
             self._walk(number, script)
@@ -155,9 +153,13 @@ class Index:
         arguments = node.args
         positional = [*arguments.posonlyargs, *arguments.args]
         scope.parameters = [argument.arg for argument in (*positional, *arguments.kwonlyargs)]
-        given = [*zip(positional[::-1], arguments.defaults[::-1], strict=False)]
-        given += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)  # type: ignore[arg-type]
-        defaults = {argument.arg: default for argument, default in given}
+        defaults: dict[str, ast.expr] = {}
+        if arguments.defaults:
+            names = [argument.arg for argument in positional][-len(arguments.defaults) :]
+            defaults.update(zip(names, arguments.defaults, strict=False))
+        defaults.update(
+            {a.arg: d for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None}
+        )
         for parameter in scope.parameters:
             self._add(scope, Definition(parameter, "parameter", node, defaults.get(parameter)))
         if isinstance(node, ast.Lambda):
@@ -226,8 +228,11 @@ class Index:
         if last == "add_argument" and node.args and isinstance(node.args[0], ast.Constant):
             default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
             if default is not None:
-                named = node.args[-1] if isinstance(node.args[-1], ast.Constant) else node.args[0]
-                self.options[str(named.value).lstrip("-").replace("-", "_")] = default
+                self.options[
+                    str(node.args[-1].value if isinstance(node.args[-1], ast.Constant) else node.args[0].value)
+                    .lstrip("-")
+                    .replace("-", "_")
+                ] = default
 
     def _listed(self, node: Any, _scope: Scope, _body: Scope) -> None:
         self.nodes[node.__class__].append(node)
@@ -239,10 +244,8 @@ class Index:
             target = target.value
         if isinstance(target, ast.Name):
             self._add(scope, Definition(target.id, "augment", node, node.value, operator=node.op))
-        elif isinstance(target, ast.Attribute):
-            self.changed.add((last_name(target.value), target.attr))
-            if isinstance(node.op, ast.Add):
-                self.attributes.setdefault(target.attr, []).append(node.value)
+        elif isinstance(target, ast.Attribute) and isinstance(node.op, ast.Add):
+            self.attributes.setdefault(target.attr, []).append(node.value)
 
     def _target(
         self, target: ast.expr, scope: Scope, node: ast.AST, value: ast.expr, kind: Kind, index: tuple[int, ...]
@@ -262,7 +265,6 @@ class Index:
         elif isinstance(target, ast.Attribute):
             if not index:
                 self.attributes.setdefault(target.attr, []).append(value)
-                self.set_by_name.setdefault((last_name(target.value), target.attr), []).append(value)
         elif isinstance(target, ast.Subscript):
             base = target.value
             if isinstance(base, ast.Name):

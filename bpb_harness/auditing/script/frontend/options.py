@@ -52,24 +52,29 @@ def given_options(
         keywords = {keyword.arg: keyword.value for keyword in call.keywords}
         dest = keywords.get("dest")
         kept = str(dest.value) if isinstance(dest, ast.Constant) else long.lstrip("-").replace("-", "_")
-        off = [f"--no-{name[2:]}" for name in names] if _is_switch(keywords) else []
-        given = [(flag, flags[key]) for flag in (*names, *off) if (key := (PurePath(path).name, flag)) in flags]
-        by_name.setdefault(kept, []).append(_given(call, keywords, *given[0]) if given else None)
+        switches = {f"--no-{name[2:]}": False for name in names} if _is_switch(keywords) else {}
+        script = PurePath(path).name
+        flag = next((flag for flag in (*names, *switches) if (script, flag) in flags), None)
+        option = None if flag is None else _given(call, keywords, flag, flags[script, flag], switches.get(flag))
+        by_name.setdefault(kept, []).append(option)
     # Two scripts that have the option share its name: it is known where both were given it alike.
-    return {name: options[0] for name, options in by_name.items() if options[0] and len({*map(_told, options)}) == 1}
+    one_of = {name: options[0] for name, options in by_name.items() if _is_one([*options])}
+    return {name: option for name, option in one_of.items() if option is not None}
 
 
-def _told(option: GivenOption | None) -> str | None:
-    return None if option is None or option.value is None else repr(option.value.value)
+def _is_one(options: list[GivenOption | None]) -> bool:
+    return len({None if each is None or each.value is None else repr(each.value.value) for each in options}) == 1
 
 
 def _is_switch(keywords: Mapping[str | None, ast.expr]) -> bool:
     return last_name(keywords.get("action", ast.Constant(""))) == "BooleanOptionalAction"
 
 
-def _given(call: ast.Call, keywords: Mapping[str | None, ast.expr], flag: str, text: str) -> GivenOption:
+def _given(
+    call: ast.Call, keywords: Mapping[str | None, ast.expr], flag: str, text: str, off: bool | None
+) -> GivenOption:
     try:
-        held = _converted(keywords, flag, text)
+        held = _converted(keywords, text) if off is None else off
     except ValueError:
         held = None  # argparse would refuse it
     value = None if held is None else ast.copy_location(ast.Constant(held), call)  # type: ignore[arg-type]
@@ -78,13 +83,13 @@ def _given(call: ast.Call, keywords: Mapping[str | None, ast.expr], flag: str, t
     return GivenOption(flag, text, call, value, is_default)
 
 
-def _converted(keywords: Mapping[str | None, ast.expr], flag: str, text: str) -> object:
+def _converted(keywords: Mapping[str | None, ast.expr], text: str) -> object:
     """What argparse makes of it; None where a function of the script's own does, or it takes several values."""
     action = keywords.get("action")
     if isinstance(action, ast.Constant) and action.value in ("store_true", "store_false"):
         return action.value == "store_true" if text == NO_VALUE else None
-    if _is_switch(keywords) and text == NO_VALUE:
-        return not flag.startswith("--no-")
+    if _is_switch(keywords):
+        return True if text == NO_VALUE else None
     if action is not None or "nargs" in keywords or text == NO_VALUE:
         return None
     convert = _CONVERTING.get(last_name(keywords["type"])) if "type" in keywords else str

@@ -7,10 +7,9 @@ assignment in the same block hides an earlier one) and errs on the side of more 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from functools import wraps
-from typing import Any, TypeVar, cast
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import ELSEWHERE, EXPRESSIONS, Index, children, is_registered
 from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
@@ -18,10 +17,6 @@ from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, S
 
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
-_NOTHING: frozenset[Any] = frozenset()
-_UNASKED = object()
-# What holds a node: tests and what they must give, blocks, loops.
-_Within = tuple[tuple[tuple[ast.expr, bool], ...], frozenset[tuple[ast.AST, str]], frozenset[ast.AST]]
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
 _TENSOR_METHODS = frozenset([
     "sum", "mean", "to", "float", "double", "item", "cpu", "cuda", "view", "reshape", "log", "exp", "sqrt", "clamp",
@@ -32,22 +27,7 @@ _TENSOR_METHODS = frozenset([
 ])  # fmt: skip
 
 
-Asked = TypeVar("Asked", bound=Callable[..., Any])
-
-
-def _once(answer: Asked) -> Asked:
-    """A question about a program that is answered once for each thing that it is about."""
-    name = answer.__name__
-
-    @wraps(answer)
-    def asked(program: Program, *about: Any) -> Any:
-        answers = program._answers[name]
-        found = answers.get(about, _UNASKED)
-        if found is _UNASKED:
-            found = answers[about] = answer(program, *about)
-        return found
-
-    return cast(Asked, asked)
+Known = TypeVar("Known")
 
 
 class Program:
@@ -74,7 +54,6 @@ class Program:
             index.scopes, index.functions, index.classes, index.calls
         )  # fmt: skip
         self.attributes, self.properties, self.options = index.attributes, index.properties, index.options
-        self._set_by_name, self._changed = index.set_by_name, index.changed
         self.nodes = index.nodes
         self.work_left = MAX_WORK  # expressions that may still be looked at: hostile scripts come to an end
         self.memo: dict[object, Any] = {}  # what walkers have worked out about this program's nodes
@@ -83,7 +62,14 @@ class Program:
             index.parents, index.scope_of, index.blocks, index.aliases
         )  # fmt: skip
         self._parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
-        self._answers: defaultdict[str, dict[Any, Any]] = defaultdict(dict)  # to what is asked `_once`
+        self._own_nodes: dict[Scope, list[ast.AST]] = {}
+        self._stored: dict[ast.Attribute, list[ast.expr]] = {}
+        self._tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
+        self._held: dict[ast.AST, frozenset[tuple[ast.AST, str]]] = {}
+        self._looped: dict[ast.AST, frozenset[ast.AST]] = {}
+        self._reached: dict[ast.Name, tuple[Definition, ...]] = {}
+        self._called: dict[ast.Call, Scope | None] = {}
+        self._handed: dict[tuple[Scope, str], list[ast.expr]] = {}
         self._given = self._take_options(flags or {})
 
     def _take_options(self, flags: Mapping[tuple[str, str], str]) -> Mapping[str, GivenOption]:
@@ -125,30 +111,26 @@ class Program:
 
     def tests_above(self, node: ast.AST) -> tuple[tuple[ast.expr, bool], ...]:
         """The tests of the ifs in whose branches a node stands within its function, and what they must give."""
-        return self._within(node)[0]
-
-    def _within(self, node: ast.AST) -> _Within:
-        """What holds a node within its function: worked out once for all that it is in."""
-        known, way = self._answers["within"], [node]
-        while (here := way[-1]) not in known:
-            above = self._parents.get(here)
-            if above is None or isinstance(above, (*FUNCTIONS, ast.Module)):
-                known[here] = ((), self._own_block(here), _NOTHING)
-            else:
-                way.append(above)
-        for child in reversed(way[:-1]):
-            above = self._parents[child]
-            tests, blocks, loops = known[above]
+        way, known = self._up_to_known(node, self._tests, (*FUNCTIONS, ast.Module), ())
+        for child in reversed(way):
+            above = self._parents.get(child)
             if isinstance(above, ast.If) and child is not above.test:
-                tests = ((above.test, any(child is statement for statement in above.body)), *tests)
-            loops = loops | {above} if isinstance(above, _LOOPS) else loops
-            known[child] = (tests, blocks | self._own_block(child), loops)
-        found: _Within = known[node]
-        return found
+                known = ((above.test, any(child is statement for statement in above.body)), *known)
+            self._tests[child] = known
+        return known
 
-    def _own_block(self, statement: ast.AST) -> frozenset[tuple[ast.AST, str]]:
-        block = self._block.get(statement)
-        return _NOTHING if block is None else frozenset([block])
+    def _up_to_known(
+        self, node: ast.AST, known: Mapping[ast.AST, Known], bounds: tuple[type[ast.AST], ...], nothing: Known
+    ) -> tuple[list[ast.AST], Known]:
+        """The nodes from this one up to one of which something is known, and that; nothing is right below a bound."""
+        way: list[ast.AST] = []
+        while node not in known:
+            above = self._parents.get(node)
+            way.append(node)
+            if above is None or isinstance(above, bounds):
+                return way, nothing
+            node = above
+        return way, known[node]
 
     def scope(self, node: ast.AST) -> Scope:
         """The scope in which a node stands; a function's own node stands for its inside."""
@@ -160,9 +142,33 @@ class Program:
         """The file of a node."""
         return self.scripts[self.scope(node).file]
 
-    @_once
+    def _blocks(self, statement: ast.AST) -> frozenset[tuple[ast.AST, str]]:
+        """The blocks that hold a statement within its scope."""
+        way, known = self._up_to_known(
+            statement, self._held, (*FUNCTIONS, ast.Module), frozenset[tuple[ast.AST, str]]()
+        )
+        for child in reversed(way):
+            own = self._block.get(child)
+            known = known | {own} if own is not None else known
+            self._held[child] = known
+        return known
+
+    def _loops(self, node: ast.AST) -> frozenset[ast.AST]:
+        way, known = self._up_to_known(node, self._looped, FUNCTIONS, frozenset[ast.AST]())
+        for child in reversed(way):
+            above = self._parents.get(child)
+            known = known | {above} if isinstance(above, _LOOPS) else known
+            self._looped[child] = known
+        return known
+
     def reaching(self, use: ast.Name) -> Sequence[Definition]:
         """The definitions that a use of a name may refer to, the nearest first."""
+        found = self._reached.get(use)
+        if found is None:
+            found = self._reached[use] = tuple(self._find_reaching(use))
+        return found
+
+    def _find_reaching(self, use: ast.Name) -> list[Definition]:
         for above in self.ancestors(use):
             if isinstance(above, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
                 for generator in above.generators:
@@ -187,7 +193,7 @@ class Program:
 
         The assignment stands in the loop's own body, after the use, so that every round makes it once.
         """
-        loops = self._within(use)[2]
+        loops = self._loops(use)
         for definition in definitions if loops else ():
             statement = definition.statement
             if definition.kind != "assign" or not isinstance(statement, ast.stmt):
@@ -203,12 +209,12 @@ class Program:
         line = (use.lineno, use.col_offset)
         if len(definitions) == 1 and _is_before(definitions[0], statement, line):
             return definitions
-        blocks, loops = self._within(statement)[1], self._within(use)[2]
+        blocks, loops = self._blocks(statement), self._loops(use)
         before, after = [], []
         for definition in definitions:
             if _is_before(definition, statement, line):
                 before.append(definition)
-            elif loops & self._within(definition.statement)[2]:
+            elif loops & self._loops(definition.statement):
                 after.append(definition)  # carried round the loop
         before.sort(key=lambda d: _position(d.statement), reverse=True)
         kept: list[Definition] = []
@@ -219,9 +225,9 @@ class Program:
             if definition.kind == "loop" and isinstance(definition.statement, _LOOPS):
                 whole = definition.statement in loops
             if whole:
-                hidden = self._within(definition.statement)[2]
+                hidden = self._loops(definition.statement)
                 # Inside a loop that both share, the assignment hides what an earlier round left.
-                return kept + [d for d in after if not (loops & self._within(d.statement)[2]) <= hidden]
+                return kept + [d for d in after if not (loops & self._loops(d.statement)) <= hidden]
         return kept + after
 
     def _statement(self, node: ast.AST) -> ast.AST:
@@ -233,9 +239,13 @@ class Program:
             here = above
         return here
 
-    @_once
     def callee(self, call: ast.Call) -> Scope | None:
         """The function of the program that a call means; None for library calls and ambiguous names."""
+        if call not in self._called:
+            self._called[call] = self._find_callee(call)
+        return self._called[call]
+
+    def _find_callee(self, call: ast.Call) -> Scope | None:
         func = call.func
         if isinstance(func, ast.Name):
             name = self._aliases.get(func.id, func.id)
@@ -281,9 +291,14 @@ class Program:
             found = [methods[name] for methods in self.classes.values() if name in methods]
         return found[-1] if found else None
 
-    @_once
     def values_of(self, node: ast.Attribute) -> list[ast.expr]:
         """What an attribute is set to: by its own class for self.x, by the command line for args.x, else anywhere."""
+        found = self._stored.get(node)
+        if found is None:
+            found = self._stored[node] = self._find_values(node)
+        return found
+
+    def _find_values(self, node: ast.Attribute) -> list[ast.expr]:
         values = self.attributes.get(node.attr, [])
         if isinstance(node.value, ast.Name) and node.value.id == "self":
             owner = self._owner(node)
@@ -300,10 +315,30 @@ class Program:
         fields = [value for value in values if self._is_field(value)]
         return fields or values
 
+    @cached_property
+    def _set_by_name(self) -> Mapping[tuple[str, str], list[ast.expr]]:
+        """args.x = v, which takes the place of what the command line gave args.x: by the name and the attribute."""
+        found: dict[tuple[str, str], list[ast.expr]] = {}
+        for value in (value for values in self.attributes.values() for value in values):
+            statement = self.parent(value)
+            for target in statement.targets if isinstance(statement, ast.Assign) else ():
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                    found.setdefault((target.value.id, target.attr), []).append(value)
+        return found
+
+    @cached_property
+    def _changed_by_name(self) -> set[tuple[str, str]]:
+        """args.x /= 100: what args.x is then, nothing here says."""
+        targets = (node.target for node in self.nodes.get(ast.AugAssign, []) if isinstance(node, ast.AugAssign))
+        attributes = [target for target in targets if isinstance(target, ast.Attribute)]
+        return {(each.value.id, each.attr) for each in attributes if isinstance(each.value, ast.Name)}
+
     def _of_option(self, node: ast.Attribute, given: ast.expr | None) -> list[ast.expr]:
         """What args.x may be of an option, with what the command line or its default gives it."""
-        key = (last_name(node.value), node.attr)
-        return [] if given is None or key in self._changed else [given, *self._set_by_name.get(key, ())]
+        key = (node.value.id if isinstance(node.value, ast.Name) else "", node.attr)
+        if given is None or key in self._changed_by_name:
+            return []
+        return [given, *self._set_by_name.get(key, ())]
 
     def _is_field(self, value: ast.expr) -> bool:
         above = self.parent(value)
@@ -356,9 +391,14 @@ class Program:
                 return methods.get("forward") or methods.get("__call__")
         return None
 
-    @_once
     def arguments(self, scope: Scope, parameter: str) -> list[ast.expr]:
         """What the calls of a function in the program hand over for a parameter."""
+        known = self._handed.get((scope, parameter))
+        if known is None:
+            known = self._handed[scope, parameter] = self._find_arguments(scope, parameter)
+        return known
+
+    def _find_arguments(self, scope: Scope, parameter: str) -> list[ast.expr]:
         found = []
         name = scope.owner if scope.name == "__init__" and scope.owner else scope.name
         for call in self.calls.get(name, []):
@@ -415,10 +455,12 @@ class Program:
                 return True
         return False
 
-    @_once
     def own_nodes(self, scope: Scope) -> Sequence[ast.AST]:
         """The nodes of a scope, without plain names and constants and without the insides of the functions in it."""
-        return _find_own_nodes(scope)
+        found = self._own_nodes.get(scope)
+        if found is None:
+            found = self._own_nodes[scope] = _find_own_nodes(scope)
+        return found
 
     def labelled(self, scope: Scope) -> Sequence[ast.AST]:
         """Those of its own nodes that hold one of its labels."""

@@ -23,9 +23,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
-from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
@@ -38,7 +37,6 @@ _MAX_KEPT = 2**19  # a longer text's tree is not kept
 _MAX_MEMORY = 128 * 2**20  # of the lzma decoder: a dictionary size is a number in a hostile header
 _MAX_TRIES = 40
 _MAX_NAMES = 20  # that a payload goes by, one after another
-_MAX_DEPTH = 60
 
 
 @dataclass(frozen=True)
@@ -159,9 +157,15 @@ _kept_tree = lru_cache(maxsize=_KEPT)(_parsed)
 
 
 def _text(raw: bytes) -> str:
-    is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = raw.decode("utf-16" if is_wide else "utf-8-sig", "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if raw.startswith(mark):
+            raw = raw[len(mark) :] if encoding == "utf-8" else raw
+            return raw.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return raw.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _longest_module(lines: list[str], head: int) -> tuple[str | None, int]:
@@ -202,12 +206,17 @@ def _is_script(tree: ast.Module) -> bool:
 
 def _executed(node: ast.AST) -> ast.expr | None:
     """What a call of exec executes, where the node is one that unfolds a payload."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in ("exec", "eval"):
-        return None
-    unfolds = (
-        isinstance(arg, ast.Name) or any(isinstance(p, ast.Call) for p in ast.walk(arg)) for arg in node.args[:1]
-    )
-    return node.args[0] if any(unfolds) else None
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("exec", "eval")
+        and node.args
+    ):
+        if any(isinstance(part, ast.Call) for part in ast.walk(node.args[0])):
+            return node.args[0]
+        if isinstance(node.args[0], ast.Name):
+            return node.args[0]
+    return None
 
 
 def _executes(statement: ast.stmt) -> bool:
@@ -249,14 +258,17 @@ def _unwrap(text: str) -> str | None:
     if payload is None:
         return None
     try:
-        value = _Unfolder(names, modules).value(payload)
+        value = _Unfolder(names, modules).value(payload, 0)
+    except RecursionError:
+        raise _UnreadableError("the argument of exec is nested too deeply to be read as data") from None
     except _UnreadableError:
         raise
     except Exception as error:  # a script is hostile input: what this reader cannot digest, it has not understood
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else f"{type(error).__name__}: {error}"
-        raise _UnreadableError(f"the argument of exec is not understood as data ({why})") from None
-    inner = value if isinstance(value, str) else _text(value)
-    return None if inner == text else inner
+        kind = type(error).__name__
+        raise _UnreadableError(f"the argument of exec is not understood as data ({kind})") from None
+    if isinstance(value, str):
+        return value if value != text else None
+    return _text(value) if isinstance(value, bytes) else None
 
 
 class _Unfolder:
@@ -264,127 +276,224 @@ class _Unfolder:
 
     def __init__(self, names: Mapping[str, ast.expr], modules: Mapping[str, str]) -> None:
         self._names, self._modules = names, modules
-        self._known: dict[ast.expr, Any] = {}
+        self._known: dict[ast.expr, bytes | str] = {}  # of parts that stand in very many places, once
 
-    def value(self, node: ast.expr, depth: int = 0) -> Any:
-        """Bytes or a text."""
-        if depth > _MAX_DEPTH:
-            raise RecursionError
+    def value(self, node: ast.expr, depth: int) -> bytes | str:
+        if depth > 60:
+            raise _UnreadableError("the argument of exec is nested too deeply to be read as data")
         if node not in self._known:
-            self._known[node] = _bounded(self._value(node, depth + 1))
+            self._known[node] = _bounded(self._value(node, depth))
         return self._known[node]
 
-    def _value(self, node: ast.expr, depth: int) -> Any:
+    def _value(self, node: ast.expr, depth: int) -> bytes | str:
         if isinstance(node, ast.Constant) and isinstance(node.value, bytes | str):
             return node.value
         if isinstance(node, ast.Name) and node.id in self._names:
-            return self.value(self._names[node.id], depth)
+            return self.value(self._names[node.id], depth + 1)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self.value(node.left, depth) + self.value(node.right, depth)
+            left, right = self.value(node.left, depth + 1), self.value(node.right, depth + 1)
+            if isinstance(left, bytes) and isinstance(right, bytes):
+                return left + right
+            if isinstance(left, str) and isinstance(right, str):
+                return left + right
         if isinstance(node, ast.Call):
             return self._call(node, depth)
-        line = getattr(node, "lineno", "?")
-        raise _UnreadableError(f"exec of {type(node).__name__} in line {line} is no literal payload")
+        raise _UnreadableError(
+            f"exec of {type(node).__name__} in line {getattr(node, 'lineno', '?')} is no literal payload"
+        )
 
-    def _call(self, node: ast.Call, depth: int) -> Any:
+    def _call(self, node: ast.Call, depth: int) -> bytes | str:
         name = self._name(node.func)
         last = name.rpartition(".")[2]
-        if isinstance(node.func, ast.Attribute) and last in _METHODS:
-            held = self.value(node.func.value, depth)
-            return _METHODS[last](held, *([self._parts(each, depth) for each in node.args] if last in _FILLING else []))
+        if isinstance(node.func, ast.Attribute) and last in ("decode", "encode", "strip", "replace", "join"):
+            return self._method(node, node.func, last, depth)
         if not node.args:
             raise _UnreadableError(f"exec of {name}() is no literal payload")
-        data = self.value(node.args[0], depth)
-        if last in ("compile", "str", "bytes"):
-            return data
+        if last == "compile":
+            return self.value(node.args[0], depth + 1)
+        data = self.value(node.args[0], depth + 1)
         raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
         if last == "decompress":
-            return _decompressed(raw, name.split(".", maxsplit=1)[0], node)
-        if last not in _DECODERS:
+            return _decompressed(raw, name, node)
+        if last in ("str", "bytes"):
+            return data
+        decoder = _DECODERS.get(last)
+        if decoder is None:
             raise _UnreadableError(f"exec through {name or 'an unnamed function'} cannot be read as data")
-        return _DECODERS[last](raw)
+        return _decoded(decoder, raw, name)
 
-    def _parts(self, node: ast.expr, depth: int) -> Any:
-        """A text, or those of a list that is written out, under whatever name."""
+    def _method(self, node: ast.Call, func: ast.Attribute, last: str, depth: int) -> bytes | str:
+        if last == "join":
+            return self._joined(node, func, depth)
+        base = self._name(func.value)
+        if last == "decode" and base.split(".")[0] == "codecs" and len(node.args) == 2:
+            coded = self.value(node.args[0], depth + 1)
+            kind = self.value(node.args[1], depth + 1)
+            decoder = _TEXT_DECODERS.get(str(kind).removesuffix("_codec"))
+            if decoder is None:
+                raise _UnreadableError(f"codecs.decode of kind {kind!r} cannot be read as data")
+            text = coded if isinstance(coded, str) else coded.decode("ascii", "replace")
+            return _decoded(decoder, text, "codecs.decode")
+        value = self.value(func.value, depth + 1)
+        if last == "decode":
+            return value if isinstance(value, str) else value.decode("utf-8", "replace")
+        if last == "encode":
+            return value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+        if last == "strip":
+            return value.strip()
+        if len(node.args) < 2:
+            raise _UnreadableError(f"{last} in the payload of exec cannot be read as data")
+        old, new = (self.value(argument, depth + 1) for argument in node.args[:2])
+        if type(value) is type(old) is type(new) and len(new) <= max(1, len(old)):
+            return value.replace(old, new)  # type: ignore[arg-type]
+        raise _UnreadableError("replace in the payload of exec cannot be read as data")
+
+    def _joined(self, node: ast.Call, func: ast.Attribute, depth: int) -> bytes | str:
+        """glue.join(parts): of a list of literals, under whatever name, or of the characters of one string."""
+        if len(node.args) != 1:
+            raise _UnreadableError("join in the payload of exec cannot be read as data")
+        listed: ast.expr = node.args[0]
         for _ in range(_MAX_NAMES):
-            node = self._names.get(node.id, node) if isinstance(node, ast.Name) else node
-        is_list = isinstance(node, ast.List | ast.Tuple)
-        return [self.value(part, depth) for part in node.elts] if is_list else self.value(node, depth)  # type: ignore[attr-defined]
+            if not isinstance(listed, ast.Name) or listed.id not in self._names:
+                break
+            listed = self._names[listed.id]
+        glue = self.value(func.value, depth + 1)
+        if isinstance(listed, ast.List | ast.Tuple):
+            parts = [self.value(part, depth + 1) for part in listed.elts]
+        else:
+            whole = self.value(listed, depth + 1)
+            if isinstance(whole, bytes):
+                raise _UnreadableError("join of bytes in the payload of exec cannot be read as data")
+            parts = [*whole] if glue else [whole]
+        size = sum(len(part) for part in parts) + len(glue) * len(parts)
+        if size > MAX_BYTES:
+            raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes")
+        if {type(glue)} >= {type(part) for part in parts}:
+            return glue.join(parts)  # type: ignore[arg-type]
+        raise _UnreadableError("join of text and bytes in the payload of exec cannot be read as data")
 
     def _name(self, node: ast.expr) -> str:
         """A dotted name with the import aliases resolved; __import__("x") is x."""
+        if isinstance(node, ast.Name):
+            return self._modules.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
             return f"{self._name(node.value)}.{node.attr}"
-        if isinstance(node, ast.Call) and last_name(node.func) == "__import__" and node.args:
-            return str(getattr(node.args[0], "value", ""))
-        name = last_name(node)
-        return self._modules.get(name, name)
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "__import__"
+            and node.args
+        ):
+            first = node.args[0]
+            return str(first.value) if isinstance(first, ast.Constant) else ""
+        return ""
 
 
-def _bounded(value: Any) -> Any:
-    if len(value) > MAX_BYTES:
-        raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes: a decompression bomb")
-    return value
+_Encoded = TypeVar("_Encoded", str, bytes)
+_Bounded = TypeVar("_Bounded", bound=bytes | str)
 
 
-def _replaced(value: Any, old: Any, new: Any) -> Any:
-    if len(new) > max(1, len(old)):
-        raise _UnreadableError("replace by something longer in the payload of exec is not followed")
-    return value.replace(old, new)
-
-
-def _joined(glue: Any, parts: Any) -> Any:
-    if sum(map(len, parts)) + len(glue) * len(parts) > MAX_BYTES:
+def _bounded(raw: _Bounded) -> _Bounded:
+    if len(raw) > MAX_BYTES:
         raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes")
-    return glue.join(parts)
+    return raw
 
 
-_METHODS: Mapping[str, Callable[..., Any]] = {
-    "decode": lambda value: value if isinstance(value, str) else value.decode("utf-8", "replace"),
-    "encode": lambda value: value if isinstance(value, bytes) else value.encode("utf-8", "replace"),
-    "strip": lambda value: value.strip(),
-    "replace": _replaced,
-    "join": _joined,
-}
-_FILLING = ("replace", "join")
-_DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
-    **{name: getattr(base64, name) for name in (
-        "b64decode", "standard_b64decode", "urlsafe_b64decode", "decodebytes", "b85decode", "a85decode", "b32decode",
-        "b16decode",
-    )},
+def _decoded(decoder: Callable[[_Encoded], bytes], coded: _Encoded, name: str) -> bytes:
+    try:
+        return _bounded(decoder(coded))
+    except (ValueError, binascii.Error) as error:
+        raise _UnreadableError(f"the payload of {name} is damaged: {error}") from None
+
+
+_DECODERS: dict[str, Callable[[bytes], bytes]] = {
+    "b64decode": base64.b64decode,
+    "standard_b64decode": base64.standard_b64decode,
+    "urlsafe_b64decode": base64.urlsafe_b64decode,
+    "decodebytes": base64.decodebytes,
+    "b85decode": base64.b85decode,
+    "a85decode": base64.a85decode,
+    "b32decode": base64.b32decode,
+    "b16decode": base64.b16decode,
     "unhexlify": binascii.unhexlify,
     "a2b_hex": binascii.unhexlify,
     "a2b_base64": binascii.a2b_base64,
     "fromhex": lambda raw: bytes.fromhex(raw.decode("ascii", "replace")),
-}  # fmt: skip
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma", b"\x5d\x00\x00": "lzma"}
+}
+
+_TEXT_DECODERS: dict[str, Callable[[str], bytes]] = {"base64": base64.b64decode, "hex": bytes.fromhex}
 
 
-def _decompressed(raw: bytes, module: str, node: ast.Call) -> bytes:
+def _decompressed(raw: bytes, name: str, node: ast.Call) -> bytes:
     """Decompress under a bound: by the named module, or by the magic number where none is named."""
+    module = name.split(".", maxsplit=1)[0]
     if module not in ("zlib", "gzip", "bz2", "lzma"):
-        module = next((kind for magic, kind in _MAGIC.items() if raw.startswith(magic)), "zlib")
-    options = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if len(node.args) > 1:
-        options["wbits"] = _literal(node.args[1])
-    decompressor: Any
-    if module == "lzma" and options.get("format") == lzma.FORMAT_RAW:
-        if any(int(one.get("dict_size", 0)) > _MAX_MEMORY for one in options["filters"]):
-            raise _UnreadableError("the dictionary of the payload of exec is larger than this reader allows")
-        decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=options["filters"])
-    elif module == "lzma":
-        decompressor = lzma.LZMADecompressor(memlimit=_MAX_MEMORY)
-    elif module == "bz2":
-        decompressor = bz2.BZ2Decompressor()
-    else:
-        decompressor = zlib.decompressobj(31 if module == "gzip" else options.get("wbits", zlib.MAX_WBITS))
-    whole: bytes = decompressor.decompress(raw, MAX_BYTES + 1)
-    if len(whole) <= MAX_BYTES and not decompressor.eof:
-        raise _UnreadableError(f"the payload of {module} ends before its end")
+        module = _sniffed(raw)
+    try:
+        if module == "zlib":
+            return _drained(zlib.decompressobj(_integer(node, "wbits", 1, zlib.MAX_WBITS)), raw)
+        if module == "gzip":
+            return _drained(zlib.decompressobj(31), raw)
+        return _drained(bz2.BZ2Decompressor() if module == "bz2" else _lzma(node), raw)
+    except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, MemoryError, TypeError) as error:
+        raise _UnreadableError(f"the payload of {name or module} is damaged: {error}") from None
+
+
+class _Decompressor(Protocol):
+    """Of zlib, bz2 and lzma."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _drained(decompressor: _Decompressor, raw: bytes) -> bytes:
+    whole = decompressor.decompress(raw, MAX_BYTES + 1)
+    if len(whole) > MAX_BYTES:
+        raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes: a decompression bomb")
+    if not decompressor.eof:
+        raise ValueError("it ends before its end")
     return whole
 
 
-def _literal(node: ast.expr) -> Any:
+def _sniffed(raw: bytes) -> str:
+    for magic, module in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "lzma"), (b"\x5d\x00\x00", "lzma")):
+        if raw.startswith(magic):
+            return module
+    return "zlib"
+
+
+def _integer(node: ast.Call, keyword: str, position: int, default: int) -> int:
+    for found in node.keywords:
+        if found.arg == keyword:
+            value = _literal(found.value)
+            return value if isinstance(value, int) else default
+    value = _literal(node.args[position]) if len(node.args) > position else default
+    return value if isinstance(value, int) else default
+
+
+def _lzma(node: ast.Call) -> lzma.LZMADecompressor:
+    options = {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
+    form = options.get("format", lzma.FORMAT_AUTO)
+    filters = options.get("filters")
+    if form == lzma.FORMAT_RAW and isinstance(filters, list):
+        if any(isinstance(one, dict) and int(one.get("dict_size", 0)) > _MAX_MEMORY for one in filters):
+            raise lzma.LZMAError("its dictionary is larger than this reader allows")
+        return lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=filters)
+    return lzma.LZMADecompressor(memlimit=_MAX_MEMORY)
+
+
+def _literal(node: ast.expr) -> object:
     """A literal in which names of lzma's constants, such as lzma.FORMAT_RAW, stand for their values."""
-    named = r"\b(?:\w+\.)?((?:FORMAT|FILTER|CHECK|MF|MODE|PRESET)_\w+)"
-    return ast.literal_eval(re.sub(named, lambda found: repr(getattr(lzma, found[1], None)), ast.unparse(node)))
+    if isinstance(node, ast.Attribute | ast.Name):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id
+        return getattr(lzma, name, None) if re.fullmatch(r"(FORMAT|FILTER|CHECK|MF|MODE|PRESET)_\w+", name) else None
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(part) for part in node.elts]
+    if isinstance(node, ast.Dict):
+        return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _literal(node.operand)
+        return -value if isinstance(value, int) else None
+    return node.value if isinstance(node, ast.Constant) else None

@@ -35,7 +35,7 @@ BASE = {
 
 
 QUOTED = [
-    "for epoch in range(EPOCHS):", "if epoch == EPOCHS - 1:",
+    'EPOCHS = int(os.environ.get("TTT_EPOCHS", {epochs}))', "for epoch in range(EPOCHS):", "if epoch == EPOCHS - 1:",
     "nats += loss.item() * (len(chunk) - 1)", "loss.backward(); optimizer.step()",
 ]  # fmt: skip
 
@@ -79,12 +79,14 @@ def test_what_scores_before_it_learns_is_not(changes: dict[str, str]) -> None:
     assert _lines(**changes) == []
 
 
-def test_the_lines_that_learn_and_score_are_quoted() -> None:
+def test_how_often_the_text_was_learnt_is_said() -> None:
     (found,) = [each for each in check_source(SCRIPT.format(**BASE)) if each.code == "BPB272"]
-    assert "in several passes, trains on it in each" in found.message
+    assert "in several passes (3 by its default)" in found.message
+    # The number of passes, their loop, the last of them, what is added up there, and the learning.
+    for epochs in ("3", '"3"'):
+        (found,) = [each for each in check_source(SCRIPT.format(**BASE | {"epochs": epochs})) if each.code == "BPB272"]
+        assert [line["code"] for line in found.evidence["quoted"]] == [code.format(epochs=epochs) for code in QUOTED]
     assert found.severity.value == "warning"
-    # The loop over passes, the last of them, what is added up there, and the learning.
-    assert [line["code"] for line in found.evidence["quoted"]] == QUOTED
     text = SCRIPT.format(**BASE).replace('int(os.environ.get("TTT_EPOCHS", 3))', "4")
     (found,) = [each for each in check_source(text) if each.code == "BPB272"]
-    assert found.evidence["passes"] == 4
+    assert "in 4 passes, trains" in found.message

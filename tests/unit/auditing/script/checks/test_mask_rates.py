@@ -185,7 +185,7 @@ def test_rates_that_are_written_out_without_ends_are_a_doubt() -> None:
 def test_a_cut_integral_names_its_rates_where_they_are_written_and_the_direction(loop: str) -> None:
     text = QUADRATURE.format(rates=INNER, weights=_trapezoid(INNER), **LOOPS[loop])
     (found,) = [finding for finding in check_source(text) if finding.code == "BPB257"]
-    assert "8 mask rates from 0.06 to 0.94" in found.message
+    assert "0.06, 0.12, 0.25, 0.4, 0.55, 0.7, 0.82, 0.94" in found.message
     assert text.splitlines()[int(str(found.evidence["line"])) - 1] == f"RATES = {INNER}"
     quoted = [line["code"] for line in found.evidence["quoted"]]  # the rates, and where the weights stand
     assert quoted == [f"RATES = {INNER}", "nats += w / t * ce.sum()"]
@@ -302,6 +302,14 @@ PLAIN = {"edges": "torch.ones(64, 64)", "hidden": "pass", "read": "x0", "cost": 
         {"hidden": "m = (torch.rand(x0.shape) < 0.3).long()", "read": "(x0 * (1 - m) + MASK * m)", "cost": "(ce * m)"},
         {"hidden": "xt = x0.clone(); xt[torch.rand(x0.shape) < 0.3] = MASK", "read": "xt"},
         {"hidden": "m = draw(x0)", "read": "x0.masked_fill(m, MASK)"},
+        {"hidden": "m = torch.bernoulli(torch.full(x0.shape, 0.15)).bool()", "read": "torch.where(m, MASK, x0)"},
+        {
+            "hidden": "p = torch.full(x0.shape, 0.15); p.masked_fill_(x0 < 4, 0.0); m = torch.bernoulli(p).bool();"
+            " xt = x0.clone(); xt[m] = MASK",
+            "read": "xt",
+        },
+        {"hidden": "m = draw(x0).nonzero(as_tuple=True); xt = x0.clone(); xt[m] = MASK", "read": "xt"},
+        {"hidden": "m = torch.logical_and(draw(x0), x0 > 3)", "read": "torch.where(m, MASK, x0)"},
     ],
 )
 def test_one_rate_of_hidden_tokens_is_no_code(changes: dict[str, str]) -> None:
@@ -330,6 +338,7 @@ PRICED_IN_PLACE = "def price(c, m):\n    c *= m\n    return c\n\n\n"
     [
         (HANDED_OVER, {"hidden": DRAWN, "read": "hide(x0, m)"}),
         (HANDED_OVER, {"hidden": DRAWN, "read": "hide(x0, m=m)"}),
+        (HANDED_OVER, {"hidden": DRAWN, "read": "hide(*[x0, m])"}),
         (HANDED_BACK, {"hidden": "xt, m = hide(x0)", "read": "xt"}),
         (KEPT, {"hidden": "xt = Hide().hide(x0)", "read": "xt"}),
         (PRICED, {"hidden": f"{DRAWN}; xt = x0 + m * 7", "read": "xt", "cost": "price(ce, m)"}),

@@ -66,6 +66,29 @@ def test_spellings_of_the_wrapper() -> None:
         assert decode_text(script).text == INNER, script[:60]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "zlib.decompress({packed!r}, wbits=zlib.MAX_WBITS)",
+        "zlib.decompress({packed!r}, bufsize=zlib.DEF_BUF_SIZE)",
+        "zlib.decompress({packed!r}, zlib.MAX_WBITS, SIZE)",
+        "zlib.decompress({bare!r}, -15)",
+        "zlib.decompress(codecs.decode({coded!r}, 'base64'))",
+        "zlib.decompress(codecs.decode({spelt!r}, 'hex_codec'))",
+    ],
+)
+def test_what_else_a_decoder_is_given_is_no_reason_not_to_look_inside(call: str) -> None:
+    raw, packed = zlib.compressobj(wbits=-15), zlib.compress(INNER.encode())
+    parts = {
+        "packed": packed,
+        "bare": raw.compress(INNER.encode()) + raw.flush(),
+        "coded": base64.b64encode(packed),
+        "spelt": packed.hex(),
+    }
+    source = decode_text(f"import codecs, zlib\nSIZE = 4096\nexec({call.format(**parts)})\n")
+    assert (source.text, source.problems) == (INNER, ())
+
+
 def test_raw_lzma_with_filters() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
     payload = base64.b85encode(lzma.compress(INNER.encode(), format=lzma.FORMAT_RAW, filters=filters))

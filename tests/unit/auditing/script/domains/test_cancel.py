@@ -1,4 +1,4 @@
-"""Means of ratios; what is weighed by the very bytes that it was divided by is a ratio of sums, and no fault."""
+"""Means of ratios: weighed by what each was divided by they are the ratio of sums, and by anything else they are not."""
 
 # ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
@@ -84,9 +84,15 @@ def _script(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", WEIGHED)
-def test_ratios_weighed_by_their_bytes_are_no_fault(name: str) -> None:
-    """What cancels is not followed: then nothing is said of the bytes, not 3 + 4 = 7 of them."""
-    assert _codes(_script(name)).keys() <= {"BPB162"}
+def test_ratios_weighed_by_their_bytes_are_the_ratio_of_sums(name: str) -> None:
+    found = _codes(_script(name))
+    assert set(found) == {"BPB162"}, found
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_a_wrong_table_behind_them_is_found_all_the_same(name: str) -> None:
+    text = _script(name).replace("piece = piece[1:]", "piece = ' ' + piece[1:]")
+    assert _codes(text).get("BPB151") is Severity.REFUTES
 
 
 @pytest.mark.parametrize(
@@ -100,3 +106,68 @@ def test_a_plain_mean_of_ratios_is_still_none(start: str, body: str, result: str
     found = _codes(SCRIPT.format(start=start, body=body, result=result))
     assert "BPB160" in found or "sum(" in result
     assert all(code in ("BPB160", "BPB162") for code in found)
+
+
+@pytest.mark.parametrize(
+    "kept", ["~edge[y.flatten()]", "(~edge[y.flatten()]).float()", "(1 - edge[y.flatten()].int())"]
+)
+def test_a_factor_out_of_a_table_above_the_line_hides_no_wrong_table(kept: str) -> None:
+    """Bytes below the line are judged whatever the costs are multiplied by."""
+    body = f"""cost = F.cross_entropy(model(x).float().flatten(0, 1), y.flatten(), reduction="none")
+        top += (cost * {kept}).double().sum() / math.log(2.0)
+        size += num_bytes"""
+    text = SCRIPT.format(start="top, size = 0.0, 0.0", body=body, result="top / size")
+    assert _codes(text.replace("piece = piece[1:]", "piece = ' ' + piece[1:]")).get("BPB151") is Severity.REFUTES
+
+
+@pytest.mark.parametrize(
+    "result", ["np.average(ratios, weights=sizes)", "sum(r * s for r, s in zip(ratios, sizes)) / sum(sizes)"]
+)
+def test_a_constant_behind_a_weighed_mean_is_found(result: str) -> None:
+    start, body = (
+        "ratios, sizes = [], []",
+        "ratios.append((bits_of(model, x, y) / y.numel() / 3.67).item())\n        sizes.append(y.numel())",
+    )
+    assert "BPB150" in _codes(SCRIPT.format(start=start, body=body, result=result))
+
+
+BOUND = """
+import math
+import torch
+import torch.nn.functional as F
+
+
+def bound(model, x0):
+    t = torch.rand(x0.shape[0], 1)
+    m = torch.rand(x0.shape) < t
+    ce = F.cross_entropy(model(torch.where(m, 1024, x0)).float().transpose(1, 2), x0, reduction="none")
+    n = m.sum()
+    {nats}
+
+
+def evaluate(model, batches, num_bytes):
+    nats = 0.0
+    for x0 in batches:
+        nats += bound(model, x0).item()
+    print(f"val_bpb:{{nats / math.log(2.0) / num_bytes:.4f}}")
+
+
+evaluate(torch.load("m.pt"), torch.load("b.pt"), 1000)
+"""
+
+
+@pytest.mark.parametrize(
+    "nats",
+    [
+        "return (ce * m / t).sum() / n * n",
+        "return (ce * m / t).sum() / m.sum() * m.sum()",
+        "loss = (ce * m / t).sum() / n\n    return loss * n.item()",
+        "mean = (ce * m).sum() / n\n    share = n / x0.numel()\n    return mean * share / t * x0.numel()",
+    ],
+)
+def test_a_count_of_masked_tokens_that_cancels_is_no_mean(nats: str) -> None:
+    assert not _codes(BOUND.format(nats=nats)).keys() & {"BPB250", "BPB251", "BPB252", "BPB253"}
+
+
+def test_a_mean_over_the_masked_tokens_times_other_tokens_is_one() -> None:
+    assert "BPB252" in _codes(BOUND.format(nats="return (ce * m / t).sum() / n * x0.numel()"))
