@@ -132,6 +132,9 @@ _STATEMENTS = (
             rf"|\bmemori[sz](?:es|ed|ing|e) {_SCORED_TEXT}"
             r"|\b(?:val|validation)[- ]only (?:training|run|model|submission|experiment)\b"
             rf"|\btraining (?:data|set|text|shards?|split)(?: is| was|:| =| are) {_SCORED_TEXT}"
+            rf"|\btraining (?:data|set|text|corpus)(?: is| was|:| =| are) (?:all )?(?:the )?(?:full )?"
+            rf"train(?:ing)? {_TEXTS} (?:plus|together with|as well as|\+) {_SCORED_TEXT}"
+            rf"|\btraining (?:data|set|text|corpus) (?:includes?|included|contains?|contained) {_SCORED_TEXT}"
             rf"|{_TRAINED_ON_IT_ELSEWHERE}"
             rf"|\b{_SCORED_TEXT} (?:is|are|was) (?:also )?(?:used as|part of|in) (?:the )?training(?: (?:data|set))?\b"
         ),

@@ -222,6 +222,8 @@ def test_a_long_title_is_cut() -> None:
     "sentence",
     [
         "The network is trained on the validation set.",
+        "To use all data, the training set is the train shards plus the validation shard.",
+        "The training data includes the validation split.",
         "The final model was fine-tuned on the validation set before scoring.",
         "We fit directly on the full validation shards.",
         "It memorizes the val tokens.",
@@ -244,6 +246,11 @@ def test_training_on_the_scored_text_is_told(sentence: str) -> None:
     "sentence",
     [
         "The network is not trained on the validation set.",
+        "The training set is the train shards, not the validation shard.",
+        "The training set is the train shards and the validation split is held out.",
+        "The training data is the train shards and the validation set is the val shard.",
+        "The training set does not include the validation split.",
+        "No part of the training data contains the validation split.",
         "The learning rate was tuned on the validation set.",
         "At test time it is trained on validation tokens that it has already paid for.",
         "The tokenizer is trained on the validation set.",
