@@ -36,14 +36,14 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
         if is_factor or is_constant:
             off = (divided / expected - 1.0) * 100
             message = (
-                f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} are right ({off:+.2f} %): "
+                f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} is expected ({off:+.2f} %): "
                 f"{_named(other)} explains it"
             )
             refutes = other.severity is Severity.REFUTES
             return replace(finding, message=message, severity=Severity.INFORMS if refutes else finding.severity)
-    if part is not None and part.finding.code == _SUBSET and finding.message.endswith(SAYS_NEITHER):
+    if part is not None and part.finding.code == _SUBSET and SAYS_NEITHER in finding.message:
         said = f"a part of the split would explain it, and the script scores one ({part.told_by})"
-        return replace(finding, message=f"{finding.message.removesuffix(SAYS_NEITHER)}{said}")
+        return replace(finding, message=finding.message.replace(SAYS_NEITHER, said))
     return finding
 
 

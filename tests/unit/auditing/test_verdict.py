@@ -384,7 +384,7 @@ class TestExplained:
 
     @pytest.mark.parametrize(("beside", "says"), [("BPB350", True), ("BPB304", False)])
     def test_the_headline_uses_what_the_script_says_of_a_part(self, beside: str, says: bool) -> None:
-        off = _found("BPB104", f"it is off; {SAYS_NEITHER}", **(self.OFF | {"bytes_per_token": 2.42}))
+        off = _found("BPB104", f"it is off; {SAYS_NEITHER}; 9 MB", **(self.OFF | {"bytes_per_token": 2.42}))
         findings = reconcile([off, _found(beside, file="train.py", line=85)], _of())
         reason = judge(_of(), findings, None).reason
         assert ("the record says neither" in reason) != says
