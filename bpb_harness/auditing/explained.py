@@ -36,8 +36,8 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
         if is_factor or is_constant:
             off = (divided / expected - 1.0) * 100
             message = (
-                f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} is expected ({off:+.2f} %): "
-                f"{_named(other)} explains it"
+                f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} is expected ({off:+.2f} "
+                f"%): {_named(other)} explains it"
             )
             refutes = other.severity is Severity.REFUTES
             return replace(finding, message=message, severity=Severity.INFORMS if refutes else finding.severity)
