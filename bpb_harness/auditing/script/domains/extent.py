@@ -140,6 +140,7 @@ class Extents(Walker[Extent]):
         targets = (part.target for part in program.nodes.get(ast.AugAssign, []) if isinstance(part, ast.AugAssign))
         self._remembered = {target.attr for target in targets if isinstance(target, ast.Attribute)}
         self._known: dict[tuple[ast.AST, Frame, Path], Extent | None] = {}
+        self._left: dict[tuple[ast.AST, Frame], list[tuple[Limit, frozenset[str]]]] = {}  # by what loops are left
 
     @cached_property
     def scoring(self) -> set[ast.AST]:
@@ -333,12 +334,20 @@ class Extents(Walker[Extent]):
         """After how many rounds, or tokens, a loop is left."""
         return least(*(limit for limit, _ in self._breaks(loop, frame)))
 
-    def _breaks(self, loop: ast.AST, frame: Frame) -> Iterator[tuple[Limit, frozenset[str]]]:
-        """if i >= 200: break, if seen > 200_000: break: with the names of what is counted."""
-        if not isinstance(loop, LOOPS):
+    def _breaks(self, loop: ast.AST, frame: Frame) -> list[tuple[Limit, frozenset[str]]]:
+        """if i >= 200: break, if seen > 200_000: break: with the names of what is counted; worked out once."""
+        key = (loop, frame)
+        if key not in self._left:
+            self._left[key] = []
+            self._left[key] = [*self._breaks_of(loop, frame)] if isinstance(loop, LOOPS) else []
+        return self._left[key]
+
+    def _breaks_of(self, loop: ast.AST, frame: Frame) -> Iterator[tuple[Limit, frozenset[str]]]:
+        parts = [*ast.walk(loop)]
+        if not self.program.spend(len(parts)):
             return
-        counted = _counted_in(loop)
-        for branch in (part for part in ast.walk(loop) if isinstance(part, ast.If)):
+        counted = _counted_in(loop, parts)
+        for branch in (part for part in parts if isinstance(part, ast.If)):
             if not any(isinstance(part, ast.Break | ast.Continue) for part in branch.body):
                 continue
             if self._in_loops(branch)[:1] != [loop]:
@@ -613,10 +622,10 @@ def _constant(value: float, node: ast.expr) -> Extent:
     return Extent(Limit(value, node, value) if value > 0 else None, value=value, is_number=True)
 
 
-def _counted_in(loop: ast.AST) -> dict[str, bool]:
-    """The names that a loop counts up or hands out, and whether by one a round."""
+def _counted_in(loop: ast.AST, parts: Sequence[ast.AST]) -> dict[str, bool]:
+    """The names that a loop of these parts counts up or hands out, and whether by one a round."""
     counted: dict[str, bool] = {}
-    for part in ast.walk(loop):
+    for part in parts:
         if isinstance(part, ast.AugAssign) and isinstance(part.op, ast.Add) and isinstance(part.target, ast.Name):
             counted[part.target.id] = isinstance(part.value, ast.Constant)
         elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "append":

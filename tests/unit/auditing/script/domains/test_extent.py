@@ -3,6 +3,9 @@
 # ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+
 import pytest
 
 from bpb_harness.auditing.script import ScriptContext
@@ -242,3 +245,29 @@ def test_a_bound_that_the_text_does_not_reach_is_none(text_tokens: int | None, f
     text = _script(before="tokens = tokens[:204_800]")
     codes = {each.code for each in check_source(text, ScriptContext(rules=GOLF, text_tokens=text_tokens))}
     assert ("BPB350" in codes) is found
+
+
+WALK = ast.walk
+
+
+def _walked(monkeypatch: pytest.MonkeyPatch, num_lines: int) -> int:
+    """How many nodes an audit walks over, of a loop that has so many ways to set what is scored."""
+    walked = 0
+
+    def counting(node: ast.AST) -> Iterator[ast.AST]:
+        nonlocal walked
+        for part in WALK(node):
+            walked += 1
+            yield part
+
+    ways = "\n".join(f"if V > {k}: x = y = tokens[i + {k} : i + L + {k}]" for k in range(num_lines))
+    script = _script(_loop(ALL, ways + "\nif i >= 200: break"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "walk", counting)
+        check_source(script)
+    return walked
+
+
+def test_a_loop_is_walked_over_once_however_often_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = _walked(monkeypatch, 10), _walked(monkeypatch, 40)
+    assert many < 6 * few
