@@ -38,19 +38,19 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
     beside = f"; the record says {stated:,} windows" if stated is not None and stated != limit.number else ""
     name, value = _name_of(analysis, limit), int(limit.number)
     evidence: dict[str, Json] = {"limit": value, "name": name}
-    said = f"{value:,} ({name})" if name != f"{value}" else f"{value:,}"
+    called = f" ({name})" if name != f"{value}" else ""
     windows = limit.number * limit.each[0] if limit.each is not None else 0.0
     # Less than so many windows hold: they were dealt out or overlap, and how many tokens they are is not known.
     is_told = limit.amount >= windows or limit.amount == limit.number
+    said = f"{value:,} windows{'' if limit.each is not None else ', batches or documents'}{called}"
     if limit.is_tokens and is_told:
         tokens, first = int(limit.amount), "the first " if limit.is_first else ""
         evidence |= {"num_tokens": tokens, "is_first": limit.is_first}
-        each = (
-            f"of {limit.each[0]:,.0f} tokens each ({limit.each[1]}), "
-            if limit.each is not None and limit.amount == windows
-            else ""
-        )
-        said = f"{first}{tokens:,} tokens ({name})" if not each else f"{said} windows {each}{first}{tokens:,} tokens,"
+        whole = f"{first}{tokens:,} tokens"
+        if limit.each is not None and limit.amount == windows:
+            said += f" of {limit.each[0]:,.0f} tokens each ({limit.each[1]}), {whole},"
+        else:
+            said = f"{whole}{called}"
     message = f"At most {said} are scored, not the whole split{beside}"
     yield analysis.hit(codes.SUBSET, message, limit.node, evidence=evidence)
 

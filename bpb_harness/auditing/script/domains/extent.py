@@ -8,11 +8,12 @@ is none.
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from bpb_harness.auditing.script.domains.values import IDENTITY, UNKNOWN_ERRORS, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
@@ -28,6 +29,7 @@ _HANDING_ON = IDENTITY | {
     "sorted", "iter", "DataLoader", "stack", "cat", "concatenate", "vstack", "hstack", "pin_memory", "copy",
     "get_tensor", "ascontiguousarray",
 }  # fmt: skip
+_RANGES = ("range", "arange", "trange")
 _SIZES = frozenset(["len", "numel", "size"])
 _FIRST_OF = {"islice": 1, "take": 0, "head": 0, "narrow": 2}  # where the number of those that are taken stands
 _DRAWN = frozenset(["randint", "choice", "choices", "sample", "integers", "randperm", "permutation"])
@@ -121,6 +123,14 @@ def times(limits: Sequence[Limit | None]) -> Limit | None:
     return found
 
 
+class _Break(NamedTuple):
+    """What a loop is left by, with the names of what is counted, and whether one of them is itself held against it."""
+
+    limit: Limit
+    names: frozenset[str]
+    is_plain: bool
+
+
 class Extents(Walker[Extent]):
     """Follows expressions back to what bounds them.
 
@@ -140,7 +150,7 @@ class Extents(Walker[Extent]):
         targets = (part.target for part in program.nodes.get(ast.AugAssign, []) if isinstance(part, ast.AugAssign))
         self._remembered = {target.attr for target in targets if isinstance(target, ast.Attribute)}
         self._known: dict[tuple[ast.AST, Frame, Path], Extent | None] = {}
-        self._left: dict[tuple[ast.AST, Frame], list[tuple[Limit, frozenset[str]]]] = {}  # by what loops are left
+        self._left: dict[tuple[ast.AST, Frame], list[_Break]] = {}  # by what loops are left
 
     @cached_property
     def scoring(self) -> set[ast.AST]:
@@ -280,18 +290,26 @@ class Extents(Walker[Extent]):
 
     def _of_round(self, loop: ast.AST, iterated: Extent, frame: Frame) -> Extent:
         """What a loop hands out, one element a round."""
-        rounds = least(iterated.covered, self._broken_off(loop, frame))
+        step, place = self._step(loop, frame)
+        breaks = self._breaks(loop, frame)
+        plain = [each for each in breaks if each.is_plain and each.names == {place}]  # if i >= 200: break
+        at = least(*(each.limit for each in plain))
+        others = [each.limit for each in breaks if each not in plain]
+        rounds = least(iterated.covered, None if at is None else at.of(1.0 / step), *others)
+        top = least(iterated.top, at)
         loops = iterated.loops | {loop}
         return Extent(
-            iterated.top,
-            rounds,
-            None,
-            loops,
-            None,
-            iterated.width,
-            iterated.is_drawn,
-            is_number=iterated.top is not None,
-        )
+            top, rounds, None, loops, None, iterated.width, iterated.is_drawn, is_number=top is not None
+        )  # fmt: skip
+
+    def _step(self, loop: ast.AST, frame: Frame) -> tuple[float, str]:
+        """By how much the name that a loop over a range counts advances, and the name; empty where it is none."""
+        called = loop.iter if isinstance(loop, ast.For) else None
+        is_range = isinstance(called, ast.Call) and last_name(called.func) in _RANGES
+        if not isinstance(loop, ast.For) or not isinstance(loop.target, ast.Name) or not is_range:
+            return 1.0, ""
+        step = self.number(called.args[2], frame).value if isinstance(called, ast.Call) and len(called.args) > 2 else 1.0
+        return max(1.0, step or 1.0), loop.target.id
 
     def _counter(self, node: ast.Name, definition: Definition, frame: Frame) -> Extent:
         """pos += L: as far as the loop's test lets it come, and as often as the loop goes round."""
@@ -304,7 +322,7 @@ class Extents(Walker[Extent]):
         tests = [loop.test for loop in loops if isinstance(loop, ast.While)]
         bounds = (self._stop_of(test, {node.id}, frame, (ast.Lt, ast.LtE)) for test in tests)
         breaks = (each for loop in loops for each in self._breaks(loop, frame))
-        most = least(*bounds, *(limit for limit, names in breaks if node.id in names))
+        most = least(*bounds, *(each.limit for each in breaks if node.id in each.names))
         rounds = times([self._rounds(loop, frame) if isinstance(loop, ast.For) else None for loop in loops])
         return Extent(most, rounds, None, frozenset(loops), is_number=True)
 
@@ -330,19 +348,15 @@ class Extents(Walker[Extent]):
         iterated = self.visit(loop.iter, frame) if isinstance(loop, ast.For) else UNBOUNDED
         return self._of_round(loop, iterated, frame).rounds
 
-    def _broken_off(self, loop: ast.AST, frame: Frame) -> Limit | None:
-        """After how many rounds, or tokens, a loop is left."""
-        return least(*(limit for limit, _ in self._breaks(loop, frame)))
-
-    def _breaks(self, loop: ast.AST, frame: Frame) -> list[tuple[Limit, frozenset[str]]]:
-        """if i >= 200: break, if seen > 200_000: break: with the names of what is counted; worked out once."""
+    def _breaks(self, loop: ast.AST, frame: Frame) -> list[_Break]:
+        """if i >= 200: break, if seen > 200_000: break; worked out once."""
         key = (loop, frame)
         if key not in self._left:
             self._left[key] = []
             self._left[key] = [*self._breaks_of(loop, frame)] if isinstance(loop, LOOPS) else []
         return self._left[key]
 
-    def _breaks_of(self, loop: ast.AST, frame: Frame) -> Iterator[tuple[Limit, frozenset[str]]]:
+    def _breaks_of(self, loop: ast.AST, frame: Frame) -> Iterator[_Break]:
         parts = [*ast.walk(loop)]
         if not self.program.spend(len(parts)):
             return
@@ -356,9 +370,13 @@ class Extents(Walker[Extent]):
             if above and Evaluator(self.program).all_hold(above, frame) is False:
                 continue
             named = frozenset(part.id for part in ast.walk(branch.test) if isinstance(part, ast.Name)) & counted.keys()
-            limit = self._stop_of(branch.test, set(named), frame, (ast.Gt, ast.GtE, ast.Eq)) if named else None
+            is_left = any(isinstance(part, ast.Break) for part in branch.body)
+            ops = (ast.Gt, ast.GtE, ast.Eq) if is_left else (ast.Gt, ast.GtE)  # if i == 3: continue leaves out one
+            limit = self._stop_of(branch.test, set(named), frame, ops) if named else None
             if limit is not None:
-                yield replace(limit, is_tokens=any(not counted[name] for name in named)), named
+                held = (part.left for part in ast.walk(branch.test) if isinstance(part, ast.Compare))
+                is_plain = all(isinstance(each, ast.Name) for each in held)
+                yield _Break(replace(limit, is_tokens=any(not counted[name] for name in named)), named, is_plain)
 
     def _stop_of(self, test: ast.expr, names: set[str], frame: Frame, ops: tuple[type[ast.cmpop], ...]) -> Limit | None:
         """The limit that a test holds a count against; none where the test cannot hold, or nobody knows."""
@@ -371,6 +389,8 @@ class Extents(Walker[Extent]):
             return least(*parts) if sure else None
         if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ops):
             return None
+        if isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod):
+            return None  # every so many rounds
         counts = {part.id for part in ast.walk(test.left) if isinstance(part, ast.Name)}
         return self.number(test.comparators[0], frame).most if counts & names else None
 
@@ -501,7 +521,7 @@ class Extents(Walker[Extent]):
 
     def _called(self, node: ast.Call, name: str, frame: Frame, path: Path) -> Extent:
         args, worked_on = node.args, operands(node)
-        if name in ("range", "arange", "trange") and args:
+        if name in _RANGES and args:
             return self._range(args, frame)
         if name in ("enumerate", "zip") and args:
             return self._columns(args, name, frame, path)
@@ -566,15 +586,18 @@ class Extents(Walker[Extent]):
         stop = self.number(args[min(1, len(args) - 1)], frame)
         step = self.number(args[2], frame).value if len(args) > 2 else 1.0
         loops = start.loops | stop.loops
-        count = None
+        count, top = None, stop.most
         if stop.most is not None:
-            span = stop.most.amount - (start.value or 0.0)
-            count = stop.most.of(max(0.0, span) / stop.most.amount / (step if step and step > 0 else 1.0))
+            span = max(0.0, stop.most.amount - (start.value or 0.0))
+            count = stop.most.of(span / stop.most.amount / (step if step and step > 0 else 1.0))
+            if start.value is not None and stop.value is not None and step is not None and step >= 1 and span:
+                last = start.value + step * (math.ceil(span / step) - 1)  # range(0, 500, 64) ends with 448
+                top = replace(stop.most, amount=max(1.0, last))
         if len(args) > 1 and loops and count is None:
             each = _between(args[0], args[1])
             length = None if each is None else Evaluator(self.program).number(each, frame)
             count = start.rounds.of(length) if start.rounds is not None and length else None
-        return Extent(None if loops else count, count, stop.most, loops)
+        return Extent(None if loops else count, count, top, loops)
 
     def _columns(self, args: list[ast.expr], name: str, frame: Frame, path: Path) -> Extent:
         """enumerate and zip: as many as the shortest has, and of a path the column that it means."""

@@ -44,6 +44,7 @@ val_bpb = evaluate(model, tokens, size_of)
 print(f"val_bpb:{val_bpb:.6f}")
 """
 X_Y = "x, y = tokens[i : i + L], tokens[i + 1 : i + L + 1]"
+LOCAL = "local = tokens[s * L : min(s + 8, n) * L + 1]\nx, y = local[:-1], local[1:]"
 ALL = "for i in range(0, len(tokens) - L, L):"
 LIST = "starts = list(range(0, len(tokens) - L, L))"
 GENERATOR = """
@@ -108,6 +109,16 @@ PARTS: dict[str, tuple[str, int | None]] = {  # with the tokens that they hold, 
         _script(_loop("for n, i in enumerate(range(0, len(tokens) - L, L)):", f"if n >= 200:\n    break\n{X_Y}")),
         204_800,
     ),
+    "a break by place": (_script(_loop(ALL, f"if i >= 200 * L:\n    break\n{X_Y}")), 204_800),
+    "a break by place, in batches": (
+        _script(_loop("for s in range(0, n, 8):", f"if s >= 25 * 8:\n    break\n{LOCAL}", "n = (len(tokens) - 1) // L")),
+        None,  # a batch more than that, at most
+    ),
+    "a break by batch": (
+        _script(_loop("for s in range(0, n, 8):", f"if s // 8 >= 25:\n    break\n{LOCAL}", "n = (len(tokens) - 1) // L")),
+        None,
+    ),
+    "batches, the last less": (_script(_loop("for s in range(0, 500, 64):", LOCAL.replace("8, n", "64, 512"))), 524_288),
     "a break by tokens": (_script(_loop(ALL, f"{X_Y}\ncount += y.numel()\nif count >= 1_000_000:\n    break")), 1_000_000),
     "a break by losses": (
         _script(_loop(ALL, f"{X_Y}\nlosses.append(cost(model, x, y).item())\nif len(losses) == 100:\n    break",
@@ -176,6 +187,10 @@ WHOLE = {
     "0 or all": _script(before="n = args.limit or len(tokens)\ntokens = tokens[:n]"),
     "a break that is off": _script(
         _loop("for n, i in enumerate(range(0, len(tokens) - L, L)):", f"if args.limit and n >= args.limit:\n    break\n{X_Y}")
+    ),
+    "one left out": _script(_loop("for n, i in enumerate(range(0, len(tokens) - L, L)):", f"if n == 3:\n    continue\n{X_Y}")),
+    "every so many": _script(
+        _loop("for n, i in enumerate(range(0, len(tokens) - L, L)):", f"if n % 100 == 99:\n    break_ = 1\n    continue\n{X_Y}")
     ),
     "a limit of -1": _script(before="cap = int(os.environ.get('CAP', '-1'))\nif cap != -1:\n    tokens = tokens[:cap]"),
     "debugging": _script(before="DEBUG = False\nif DEBUG:\n    tokens = tokens[:10_000]"),
@@ -271,3 +286,16 @@ def _walked(monkeypatch: pytest.MonkeyPatch, num_lines: int) -> int:
 def test_a_loop_is_walked_over_once_however_often_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     few, many = _walked(monkeypatch, 10), _walked(monkeypatch, 40)
     assert many < 6 * few
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("documents", "At most 200 windows, batches or documents are scored"),
+        ("starts", "At most 200 windows of 1,024 tokens each (L), 204,800 tokens, are scored"),
+        ("a slice", "At most the first 204,800 tokens"),
+    ],
+)
+def test_a_bound_is_told_with_what_it_counts(name: str, said: str) -> None:
+    (found,) = [finding for finding in check_source(PARTS[name][0]) if finding.code == "BPB350"]
+    assert said in found.message
