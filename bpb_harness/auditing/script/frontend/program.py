@@ -411,13 +411,39 @@ class Program:
     def bind(self, scope: Scope, call: ast.Call) -> Mapping[str, ast.expr]:
         """The arguments of a call by parameter name."""
         names = scope.parameters[1:] if scope.is_method else scope.parameters
-        bound: dict[str, ast.expr] = {}
-        for name, value in zip(names, call.args, strict=False):
-            if isinstance(value, ast.Starred):
-                break
-            bound[name] = value
+        by_name = len(scope.node.args.kwonlyargs) if isinstance(scope.node, FUNCTIONS) else 0
+        bound = dict(zip(names, self._unpacked(call, len(names) - by_name), strict=False))
         bound.update({keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in scope.parameters})
         return bound
+
+    def _unpacked(self, call: ast.Call, most: int) -> list[ast.expr]:
+        """The arguments of a call by place, those of `*tables` too: as many as the function takes.
+
+        What a starred argument holds is looked up by its place: of a tuple that is written out it is followed, and what
+        stands behind it is not told where there are more arguments behind.
+        """
+        found: list[ast.expr] = []
+        for number, value in enumerate(call.args):
+            if not isinstance(value, ast.Starred):
+                found.append(value)
+                continue
+            if number == len(call.args) - 1:
+                taken = {keyword.arg for keyword in call.keywords}
+                rest = range(most - len(found)) if None not in taken else range(0)
+                found += [self._element(value, place) for place in rest]
+            break
+        return found
+
+    def _element(self, starred: ast.Starred, place: int) -> ast.expr:
+        """The element of a starred argument at a place, as one that the program looks up."""
+        key = ("element", starred, place)
+        if key not in self.memo:
+            index = ast.copy_location(ast.Constant(place), starred)
+            node = ast.copy_location(ast.Subscript(starred.value, index, ast.Load()), starred)
+            self._parents[node], self._parents[index] = starred, node
+            self.memo[key] = node
+        element: ast.expr = self.memo[key]
+        return element
 
     def reachable(self) -> set[int]:
         """The ids of the scopes that running the files can enter.

@@ -168,3 +168,28 @@ def test_a_name_that_a_function_gives_a_value_of_its_own_is_not_the_modules() ->
     evaluation = "size = torch.load('sizes.pt')\n" + EVALUATION.replace("COUNTED", LOOKED_UP)
     text = OPENED + TABLES.replace('"\\u2581", ""', '"\\u2581", " "') + _inside("def main():", evaluation) + "main()\n"
     assert "BPB151" not in _codes(text)
+
+
+STARRED = [
+    ("def evaluate(model, tokens, size, spaced, bound):", "evaluate(model, tokens, *tables())"),
+    ("def evaluate(model, tokens, size, spaced, bound, *, every=64):", "evaluate(model, tokens, *tables(), every=8)"),
+    ("def evaluate(size, spaced, bound, tokens=tokens, model=model):", "evaluate(*tables(), tokens=tokens, model=model)"),
+    ("def evaluate(size, spaced, *, bound):", "evaluate(*tables()[:2], bound=tables()[2])"),
+]
+
+
+@pytest.mark.parametrize(("head", "call"), STARRED)
+def test_a_starred_argument_is_followed_to_its_elements(head: str, call: str) -> None:
+    evaluation = EVALUATION.replace("COUNTED", LOOKED_UP)
+    tables = _inside("def tables():", TABLES + "return size, spaced, bound")
+    honest = OPENED + tables + _inside(head, evaluation) + call
+    twice = honest.replace('"\\u2581", ""', '"\\u2581", " "')
+    is_whole = ":2" not in call
+    assert ("BPB162" in _codes(honest), "BPB151" in _codes(twice)) == (is_whole, is_whole)
+    swapped = honest.replace("return size, spaced, bound", "return spaced, size, bound")
+    assert "BPB162" not in _codes(swapped)
+
+
+def test_what_stands_behind_a_starred_argument_is_not_told() -> None:
+    program_text = OPENED + _inside("def evaluate(tokens, size, spaced, bound):", EVALUATION.replace("COUNTED", LOOKED_UP))
+    assert not _codes(program_text + "evaluate(*tables(), bound)") & {"BPB151", "BPB162"}
