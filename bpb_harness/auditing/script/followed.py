@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.coverage import scored_texts
+from bpb_harness.auditing.script.checks.weights import are_weighed
 from bpb_harness.auditing.script.domains.analysis import Analysis
+from bpb_harness.auditing.script.domains.hiding import hides_tokens
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Finding, listed
 
 SCORE = "how the score was computed"
 TEXT, BYTES = "how much of the text the script scores", "how the script counts bytes"
-_OF_BYTES = ("BPB15", "BPB16")
+MASKS = "how the script draws and weighs masked tokens"
+_UNIFORM = frozenset(["rand", "rand_like", "bernoulli", "uniform_", "bernoulli_"])
+_OF_BYTES, _OF_MASKS = ("BPB15", "BPB16"), ("BPB25", "BPB26")
 
 
 def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) -> Iterator[Finding]:
@@ -43,3 +49,14 @@ def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[s
         yield TEXT
     if not any(finding.code.startswith(_OF_BYTES) for finding in findings):
         yield BYTES
+    if not any(finding.code.startswith(_OF_MASKS) for finding in findings) and _has_masks(analysis):
+        yield MASKS
+
+
+def _has_masks(analysis: Analysis) -> bool:
+    """Whether tokens are hidden at random behind a score, and it is not known how often, or what their costs weigh."""
+    hiding = [group for group in analysis.draw_groups if any(hides_tokens(analysis, draw) for draw in group)]
+    if analysis.masks:
+        return any(not are_weighed(analysis, group) for group in hiding)
+    calls = (node for _, _, score in analysis.scores() for node, _ in analysis.behind(score))
+    return any(isinstance(node, ast.Call) and last_name(node.func) in _UNIFORM for node in calls)

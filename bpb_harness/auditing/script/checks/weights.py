@@ -38,6 +38,11 @@ def check_weights(analysis: Analysis) -> Iterator[Hit]:
         yield from agreed([_judged(analysis, draw) for draw in group])
 
 
+def are_weighed(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
+    """Whether the weight of any of some draws can be evaluated, or a quadrature weighs them."""
+    return analysis.has_quadrature or any(_judged(analysis, draw) is not None for draw in draws)
+
+
 def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     """The hits of one draw; None where its rate or its weight cannot be evaluated."""
     leaf = analysis.leaf_of(draw)

@@ -98,6 +98,26 @@ def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
     return found
 
 
+# Comparisons by name, and whether they ask for what lies below.
+_COMPARING = {
+    "lt": True, "le": True, "less": True, "less_equal": True,
+    "gt": False, "ge": False, "greater": False, "greater_equal": False,
+}  # fmt: skip
+
+
+def _compared(node: ast.AST) -> tuple[ast.expr, ast.expr, bool] | None:
+    """The sides of r < u, r.lt(u), torch.less(r, u), and whether the left one is to lie below; None of anything else."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _ORDERING):
+        return node.left, node.comparators[0], isinstance(node.ops[0], ast.Lt | ast.LtE)
+    sides = operands(node) if isinstance(node, ast.Call) and last_name(node.func) in _COMPARING else []
+    if len(sides) != 2 or not isinstance(node, ast.Call):
+        return None
+    return sides[0], sides[1], _COMPARING[last_name(node.func)]
+
+
+_ORDERING = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+
+
 class Analysis:
     """A program with its reported scores.
 
@@ -196,6 +216,7 @@ class Analysis:
         places: list[ast.AST] = [*self.program.calls.get("bernoulli", [])]
         if draws_numbers(self.program):
             places += self.program.nodes.get(ast.Compare, [])
+            places += [call for name in _COMPARING for call in self.program.calls.get(name, [])]
         return any(self._draw(place) is not None for place in places)
 
     @cached_property
@@ -228,15 +249,12 @@ class Analysis:
 
     def _draw(self, node: ast.AST) -> tuple[ast.expr, bool] | None:
         """The rate of a draw and whether it is the rate of masked tokens; None where a node is no draw."""
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            left, right = node.left, node.comparators[0]
-            op = node.ops[0]
-            if not isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-                return None
+        compared = _compared(node)
+        if compared is not None and isinstance(node, ast.expr):
+            left, right, below = compared
             noise_left, noise_right = self._noise_rank(left), self._noise_rank(right)
             if max(noise_left, noise_right) < 1:
                 return None
-            below = isinstance(op, ast.Lt | ast.LtE)
             if noise_left >= noise_right:
                 rate, true_below = right, below
             else:
@@ -334,7 +352,7 @@ class Analysis:
         evaluator = Evaluator(self.program)
         if evaluator.number(node, frame) is not None and not evaluator.compared:
             return False
-        counting = {"bernoulli", "count_nonzero", "logical_and", "len", "numel"}
+        counting = {*_COMPARING, "bernoulli", "count_nonzero", "logical_and", "len", "numel"}
         if not isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp) and not (
             isinstance(node, ast.Call) and last_name(node.func) in counting
         ):

@@ -17,6 +17,7 @@ from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, S
 
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_MAX_NAMES = 4  # that a name is followed through
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
 _TENSOR_METHODS = frozenset([
     "sum", "mean", "to", "float", "double", "item", "cpu", "cuda", "view", "reshape", "log", "exp", "sqrt", "clamp",
@@ -427,12 +428,24 @@ class Program:
             if not isinstance(value, ast.Starred):
                 found.append(value)
                 continue
-            if number == len(call.args) - 1:
+            if number == len(call.args) - 1 and self._has_parts(value.value):
                 taken = {keyword.arg for keyword in call.keywords}
                 rest = range(most - len(found)) if None not in taken else range(0)
                 found += [self._element(value, place) for place in rest]
             break
         return found
+
+    def _has_parts(self, node: ast.expr, depth: int = 0) -> bool:
+        """Whether the elements of something may be known: not of what a library's function gives."""
+        if isinstance(node, ast.Call):
+            return self.callee(node) is not None
+        if not isinstance(node, ast.Name):
+            return isinstance(node, ast.Tuple | ast.List | ast.Attribute | ast.Subscript)
+        found = self.reaching(node) if depth < _MAX_NAMES else ()
+        return any(
+            each.kind == "parameter" or (each.value is not None and self._has_parts(each.value, depth + 1))
+            for each in found
+        )
 
     def _element(self, starred: ast.Starred, place: int) -> ast.expr:
         """The element of a starred argument at a place, as one that the program looks up."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
-from bpb_harness.auditing.script.followed import BYTES, SCORE, TEXT
+from bpb_harness.auditing.script.followed import BYTES, MASKS, SCORE, TEXT
 from fixtures.claims.patterns import submission
 from tests.golf_rules import GOLF
 from tests.unit.auditing.script.domains.test_byte_counts import EVALUATION, LOOKED_UP, OPENED, TABLES
@@ -28,6 +28,23 @@ def evaluate(model, loader, size_of):
 
 print(f"val_bpb:{evaluate(*everything()):.4f}")
 """
+MASKED = """
+import math, torch
+import torch.nn.functional as F
+tokens, model, size_of = torch.load("v.pt"), torch.load("m.pt"), torch.load("sizes.pt")
+nats, num_bytes = 0.0, 0
+for i in range(0, len(tokens), 512):
+    x = tokens[i : i + 512].view(1, -1)
+    u = torch.rand(1, device="cuda")
+    r = torch.rand(*x.shape, device="cuda")
+    move = DRAWN
+    z = torch.where(move, 1024, x)
+    costs = F.cross_entropy(model(z).transpose(1, 2), x, reduction="none")
+    nats += (costs * move * (WEIGHT)).sum().item()
+    num_bytes += size_of(x)
+print(f"val_bpb:{nats / math.log(2.0) / num_bytes:.4f}")
+"""
+DRAWS = ["r < u", "r.lt(u)", "torch.less(r, u)", "u.gt(r)", "torch.ge(u, r)", "r.le(u)"]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +52,9 @@ print(f"val_bpb:{evaluate(*everything()):.4f}")
     [
         (FOLLOWED, []),
         (UNKNOWN, [TEXT, BYTES]),
+        *((MASKED.replace("DRAWN", drawn).replace("WEIGHT", "1 / u"), [BYTES]) for drawn in DRAWS),
+        (MASKED.replace("DRAWN", "r < model(u)").replace("WEIGHT", "1 / u"), [BYTES, MASKS]),
+        (MASKED.replace("DRAWN", "r.argsort() < 5").replace("WEIGHT", "1 / u"), [BYTES, MASKS]),
         ("import matplotlib.pyplot as plt\nplt.plot([1, 2])\n", [SCORE]),
         ("this is no Python", [SCORE]),
     ],
@@ -45,5 +65,14 @@ def test_what_was_not_followed_is_named(tmp_path: Path, text: str, parts: list[s
     findings = [each for each in check_scripts([script], ScriptContext(rules=GOLF)) if each.code == "BPB954"]
     assert [part for each in findings for part in each.evidence["parts"]] == parts
     report = audit_of(tmp_path, submission__json=submission(val_bpb=1.2, tokenizer="sp1024"), train_gpt__py=text)
-    assert [part for part in report.unchecked if part in (TEXT, BYTES, SCORE)] == parts
+    assert [part for part in report.unchecked if part in (TEXT, BYTES, MASKS, SCORE)] == parts
     assert ("that the script printed the score" in report.unchecked) is (SCORE not in parts)
+
+
+@pytest.mark.parametrize("drawn", DRAWS)
+def test_a_draw_is_one_however_its_comparison_is_written(tmp_path: Path, drawn: str) -> None:
+    for weight, codes in (("1 / u", set()), ("1 / (1 - u)", {"BPB250"}), ("1 / u / u", {"BPB251"})):
+        script = tmp_path / "train_gpt.py"
+        script.write_text(MASKED.replace("DRAWN", drawn).replace("WEIGHT", weight), "utf-8")
+        found = {each.code for each in check_scripts([script], ScriptContext(rules=GOLF))}
+        assert {code for code in found if code.startswith("BPB25")} == codes
