@@ -55,7 +55,9 @@ def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[s
 
 def _has_masks(analysis: Analysis) -> bool:
     """Whether tokens are hidden at random behind a score, and it is not known how often, or what their costs weigh."""
-    hiding = [group for group in analysis.draw_groups if any(hides_tokens(analysis, draw) for draw in group)]
+    hiding = [
+        group for group in analysis.draw_groups if any(hides_tokens(analysis.program, draw.node) for draw in group)
+    ]
     if analysis.masks:
         return any(not are_weighed(analysis, group) for group in hiding)
     calls = (node for _, _, score in analysis.scores() for node, _ in analysis.behind(score))

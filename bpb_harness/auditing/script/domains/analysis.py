@@ -106,7 +106,7 @@ _COMPARING = {
 
 
 def _compared(node: ast.AST) -> tuple[ast.expr, ast.expr, bool] | None:
-    """The sides of r < u, r.lt(u), torch.less(r, u), and whether the left one is to lie below; None of anything else."""
+    """The sides of r < u, r.lt(u), torch.less(r, u), and whether the left one is to lie below; else None."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _ORDERING):
         return node.left, node.comparators[0], isinstance(node.ops[0], ast.Lt | ast.LtE)
     sides = operands(node) if isinstance(node, ast.Call) and last_name(node.func) in _COMPARING else []

@@ -308,7 +308,9 @@ class Extents(Walker[Extent]):
         is_range = isinstance(called, ast.Call) and last_name(called.func) in _RANGES
         if not isinstance(loop, ast.For) or not isinstance(loop.target, ast.Name) or not is_range:
             return 1.0, ""
-        step = self.number(called.args[2], frame).value if isinstance(called, ast.Call) and len(called.args) > 2 else 1.0
+        step = (
+            self.number(called.args[2], frame).value if isinstance(called, ast.Call) and len(called.args) > 2 else 1.0
+        )
         return max(1.0, step or 1.0), loop.target.id
 
     def _counter(self, node: ast.Name, definition: Definition, frame: Frame) -> Extent:
