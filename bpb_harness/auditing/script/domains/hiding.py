@@ -185,5 +185,7 @@ def _value_of(argument: ast.AST) -> ast.AST:
 
 
 def _names(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        return {f"self.{node.attr}"}  # what one object holds is not the same for that
     own = {node.id} if isinstance(node, ast.Name) else set()
     return own.union(*(_names(child) for child in children(node)))

@@ -41,6 +41,8 @@ LONG = "".join(f"b{i} = m.view(-1)\n" for i in range(500))
         (f"m = {DRAW}\nh = h + m * (y - z)\n", False),
         (f"m = {DRAW}\nh = h - (y - z) * m.float()\n", False),
         (f"m = {DRAW}\nh = h + m * y\n", False),
+        (f"m = {DRAW}\nh = self.f(h) + m * (self.bias - 1.0)\n", False),
+        (f"m = {DRAW}\nh = self.x.long() + m * (self.mask - self.x)\n", True),
         (f"m = {DRAW}\nh = h + m * (MASK - h)\n", True),
         (f"m = {DRAW}\nh = h * (1 - m) + MASK * m\n", True),
     ],
