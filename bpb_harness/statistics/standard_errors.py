@@ -36,6 +36,9 @@ _FEW_DEGREES = 6  # of these and more the normal law serves: its interval holds 
 _SCALE_BINS = 16
 _MIN_VARIATION = 1e-10  # relative: less of a column is rounding
 _USUAL_LEVEL, _USUAL_NORMAL_QUANTILE = 0.95, 1.959963984540054
+_USUAL_STUDENT_QUANTILES = {  # by degrees of freedom, those that are few: a short score need not import scipy
+    1: 12.706204736174694, 2: 4.302652729749462, 3: 3.1824463052837078, 4: 2.7764451051977934, 5: 2.5705818356363146,
+}  # fmt: skip
 
 
 @final
@@ -358,6 +361,8 @@ def _quantile(level: float, degrees_of_freedom: float | None) -> float:
     """Half of the interval, in standard errors."""
     if level == _USUAL_LEVEL and degrees_of_freedom is None:
         return _USUAL_NORMAL_QUANTILE
+    if level == _USUAL_LEVEL and degrees_of_freedom in _USUAL_STUDENT_QUANTILES:
+        return _USUAL_STUDENT_QUANTILES[int(degrees_of_freedom)]
     from scipy import special  # deferred: takes a fifth of a second to import; scipy.stats takes a second
 
     upper = 0.5 + level / 2.0

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import special
 
 from bpb_harness.errors import UsageError
 from bpb_harness.statistics.standard_errors import (
@@ -92,3 +93,11 @@ def test_many_draws_have_the_normal_law():
     assert few_degrees_of_freedom(draws_of(np.arange(12.0), num_samples=2)) is None
     assert few_degrees_of_freedom(draws_of(np.arange(7.0))) is None
     assert few_grid_degrees_of_freedom(draws_of(np.arange(24.0), num_samples=6)) is None
+
+
+@pytest.mark.parametrize("degrees", range(1, 7))
+def test_kept_quantiles_are_students(degrees):
+    half = special.stdtrit(degrees, 0.975)
+    assert confidence_interval(3.0, 2.0, degrees_of_freedom=degrees) == pytest.approx(
+        (3.0 - 2.0 * half, 3.0 + 2.0 * half), rel=1e-14
+    )
