@@ -105,9 +105,26 @@ class Counter(Walker[float | None]):
         branch = self.program.parent(above) if isinstance(above, ast.AugAssign) else above
         if not isinstance(branch, ast.If | ast.IfExp) or not isinstance(node.value, int | float):
             return None
+        if isinstance(branch, ast.IfExp) and not self._is_added(branch):
+            return None
         test = self.visit(branch.test, frame)
         is_taken = bool(test) is (node is not getattr(branch, "orelse", None))
         return None if test is None else float(node.value) * float(is_taken)
+
+    def _is_added(self, branch: ast.IfExp) -> bool:
+        """Whether a choice is added as it stands: no second choice around it, nothing that scales or subtracts it."""
+        for above in self.program.ancestors(branch):
+            match above:
+                case ast.IfExp() | ast.UnaryOp() | ast.comprehension() | ast.If():
+                    return False
+                case ast.BinOp(op=op) | ast.AugAssign(op=op) if not isinstance(op, ast.Add):
+                    return False
+                case ast.GeneratorExp(generators=generators) | ast.ListComp(generators=generators):
+                    if any(each.ifs for each in generators):
+                        return False
+                case ast.For() | ast.FunctionDef() | ast.Module():
+                    return True
+        return True
 
     def unknown(self, _node: ast.expr, _frame: Frame, _path: Path = (), /) -> float | None:
         """None: the expression holds no table, or is not understood."""

@@ -194,3 +194,21 @@ def test_what_stands_behind_a_starred_argument_is_not_told() -> None:
     evaluation = EVALUATION.replace("COUNTED", LOOKED_UP)
     text = OPENED + _inside("def evaluate(tokens, size, spaced, bound):", evaluation)
     assert not _codes(text + "evaluate(*tables(), bound)") & {"BPB151", "BPB162"}
+
+
+PAIRS = "for a, b in zip(x.tolist(), y.tolist())"
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        f"sum(0 if not bound[a] else (1 if spaced[b] else 0) {PAIRS})",
+        f"sum((1 if spaced[b] else 0) if bound[a] else 0 {PAIRS})",
+        f"sum(2 * (1 if spaced[b] and not bound[a] else 0) {PAIRS})",
+        f"sum(-(1 if spaced[b] and not bound[a] else 0) {PAIRS})",
+        f"sum((1 if spaced[b] and not bound[a] else 0) {PAIRS} if b > 7)",
+    ],
+)
+def test_a_choice_that_is_not_added_as_it_stands_is_no_right_count(counted: str) -> None:
+    text = OPENED + TABLES + EVALUATION.replace("COUNTED", f"size[y].sum()\n    count += {counted}")
+    assert "BPB162" not in _codes(text)
