@@ -243,6 +243,7 @@ class Program:
     def callee(self, call: ast.Call) -> Scope | None:
         """The function of the program that a call means; None for library calls and ambiguous names."""
         if call not in self._called:
+            self._called[call] = None  # a call that is met again on the way to what it means
             self._called[call] = self._find_callee(call)
         return self._called[call]
 

@@ -160,3 +160,12 @@ def test_nothing_of_a_program_outlives_it() -> None:
         assert [scope() for scope in held] == [None] * 5
     finally:
         gc.enable()
+
+
+def test_a_call_that_is_met_again_on_the_way_to_what_it_means_comes_to_an_end() -> None:
+    text = "def forward(net):\n    return net.forward(net)\nclass A:\n    def forward(self, net):\n        return net.forward(net)"
+    tree = ast.parse(text)
+    program = Program([Script("a.py", text, tree)])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            program.callee(node)
