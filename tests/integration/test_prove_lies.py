@@ -23,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("forked_decoding")
 
 def written(repository: Path, file: Path, monkeypatch, pattern: str, lie: str) -> Path:
     """A file whose windows and shared randomness follow from the edited line, as those of any score do."""
-    honest = BpbResult.__str__
+    honest = BpbResult.line
     with monkeypatch.context() as patched:
-        patched.setattr(BpbResult, "__str__", lambda self: re.sub(pattern, lie, honest(self)))
+        patched.setattr(BpbResult, "line", property(lambda self: re.sub(pattern, lie, honest.fget(self))))
         settings = Settings(num_steps=4, context_length=32, limit=12, device="cpu", check_contract=True)
         write_proof(repository / TINY, settings, file, num_windows=4)
     return file
