@@ -9,7 +9,6 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.coverage import scored_texts
 from bpb_harness.auditing.script.checks.weights import are_weighed
 from bpb_harness.auditing.script.domains.analysis import Analysis
-from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Finding, listed
 
@@ -55,10 +54,7 @@ def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[s
 
 def _has_masks(analysis: Analysis) -> bool:
     """Whether tokens are hidden at random behind a score, and it is not known how often, or what their costs weigh."""
-    hiding = [
-        group for group in analysis.draw_groups if any(hides_tokens(analysis.program, draw.node) for draw in group)
-    ]
     if analysis.masks:
-        return any(not are_weighed(analysis, group) for group in hiding)
+        return any(not are_weighed(analysis, group) for group in analysis.draw_groups)
     calls = (node for _, _, score in analysis.scores() for node, _ in analysis.behind(score))
     return any(isinstance(node, ast.Call) and last_name(node.func) in _UNIFORM for node in calls)

@@ -12,7 +12,6 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, MaskDraw, agreed
 from bpb_harness.auditing.script.domains.cancel import Factor
-from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
@@ -43,7 +42,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
-    if rate is not None and 0.02 < rate < 0.98 and hides_tokens(analysis.program, draw.node):
+    if rate is not None and 0.02 < rate < 0.98:
         said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
         yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
 

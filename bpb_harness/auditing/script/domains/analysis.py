@@ -12,6 +12,7 @@ from pathlib import Path
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
@@ -221,14 +222,20 @@ class Analysis:
 
     @cached_property
     def draw_groups(self) -> list[list[MaskDraw]]:
-        """The draws by the cross-entropy that they stand behind.
+        """The draws that hide tokens, by the cross-entropy that they stand behind.
 
-        Where one cross-entropy goes back to several draws or weights (a loop over pairs, a choice), pairs are formed
-        that the program never forms: a check may refute only what holds for all of a group.
+        What a network draws for itself, to skip a layer or to open a gate, has no place in them. Where one
+        cross-entropy goes back to several draws or weights (a loop over pairs, a choice), pairs are formed that the
+        program never forms: a check may refute only what holds for all of a group.
         """
         groups: dict[tuple[int, int], list[MaskDraw]] = {}
+        hiding: dict[tuple[ast.AST, Frame], bool] = {}
         for draw in self.masks:
-            groups.setdefault((draw.sink, id(draw.score.node)), []).append(draw)
+            key = (draw.node, draw.frame)
+            if key not in hiding:
+                hiding[key] = hides_tokens(self.program, draw.node, self.scored, draw.frame)
+            if hiding[key]:
+                groups.setdefault((draw.sink, id(draw.score.node)), []).append(draw)
         return list(groups.values())
 
     def behind(self, score: Factor) -> list[tuple[ast.AST, Frame]]:
@@ -317,6 +324,11 @@ class Analysis:
         for number, terms in enumerate(self.terms):
             for term in terms:
                 yield from ((number, term, score) for score in term.cross_entropies())
+
+    @cached_property
+    def scored(self) -> frozenset[ast.AST]:
+        """The cross-entropies that are scored, wherever they stand."""
+        return frozenset(score.node for _, _, score in self.scores())
 
     def hit(
         self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: Sequence[ast.AST] = (),

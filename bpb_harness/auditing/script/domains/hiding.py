@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
-from bpb_harness.auditing.script.domains.trace import comes_from
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.index import children
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
+from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _CHOOSING = frozenset([
     "where", "masked_fill", "masked_fill_", "masked_select", "masked_scatter", "masked_scatter_", "lerp", "lerp_",
@@ -19,31 +20,54 @@ _CHOOSING = frozenset([
 ])  # fmt: skip
 # What a tensor says of itself whatever it holds.
 _OF_ANY = frozenset(["shape", "size", "device", "dtype", "ndim", "numel", "dim", "layout"])
+# What makes numbers of a network: layers, and what is done between them.
+_LAYERS = frozenset([
+    "Linear", "Embedding", "EmbeddingBag", "Parameter", "ParameterList", "ModuleList", "ModuleDict", "Sequential",
+    "LayerNorm", "RMSNorm", "MultiheadAttention", "embedding", "linear", "layer_norm", "rms_norm", "conv1d", "matmul",
+    "bmm", "scaled_dot_product_attention", "gelu", "relu", "silu", "sigmoid", "tanh", "softmax", "softplus", "dropout",
+])  # fmt: skip
+# What makes tokens again of a network's numbers, or tells a shape alone.
+_OF_TOKENS = frozenset(["argmax", "multinomial", "topk", "randint", "full_like", "new_full", "zeros_like", "ones_like"])
 _MAX_FOLLOWED = 400  # places that a draw is handed on to
 _MAX_TRACED = 300
+_DEEPEST = 8  # of frames of functions that a draw is handed over to
 
 
-def hides_tokens(program: Program, draw: ast.AST) -> bool:
+def hides_tokens(
+    program: Program, draw: ast.AST, scores: Set[ast.AST] | None = None, frame: Frame | None = None
+) -> bool:
     """Whether a draw chooses tokens or their costs: by ``where``, a test or an index, in a blend, or times a cost.
 
     It is followed to wherever it is handed on: through names, attributes, calls, what they return, and what else
     leaves a mask a mask. What is only multiplied by something else, as what a network drops or draws for its own
-    weights is, chooses none; of what cannot be followed to its end, that is not known.
+    weights is, chooses none, and what chooses between a network's own numbers (layers that are skipped, gates, drop
+    paths) none either; of what cannot be followed to its end, that is not known.
+
+    Args:
+        program: the program.
+        draw: the draw.
+        scores: the cross-entropies that are scored; None: any of the program.
+        frame: where the names of the draw are read; None: whoever calls.
     """
-    return _Draw(program).chooses(draw)
+    is_score = is_cross_entropy if scores is None else scores.__contains__
+    return _Draw(program, is_score, frame or Frame.at(program, draw)).chooses(draw)
 
 
 class _Draw:
     """A draw on its way through a program."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, is_score: Callable[[ast.AST], bool], frame: Frame) -> None:
         self.program = program
-        self.waiting: list[ast.AST] = []
+        self.is_score = is_score
+        self.frame = frame
+        self.waiting: list[tuple[ast.AST, Frame]] = []
         self.blended: dict[ast.AST, ast.AST] = {}  # sums, by which of their sides was come from first
 
     def chooses(self, draw: ast.AST) -> bool:
-        self.waiting, seen = [draw], {draw}
-        for node in self.waiting:  # grows on the way
+        self.waiting = [(draw, self.frame)]
+        seen = {*self.waiting}
+        for node, frame in self.waiting:  # grows on the way
+            self.frame = frame
             if len(seen) > _MAX_FOLLOWED:
                 return True
             before = len(self.waiting)
@@ -58,7 +82,7 @@ class _Draw:
         child = node
         for above in self.program.ancestors(node):
             if isinstance(above, ast.Subscript) and child is above.slice:
-                return True
+                return self._are_tokens([above.value])
             if isinstance(above, ast.Attribute) and above.attr in _OF_ANY:
                 return False
             if isinstance(above, ast.IfExp | ast.If | ast.While) and child is above.test:
@@ -71,10 +95,10 @@ class _Draw:
                 return False
             if isinstance(above, ast.Call) and child is not above.func:
                 if last_name(above.func) in _CHOOSING:
-                    return True
-                if is_cross_entropy(above):
-                    return False
-                if self._hand_over(above, child):
+                    others = [each for each in self._operands(above) if each is not _value_of(child)]
+                    if not all(map(self._is_number, others)) or not others:
+                        return self._are_tokens(others)
+                elif is_cross_entropy(above) or self._hand_over(above, child):
                     return False
             elif isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult | ast.MatMult | ast.Div | ast.Pow):
                 other = above.right if child is above.left else above.left
@@ -112,9 +136,16 @@ class _Draw:
         """What is given a draw: names, attributes, entries of either."""
         for part in (part for target in targets for part in ast.walk(target)):
             if isinstance(part, ast.Name):
-                self.waiting += self._uses(part.id, statement)
+                self._go_on_at(self._uses(part.id, statement))
             elif isinstance(part, ast.Attribute):
-                self.waiting += self._attributes(part.attr)
+                self._go_on_at(self._attributes(part.attr))
+
+    def _go_on_at(self, nodes: Iterable[ast.AST], frame: Frame | None = None) -> None:
+        """Places that a draw is handed on to: in a frame, in this one, or in that of whoever calls."""
+        for node in nodes:
+            scope = self.program.scope(node)
+            here = self.frame if scope is self.frame.scope else Frame.at(self.program, node)
+            self.waiting.append((node, here if frame is None else frame))
 
     def _uses(self, name: str, statement: ast.AST) -> Iterator[ast.AST]:
         """Where what a statement assigns to a name is used in its scope."""
@@ -136,10 +167,11 @@ class _Draw:
             wanted = {name for name, value in self.program.bind(callee, call).items() if value is _value_of(child)}
             # What stands in a starred argument may be any of them.
             loads = [load for name in wanted or callee.parameters for load in self._loads(callee, name)]
-            self.waiting += loads
+            inside = self.frame.depth < _DEEPEST and self.program.scope(call) is self.frame.scope
+            self._go_on_at(loads, self.frame.inside(self.program, callee, call) if inside else None)
             return bool(loads)
         if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
-            self.waiting += self._uses(call.func.value.id, call)
+            self._go_on_at(self._uses(call.func.value.id, call))
         return False
 
     def _made_by(self, call: ast.Call) -> Scope | None:
@@ -157,26 +189,70 @@ class _Draw:
         names = {scope.name, *([scope.owner] if scope.owner and scope.name in _BY_THE_OBJECT else [])}
         calls = [call for name in names for call in self.program.calls.get(name, [])]
         calls = [call for call in calls if self.program.callee(call) is scope]
-        self.waiting += calls
+        self._go_on_at(calls)
         return not calls
 
     def _is_argument(self, node: ast.AST) -> bool:
         return isinstance(self.program.parent(node), ast.Call | ast.keyword)
 
+    def _operands(self, call: ast.Call) -> list[ast.expr]:
+        return [*operands(call), *(keyword.value for keyword in call.keywords)]
+
+    def _is_number(self, node: ast.expr) -> bool:
+        """1.0, 1 / 0.9, zeros_like(x): what is chosen between such is a mask again."""
+        return Evaluator(self.program).number(node, Frame.at(self.program, node)) in _OF_MASKS or (
+            isinstance(node, ast.Constant) and isinstance(node.value, float)
+        )
+
+    def _are_tokens(self, chosen: Iterable[ast.expr]) -> bool:
+        """Whether what is chosen may be tokens or their costs: whether it is not a network's own numbers."""
+        every = [*chosen]
+        return any(map(self._is_cost, every)) or not any(map(self._is_of_network, every))
+
     def _is_cost(self, other: ast.expr) -> bool:
-        return comes_from(self.program, other, Frame.at(self.program, other), is_cross_entropy, _MAX_TRACED)
+        return any(self.is_score(part) for part, _ in self._behind(other))
+
+    def _is_of_network(self, node: ast.expr) -> bool:
+        return any(_is_layer(part) or self._is_held_layer(part) for part, _ in self._behind(node))
+
+    def _is_held_layer(self, node: ast.AST) -> bool:
+        """``self.gate(x)`` in a network, where no function of the program is meant."""
+        func = node.func if isinstance(node, ast.Call) else None
+        if not isinstance(func, ast.Attribute) or not isinstance(func.value, ast.Name) or func.value.id != "self":
+            return False
+        owner = next((above for above in self.program.ancestors(func) if isinstance(above, ast.ClassDef)), None)
+        methods = self.program.classes.get(owner.name, {}) if owner is not None else {}
+        return "forward" in methods and func.attr not in methods
+
+    def _behind(self, node: ast.expr) -> Iterator[tuple[ast.AST, Frame]]:
+        frame = self.frame if self.program.scope(node) is self.frame.scope else Frame.at(self.program, node)
+        return trace(self.program, node, frame, _MAX_TRACED, self._opened)
+
+    def _opened(self, node: ast.AST) -> Iterable[ast.AST]:
+        """What a value is made of, without what says on which device it lies, of which type or shape."""
+        if isinstance(node, ast.Attribute) and node.attr in _OF_ANY:
+            return ()
+        if isinstance(node, ast.Call):
+            name = last_name(node.func)
+            if name in _OF_TOKENS or ((callee := self.program.callee(node)) is not None and callee.returns):
+                return ()
+            if name in IDENTITY:
+                return operands(node)[:1]
+        return self.program.parts(node)
 
     def _is_blend(self, product: ast.BinOp, other: ast.expr) -> bool:
         """x * (1 - m) + MASK * m, or x + m * (MASK - x)."""
         total = self.program.parent(product)
         if not isinstance(total, ast.BinOp) or not isinstance(total.op, ast.Add | ast.Sub):
             return False
-        if self.blended.setdefault(total, product) is not product:
-            return True
         rest = total.right if product is total.left else total.left
-        return isinstance(other, ast.BinOp) and isinstance(other.op, ast.Sub) and bool(_names(other) & _names(rest))
+        if self.blended.setdefault(total, product) is not product:
+            return self._are_tokens([product, rest])
+        names = isinstance(other, ast.BinOp) and isinstance(other.op, ast.Sub) and _names(other) & _names(rest)
+        return bool(names) and self._are_tokens([other, rest])
 
 
+_OF_MASKS = (0.0, 1.0)
 _BY_THE_OBJECT = frozenset(["__call__", "forward"])
 
 
@@ -189,3 +265,12 @@ def _names(node: ast.AST) -> set[str]:
         return {f"self.{node.attr}"}  # what one object holds is not the same for that
     own = {node.id} if isinstance(node, ast.Name) else set()
     return own.union(*(_names(child) for child in children(node)))
+
+
+def _is_layer(node: ast.AST) -> bool:
+    """A layer of a network, or what is done between layers."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.MatMult)
+    if not isinstance(node, ast.Call):
+        return False
+    return last_name(node.func) in _LAYERS or dotted(node.func).startswith(("nn.", "torch.nn."))

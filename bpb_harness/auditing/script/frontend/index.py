@@ -265,6 +265,10 @@ class Index:
         elif isinstance(target, ast.Attribute):
             if not index:
                 self.attributes.setdefault(target.attr, []).append(value)
+            elif (
+                isinstance(value, ast.Tuple) and len(index) == 1 and index[0] < len(value.elts)
+            ):  # self.a, self.b = x, y
+                self.attributes.setdefault(target.attr, []).append(value.elts[index[0]])
         elif isinstance(target, ast.Subscript):
             base = target.value
             if isinstance(base, ast.Name):

@@ -73,3 +73,17 @@ def test_a_with_statement_that_names_nothing_changes_no_constant() -> None:
     last = program.scripts[0].tree.body[-1]
     assert isinstance(last, ast.Expr)
     assert Evaluator(program).number(last.value, Frame(program.scope(last))) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("self.a, self.b = f(), g()", {"a": ["f()"], "b": ["g()"]}),
+        ("self.a, self.b = f()", {}),  # which of it, nothing says
+        ("self.a, (self.b, self.c) = f(), (g(), h())", {"a": ["f()"]}),
+        ("self.a = self.b = f()", {"a": ["f()"], "b": ["f()"]}),
+    ],
+)
+def test_attributes_that_are_set_together_get_each_its_own(text: str, expected: dict[str, list[str]]) -> None:
+    found = Index([_script(text)]).attributes
+    assert {name: [ast.unparse(each) for each in values] for name, values in found.items()} == expected
