@@ -86,10 +86,9 @@ class Muon(Optimizer):
 
     def __init__(
         self, params: Iterable[Any], *, lr: float, weight_decay: float, momentum: float = 0.95, num_matrices: int = 1,
-        normalised: bool = False, polar_express: bool = False, even_rows: bool = False, cautious: bool = False,
+        normalised: bool = False,
     ) -> None:  # fmt: skip
-        self._polar_express, self._even_rows = normalised or polar_express, normalised or even_rows
-        self._cautious = normalised or cautious
+        self._normalised = normalised
         super().__init__(
             params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "num_matrices": num_matrices}
         )
@@ -120,16 +119,16 @@ class Muon(Optimizer):
     def _update(self, shares: list[_Share]) -> None:
         """Orthogonalise matrices of one shape together, those that stand higher than wide transposed, and apply."""
         lying = [share.ahead.mT if share.stands else share.ahead for share in shares]
-        done = orthogonalised(torch.cat(lying) if len(lying) > 1 else lying[0], polar_express=self._polar_express)
+        done = orthogonalised(torch.cat(lying) if len(lying) > 1 else lying[0], polar_express=self._normalised)
         for share, batch in zip(shares, torch.split(done, [len(each) for each in lying]), strict=True):
             group, parameters = share.group, list[Tensor](share.parameters)
             updates = batch.mT if share.stands else batch
             lr = group["lr"] * math.sqrt(max(1.0, updates.shape[1] / updates.shape[2]))
             decay = group["lr"] * group["weight_decay"]
-            if self._even_rows:
+            if self._normalised:
                 updates = self._rows_of_one_size(parameters[0], updates)
             each = list(updates.reshape(-1, *parameters[0].shape))
-            if self._cautious:
+            if self._normalised:
                 shrunk = [(update * weight > 0) * weight for update, weight in zip(each, parameters, strict=True)]
                 torch._foreach_add_(parameters, shrunk, alpha=-decay)
             else:
@@ -159,9 +158,8 @@ class Muon(Optimizer):
 
 
 def make_optimizers(
-    network: ReferenceTransformer, *, lr: float, muon_lr: float, weight_decay: float, normalised: bool = False,
-    **parts: bool,
-) -> list[Optimizer]:  # fmt: skip
+    network: ReferenceTransformer, *, lr: float, muon_lr: float, weight_decay: float, normalised: bool = False
+) -> list[Optimizer]:
     """AdamW for embedding, head and what conditions on time; Muon for the matrices inside the blocks.
 
     Each group remembers its ``initial_lr``.
@@ -172,7 +170,6 @@ def make_optimizers(
         muon_lr: of Muon; 0 leaves everything to AdamW.
         weight_decay: decoupled, of the matrices inside the blocks.
         normalised: whether Muon's updates are; see :class:`Muon`.
-        **parts: of what that means, alone; see :class:`Muon`.
     """
     inside = [parameter for parameter in network.blocks.parameters() if parameter.ndim == 2]
     chosen = {id(parameter) for parameter in inside}
@@ -185,7 +182,7 @@ def make_optimizers(
         threefold = {id(parameter) for parameter in joint}
         single = [parameter for parameter in inside if id(parameter) not in threefold]
         split = [{"params": joint, "num_matrices": 3}, {"params": single, "num_matrices": 1}]
-        optimizers.append(Muon(split, lr=muon_lr, weight_decay=weight_decay, normalised=normalised, **parts))
+        optimizers.append(Muon(split, lr=muon_lr, weight_decay=weight_decay, normalised=normalised))
     else:
         groups.append({"params": inside, "weight_decay": weight_decay})
     fused = outside[0].device.type == "cuda"

@@ -70,8 +70,7 @@ class Run:
         self.network.set_dropout(training.dropout)
         self.optimizers = make_optimizers(
             self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay,
-            normalised=training.normalised_updates, polar_express=training.polar_express,
-            even_rows=training.even_rows, cautious=training.cautious_decay,
+            normalised=training.normalised_updates,
         )  # fmt: skip
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
@@ -453,6 +452,4 @@ def _config_of(training: Training, vocab_size: int) -> ReferenceConfig:
         time_conditioned=training.time_conditioned,
         block_size=training.block_size,
         tied_head=training.tied_head,
-        logit_cap=training.logit_cap,
-        input_mix=training.input_mix,
     )

@@ -20,7 +20,7 @@ EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Settings that the state of an earlier run does not name: it had what is their default now.
 LATER_SETTINGS = (
     "block_size", "causal_weight", "causal_share", "short_share", "normalised_updates", "dropout", "mask_rates",
-    "causal_rows", "tied_head", "logit_cap", "input_mix", "polar_express", "even_rows", "cautious_decay",
+    "causal_rows", "tied_head",
 )  # fmt: skip
 ON_A_GPU: Mapping[str, Any] = {
     "layers": 11, "width": 512, "heads": 4, "mlp_width": 1_536, "context": 2_048, "short_context": 256,
@@ -112,13 +112,6 @@ class Training:
         False, "Rows of Muon's update of one size, cautious decay.",
         option="--normalised-updates/--no-normalised-updates",
     )  # fmt: skip
-    polar_express: bool = flagged(False, "Its iteration alone.", option="--polar-express/--no-polar-express")
-    even_rows: bool = flagged(False, "Its rows of one size alone.", option="--even-rows/--no-even-rows")
-    cautious_decay: bool = flagged(False, "Its decay alone.", option="--cautious-decay/--no-cautious-decay")
-    logit_cap: float = flagged(0.0, "Logits are capped smoothly; 0: not.")
-    input_mix: bool = flagged(
-        False, "Blocks begin with a mix of stream and embedding.", option="--input-mix/--no-input-mix"
-    )
     weight_decay: float = flagged(0.01, "Decoupled, of the blocks' matrices.")
     dropout: float = flagged(0.0, "Share of a branch that a step leaves out; for data that is seen often.")
     ema: float = flagged(0.99, "Decay of the moving average that is saved; 0 saves the last weights.")

@@ -62,8 +62,6 @@ class ReferenceConfig:
         time_conditioned: whether the network is told sigma.
         block_size: B, tokens of a block, each predicted given all tokens before it; None: a window is predicted whole.
         tied_head: whether the head is the embedding.
-        logit_cap: logits are capped smoothly at plus and minus that; 0: they are not.
-        input_mix: whether every block begins with a learned mix of the stream and the embedding.
 
     Raises:
         CheckpointError: if a value is out of range or the values do not go together.
@@ -79,8 +77,6 @@ class ReferenceConfig:
     time_conditioned: bool = False
     block_size: int | None = None
     tied_head: bool = False
-    logit_cap: float = 0.0
-    input_mix: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
@@ -125,9 +121,8 @@ class ReferenceConfig:
         values = asdict(self)
         if self.block_size is None:
             del values["block_size"]
-        for name in ("tied_head", "logit_cap", "input_mix"):
-            if not values[name]:
-                del values[name]
+        if not self.tied_head:
+            del values["tied_head"]
         return values
 
     @classmethod
@@ -262,15 +257,12 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.feed_forward = FeedForward(config)
         self.modulation = nn.Linear(config.width, 4 * config.width, bias=False) if config.time_conditioned else None
-        self.input_mix = nn.Parameter(torch.tensor([1.0, 0.0])) if config.input_mix else None
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, condition: Tensor | None,
-        gathered: GatheredPositions | None = None, start: Tensor | None = None,
+        gathered: GatheredPositions | None = None,
     ) -> Tensor:  # fmt: skip
         """Map (B, L, D) to (B, L, D), or to (n, D) at gathered positions; ``condition`` is (B, 1, D) or None."""
-        if self.input_mix is not None and start is not None:
-            x = (self.input_mix[0] * x + self.input_mix[1] * start).to(x.dtype)
         if self.modulation is None or condition is None:
             mixed = self.attention.mix(rms_norm(x), cos, sin, sight)
             if gathered is not None:  # attention looks everywhere, what follows it is each position's own
@@ -310,18 +302,6 @@ class TimeEmbedding(nn.Module):
         return out
 
 
-class CappedHead(nn.Linear):
-    """A head whose logits are capped smoothly."""
-
-    cap = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., D) to (..., W)."""
-        logits = super().forward(x)
-        logits = logits.float() if logits.dtype == torch.bfloat16 else logits
-        return self.cap * torch.tanh(logits / self.cap)
-
-
 class TiedHead(nn.Module):
     """The embedding's rows as a head, halved; the mask's is none."""
 
@@ -351,9 +331,6 @@ class ReferenceTransformer(nn.Module):
         self.head: nn.Linear | TiedHead
         if config.tied_head:
             self.head = TiedHead(self.embedding, config.vocab_size)
-        elif config.logit_cap:
-            self.head = CappedHead(config.width, config.head_width, bias=False)
-            self.head.cap = config.logit_cap
         else:
             self.head = nn.Linear(config.width, config.head_width, bias=False)
 
@@ -420,10 +397,9 @@ class ReferenceTransformer(nn.Module):
     ) -> Tensor:  # fmt: skip
         x = self.embed(tokens)
         *first, last = self.blocks
-        start = x if self.config.input_mix else None
         for block in first:
-            x = block(x, *angles, sight, condition, None, start)
-        end: Tensor = last(x, *angles, sight, condition, gathered, start)
+            x = block(x, *angles, sight, condition)
+        end: Tensor = last(x, *angles, sight, condition, gathered)
         return end
 
     def hidden(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
