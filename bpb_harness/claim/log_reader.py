@@ -98,6 +98,10 @@ _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\
 _ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
 _SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
+_STEP_OF_TRAINING = re.compile(
+    r"\b(?:step|iter(?:ation)?)[\"']?\s?[:= ]\s?([0-9]{1,9})\b|^\s*([0-9]{1,9})\s?/\s?[0-9]+\s"
+)
+_NO_TRAINING = ("val", "ttt_", "calib")
 _FIRST_STEP = re.compile(r"^\s*(?:step:)?0/[0-9]+ ")
 
 
@@ -137,6 +141,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         dataset=said.dataset,
         folded=said.folded,
         adaptations=adaptations(said.epochs),
+        last_steps=said.last_steps,
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
@@ -160,6 +165,7 @@ class _Said:
     tokenizers: list[str] = field(default_factory=list)
     numbers: set[float] = field(default_factory=set)
     epochs: list[EpochLine] = field(default_factory=list)
+    last_steps: dict[int, int] = field(default_factory=dict)
     run: int = 0
     seed: str | None = None
     num_steps: int | None = None
@@ -186,6 +192,8 @@ class _Said:
         if "epoch" in low and len(self.epochs) < _MAX_SCORE_LINES:
             epoch = epoch_of(line, number, self.run)
             self.epochs += [] if epoch is None else [epoch]
+        if "loss" in low or "train" in low:
+            self._take_step(low)
         if self.dataset is None and "val" in low and ".bin" in low:
             self.dataset = _dataset_of(line)
         if self.folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):
@@ -207,6 +215,12 @@ class _Said:
             self.seed = found[1]
         elif self._has_scores and _FIRST_STEP.match(line) and not self.scores[-1].is_training_step:
             self.run += 1
+
+    def _take_step(self, low: str) -> None:
+        """A step of training, on a line that tells no validation."""
+        found = None if any(word in low for word in _NO_TRAINING) else _STEP_OF_TRAINING.search(low)
+        if found is not None:
+            self.last_steps[self.run] = max(int(found[1] or found[2]), self.last_steps.get(self.run, 0))
 
     @property
     def _has_scores(self) -> bool:

@@ -87,6 +87,7 @@ class LogRecord:
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
         unread: such numbers on lines of which no score was read.
         adaptations: epochs of test-time training over a whole text.
+        last_steps: for each run the highest step of training that a line without a score tells.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
@@ -110,6 +111,7 @@ class LogRecord:
     numbers_beside_bpb: frozenset[float] = frozenset()
     unread: tuple[Printed, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
+    last_steps: Mapping[int, int] = field(default_factory=dict)
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()

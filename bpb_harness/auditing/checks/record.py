@@ -289,9 +289,20 @@ def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> 
         return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MAX_GAINED
     if not steps:
         return None
-    of = _OF_STEPS.search(steps[-1].label)
-    went_on = of is None or int(of[1]) < int(of[2])  # or was stopped by the clock: the log need not say
-    return steps[-1], _MAX_GAINED_AND_LEARNT if went_on else _MAX_GAINED
+    return steps[-1], _MAX_GAINED_AND_LEARNT if _went_on(log, steps[-1]) else _MAX_GAINED
+
+
+def _went_on(log: LogRecord, validated: ScoreLine) -> bool:
+    """Whether training may have gone on after a validation: steps of the same run tell, where the log prints any.
+
+    A run that the clock stops validates a last time where it stops, whatever number of steps it was to have. Steps of
+    the beginning alone are no sign of that.
+    """
+    of = _OF_STEPS.search(validated.label)
+    if of is None:
+        return True
+    step, last = int(of[1]), log.last_steps.get(validated.run, 0)
+    return step < (last if 2 * last >= step else int(of[2]))
 
 
 def _is_plain(label: str) -> bool:

@@ -222,6 +222,37 @@ def test_a_validation_far_worse_than_an_ordinary_score_is_of_another_network(
     assert ("BPB414" in codes(audit(tmp_path))) is far
 
 
+_TRAINED = "step:{step}/20000 train_loss:2.0246 train_time:590000ms step_avg:98.7ms\n"
+_STOPPED = "stopping_early: wallclock_cap train_time:600000ms step:{step}/20000\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "far"),
+    [
+        ([_TRAINED.format(step=5800)], [_STOPPED.format(step=5853)], True),
+        ([_TRAINED.format(step=5800)], [], True),
+        (["5800/20000 train_loss: 2.0246 tok/s: 1200\n"], [], True),
+        (["step 5800 | loss 2.0246 | lr 0.01\n"], ["ttt_eval step 6000/9000 train_loss:1.9\n"], True),
+        (["step 5800 | loss 2.0246 | lr 0.01\n"], ["step 5900 | loss 2.0146 | lr 0.01\n"], False),
+        ([_TRAINED.format(step=5800)], [_TRAINED.format(step=6000)], False),
+        ([_TRAINED.format(step=5800)], ["6000/20000 train_loss: 2.0246 tok/s: 1200\n"], False),
+        ([_TRAINED.format(step=5800)], [_STOPPED.format(step=6120)], False),
+        ([], [], False),  # nothing says when training ended
+        (["warm-up step 20/20 train_loss:9.0\n"], [], False),
+    ],
+)
+def test_a_last_validation_is_of_the_network_unless_training_went_on(
+    tmp_path: Path, before: list[str], after: list[str], far: bool
+) -> None:
+    nats, score = 1.94, bpb(1.94, SP1024)
+    text = log(2.2, SP1024, tokens=62021632).split("step:")[0] + "".join(before)
+    text += f"step:5853/20000 val_loss:{nats:.8f} val_bpb:{score:.8f}\n" + "".join(after)
+    text += f"final_hedge val_loss:{nats * (score - 0.08) / score:.8f} val_bpb:{score - 0.08:.8f}\n"
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(score - 0.08, 8)))
+    (tmp_path / "train.log").write_text(text)
+    assert ("BPB414" in codes(audit(tmp_path))) is far
+
+
 def _without_final_loss(
     folder: Path, final: str, *, ratio: float = SP1024, export: str = "fineweb10B_sp1024"
 ) -> AuditReport:
