@@ -124,7 +124,10 @@ def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
     steps = (_step(analysis, draw, leaf, by_rate[0][1]), _step(analysis, draw, leaf, by_rate[-1][1]))
     found = list(_ends(analysis, draw, leaf, (low, high), steps, length))
     cut = _unpaid_ends(analysis, draw, leaf, (low, high), length) if not found else None
-    yield from [cut] if cut is not None else found
+    found = [cut] if cut is not None else found
+    # What a grid leaves out, weights that are not known may pay for.
+    is_open = bool(found) and Weight(analysis, draw, leaf).is_open
+    yield from (replace(hit, severity=Severity.WARNS) for hit in found) if is_open else found
 
 
 def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[float, float], length: int) -> Hit | None:
@@ -173,7 +176,7 @@ def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -
     """
     weight = Weight(analysis, draw, leaf)
     counted = divides_by_count(analysis, draw)
-    if not 3 <= length <= _LONGEST_GRID or not (weight.factors or counted):
+    if not 3 <= length <= _LONGEST_GRID or not (weight.factors or counted) or weight.is_open:
         return None
     paid: list[tuple[float, float]] = []
     for i in range(length):
@@ -240,11 +243,11 @@ _FINE = 64  # points from which on that is 0.01 bits per byte and less, to the a
 
 
 def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
-    """Whether a trapezoid rule or weights of its own stand in the score: then both ends belong."""
+    """Whether a trapezoid rule or weights of its own stand in the score, or may: then both ends belong."""
     if analysis.has_quadrature or analysis.calls("diff"):
         return True
     weight, length = Weight(analysis, draw, leaf), leaf.length or 2
-    return any(weight.at(float(s)) is None for s in (1, length - 1, length // 2))
+    return weight.is_open or any(weight.at(float(s)) is None for s in (1, length - 1, length // 2))
 
 
 def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:

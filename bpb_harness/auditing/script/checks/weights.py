@@ -35,12 +35,21 @@ _SCHEDULES: dict[str, Callable[[float], float]] = {
 def check_weights(analysis: Analysis) -> Iterator[Hit]:
     """The weight law for every draw of masks behind a reported score."""
     for group in analysis.draw_groups:
-        yield from agreed([_judged(analysis, draw) for draw in group])
+        judged = [_judged(analysis, draw) for draw in group]
+        yield from [] if _is_any_open(analysis, group) else agreed(judged)
 
 
 def are_weighed(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
-    """Whether the weight of any of some draws can be evaluated, or a quadrature weighs them."""
-    return analysis.has_quadrature or any(_judged(analysis, draw) is not None for draw in draws)
+    """Whether the weight of any of some draws can be evaluated, and all of it, or a quadrature weighs them."""
+    if analysis.has_quadrature:
+        return True
+    return any(_judged(analysis, draw) is not None for draw in draws) and not _is_any_open(analysis, draws)
+
+
+def _is_any_open(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
+    """Whether there may be a weight behind some draws of one score that is not known."""
+    leaves = ((draw, analysis.leaf_of(draw)) for draw in draws)
+    return any(Weight(analysis, draw, leaf).is_open for draw, leaf in leaves if leaf is not None)
 
 
 def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:

@@ -34,14 +34,25 @@ _MAX_TERMS = 48
 
 @dataclass(frozen=True)
 class Term:
-    """A product of factors, with the reductions (sum, mean, select) met on the way to them, outermost first."""
+    """A product of factors, with the reductions (sum, mean, select) met on the way to them, outermost first.
+
+    Attributes:
+        factors: the factors.
+        reductions: those of the scores; of a term without any, all of them.
+        sums: the sums and means of what is no score, each to its power: numbers that the factors in them do not tell
+            from masks.
+    """
 
     factors: tuple[Factor, ...] = ()
     reductions: tuple[tuple[str, ast.AST], ...] = ()
+    sums: tuple[Factor, ...] = ()
 
     def inverse(self) -> Term:
         """The term with its factors on the other side of the line."""
-        return replace(self, factors=tuple(replace(factor, power=-factor.power) for factor in self.factors))
+        factors, sums = (
+            tuple(replace(factor, power=-factor.power) for factor in side) for side in (self.factors, self.sums)
+        )
+        return replace(self, factors=factors, sums=sums)
 
     def cross_entropies(self) -> list[Factor]:
         """The factors that are a cross-entropy or log-probability."""
@@ -246,13 +257,15 @@ class Algebra(Walker[list[Term]]):
             if weighted is not None:
                 return self._reduced("sum", node, self._multiplied(weighted))
         if name in _SUMMING | _AVERAGING:
-            return self._reduced("mean" if name in _AVERAGING else "sum", node, self.visit(first, frame))
+            found = self._reduced("mean" if name in _AVERAGING else "sum", node, self.visit(first, frame))
+            return [term if _holds_a_score(term) else _noted(term, Factor(node, frame)) for term in found]
         if name in ("max", "clamp", "clamp_min", "maximum", "min", "neg"):
             return self.visit(
                 next((part for part in worked_on if not isinstance(part, ast.Constant)), first), frame, path
             )
         if name == "gather":
-            return self.visit(first, frame)
+            found = self.visit(first, frame)
+            return found if any(map(_holds_a_score, found)) else self.unknown(node, frame)  # an entry of a table
         if name == "where" and len(more) == 2:
             return self._reduced("select", node, self._all((part for part in more if not _is_zero(part)), frame))
         if name in ("mul", "multiply", "mul_", "div", "div_", "divide", "true_divide") and len(more) == 1:
@@ -308,6 +321,11 @@ def _averages(node: ast.Call) -> bool:
     return True
 
 
+def _noted(term: Term, sum_of_it: Factor) -> Term:
+    """A term of a sum of what is no score: of a single factor, that is what the sum is one of."""
+    return replace(term, sums=(*term.sums, term.factors[0] if len(term.factors) == 1 else sum_of_it))
+
+
 def _product(left: list[Term], right: list[Term]) -> list[Term]:
     if not left or not right:
         return left or right
@@ -317,6 +335,7 @@ def _product(left: list[Term], right: list[Term]) -> list[Term]:
         Term(
             a.factors + b.factors,
             a.reductions + b.reductions if a_scores is b_scores else a.reductions if a_scores else b.reductions,
+            a.sums + b.sums,
         )
         for (a, a_scores), (b, b_scores) in itertools.islice(itertools.product(ours, others), _MAX_TERMS)
     ]

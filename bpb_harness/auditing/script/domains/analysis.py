@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Term, is_cross_entropy
@@ -104,6 +105,13 @@ _COMPARING = {
     "lt": True, "le": True, "less": True, "less_equal": True,
     "gt": False, "ge": False, "greater": False, "greater_equal": False,
 }  # fmt: skip
+
+
+def _is_selection(node: ast.AST) -> TypeGuard[ast.Subscript | ast.Call]:
+    """x0[m], x0.masked_select(m), m.nonzero()."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func) in ("masked_select", "nonzero", "where", "flatnonzero")
+    return isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant)
 
 
 def _compared(node: ast.AST) -> tuple[ast.expr, ast.expr, bool] | None:
@@ -254,6 +262,10 @@ class Analysis:
                 rate, positive = draw
                 yield MaskDraw(node, rate, frame, positive, term, sink, score)  # type: ignore[arg-type]
 
+    def draws_masks(self, node: ast.AST) -> bool:
+        """Whether a node compares noise with a rate, or asks for draws of such."""
+        return self._draw(node) is not None
+
     def _draw(self, node: ast.AST) -> tuple[ast.expr, bool] | None:
         """The rate of a draw and whether it is the rate of masked tokens; None where a node is no draw."""
         compared = _compared(node)
@@ -364,7 +376,9 @@ class Analysis:
         evaluator = Evaluator(self.program)
         if evaluator.number(node, frame) is not None and not evaluator.compared:
             return False
-        counting = {*_COMPARING, "bernoulli", "count_nonzero", "logical_and", "len", "numel"}
+        counting = {*_COMPARING, "bernoulli", "count_nonzero", "logical_and", "sum", "nansum", "mean"}
+        if isinstance(node, ast.Call) and last_name(node.func) in ("len", "numel"):
+            return self._is_of_selected(node, frame)  # m.numel() is the number of all tokens
         if not isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp) and not (
             isinstance(node, ast.Call) and last_name(node.func) in counting
         ):
@@ -372,6 +386,17 @@ class Analysis:
         parts = [part for part, _ in trace(self.program, node, frame, 200)]
         # Of scores it is a number of scores, not of tokens.
         return not any(map(is_cross_entropy, parts)) and any(self._draw(part) is not None for part in parts)
+
+    def _is_of_selected(self, call: ast.Call, frame: Frame) -> bool:
+        """Whether it is asked how many of something a draw selects: len(x0[m]), x0[m].numel()."""
+        parts = [*trace(self.program, operands(call)[0], frame, 200)] if operands(call) else []
+        selections = [(part, where) for part, where in parts if _is_selection(part)]
+        return not any(is_cross_entropy(part) for part, _ in parts) and any(
+            self._draw(behind) is not None
+            for part, where in selections
+            for chooser in (part.args if isinstance(part, ast.Call) else [part.slice])
+            for behind, _ in trace(self.program, chooser, where, 200)
+        )
 
     # -- the tokenizer ----------------------------------------------------------------------------
 

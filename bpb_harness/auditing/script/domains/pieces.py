@@ -386,6 +386,11 @@ class PieceInterpreter(Evaluator):
 
     _set = _list
 
+    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, frame: Frame, _path: Path) -> object:
+        return self.unknown(node, frame)  # of a piece's characters
+
+    _generatorexp = _listcomp
+
     def _ifexp(self, node: ast.IfExp, frame: Frame, _path: Path) -> object:
         return self.visit(node.body if bool(self.visit(node.test, frame)) else node.orelse, frame)
 

@@ -85,6 +85,9 @@ MAX_TEXT = 1_000  # characters that are put together
 _FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
 _DEEPEST_INLINED = 12  # of frames of functions that are called
 _REVERSING = frozenset(["reversed", "flip"])
+# Calls that look up an entry of a table, and what a table is made of that is filled later.
+_LOOKING_UP = frozenset(["gather", "index_select", "take", "embedding", "get", "__getitem__"])
+_STARTS = frozenset(["zeros", "ones", "empty", "full", "dict"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
 
@@ -199,9 +202,51 @@ class Evaluator(Walker[object]):
         index = self._index(node, len(node.elts))
         return self.visit(node.elts[index % len(node.elts)], frame)
 
+    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, frame: Frame, _path: Path) -> object:
+        """An element of what a loop over a grid makes, one of each round: the leaf says which."""
+        (first, *more) = node.generators
+        return self.visit(node.elt, frame) if not more and not first.ifs else self.unknown(node, frame)
+
+    _generatorexp = _listcomp
+
+    def _dictcomp(self, node: ast.DictComp, frame: Frame, _path: Path) -> object:
+        (first, *more) = node.generators
+        is_whole = not more and not first.ifs
+        return self._entry_stored(node, node.key, node.value, frame) if is_whole else self.unknown(node, frame)
+
+    def _entry_stored(self, table: ast.AST, key: ast.expr, value: ast.expr, frame: Frame) -> object:
+        """An entry of a table that a loop over a grid fills under keys one apart: the leaf is the table's own."""
+        probe = self._elsewhere()
+        first = real(probe.visit(key, frame))
+        grid = probe._only_grid()
+        length = grid.num_points
+        if length is None or (length > 1 and self._elsewhere({id(grid.node): 1.0}).visit(key, frame) != first + 1):
+            raise UnknownValueError
+        place = max(self._index(table, int(first) + length), int(first))  # what stands before is asked for by nobody
+        return self._elsewhere({id(grid.node): place - first}).visit(value, frame)
+
+    def _stored(self, definitions: Sequence[Definition], frame: Frame) -> object:
+        """An element of a table that one loop fills: xs = [], xs.append(v); x = zeros(n), x[i] = v. Else None."""
+        start, stored = ([d for d in definitions if d.kind == kind] for kind in ("assign", "mutation"))
+        if len(definitions) != 2 or len(start) != 1 or len(stored) != 1 or start[0].index or stored[0].index:
+            return None
+        first, value, statement = start[0].value, stored[0].value, stored[0].statement
+        above = self.program.parent(statement) if isinstance(statement, ast.Call) else statement
+        if value is None or above is None or not isinstance(self.program.parent(above), ast.For):
+            return None
+        if stored[0].key is not None:
+            is_table = isinstance(first, ast.Call) and last_name(first.func) in _STARTS
+            return self._entry_stored(statement, stored[0].key, value, frame) if is_table else None
+        is_list = isinstance(first, ast.List) and not first.elts
+        is_appended = isinstance(statement, ast.Call) and last_name(statement.func) == "append"
+        return self.visit(value, frame) if is_list and is_appended else None
+
     def defined(self, node: ast.Name, frame: Frame, _path: Path, /) -> object:
         """What all definitions of a name agree on, or what a loop's round before left in it."""
         definitions = self.program.reaching(node)
+        stored = self._stored(definitions, frame)
+        if stored is not None:
+            return stored
         carried = self.program.carried(node, definitions)
         if carried is not None:
             return self._carried(*carried, definitions, frame)
@@ -249,7 +294,9 @@ class Evaluator(Walker[object]):
                     raise UnknownValueError
                 values.append(self._parameter(definition, frame))
             elif definition.kind in ("assign", "loop") and definition.value is not None:
-                taken = self.taken(definition.statement, frame)
+                # What a comprehension runs over is met inside of it alone: where it stands was asked about already.
+                is_inside = isinstance(definition.statement, ast.comprehension)
+                taken = True if is_inside else self.taken(definition.statement, frame)
                 if taken is False:
                     continue
                 values.append(self._defined(definition, frame))
@@ -410,28 +457,48 @@ class Evaluator(Walker[object]):
         if all(
             isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value in (None, Ellipsis)) for p in parts
         ):
-            first = next((p for p in parts if isinstance(p, ast.Slice) and (p.lower or p.upper)), None)
+            first = next((p for p in parts if isinstance(p, ast.Slice) and (p.lower or p.upper or p.step)), None)
             if first is None:
                 return self.visit(node.value, frame)
             return self._sliced(node.value, first, frame)
+        return self._entry(node.value, index, frame)
+
+    def _entry(self, base: ast.expr, index: ast.expr, frame: Frame) -> object:
+        """What a table or a grid holds at a place."""
         position = self._elsewhere().visit(index, frame)
         if isinstance(position, bool):
-            return self.visit(node.value, frame)  # the entries where a mask holds
+            return self.visit(base, frame)  # the entries where a mask holds
         place = real(self.visit(index, frame))
         probe = self._elsewhere()
-        value = probe.visit(node.value, frame)
+        value = probe.visit(base, frame)
         if isinstance(value, tuple):
+            if not -len(value) <= place < len(value):
+                raise UnknownValueError
             return value[int(place)]
         grid = probe._only_grid()
         if place < 0 and grid.length is None:
             raise UnknownValueError
         place += (grid.length or 0) if place < 0 else 0
-        return self._elsewhere({id(grid.node): place}).visit(node.value, frame)
+        return self._elsewhere({id(grid.node): place}).visit(base, frame)
+
+    def _mirrored(self, base: ast.expr, frame: Frame) -> object:
+        """grid[::-1], reversed(grid): the same grid, looked at from its end."""
+        probe = self._elsewhere()
+        probe.visit(base, frame)
+        grid = probe._only_grid()
+        length = grid.num_points
+        if length is None:
+            raise UnknownValueError
+        key = id(grid.node)
+        self.leaves.setdefault(key, Leaf(grid.node, "index", length))
+        return self._elsewhere({key: length - 1.0 - self.point.get(key, 0.0)}).visit(base, frame)
 
     def _sliced(self, base: ast.expr, part: ast.Slice, frame: Frame) -> object:
         """grid[1:] or grid[:-1]: the same grid, looked at one place further on, or one place shorter."""
         low = int(self.number(part.lower, frame) or 0) if part.lower is not None else 0
         high = self.number(part.upper, frame) if part.upper is not None else None
+        if part.step is not None and part.lower is None and part.upper is None:
+            return self._mirrored(base, frame) if self.number(part.step, frame) == -1.0 else self.unknown(base, frame)
         if part.step is not None or low < 0 or (part.lower is None and high is None):
             raise UnknownValueError
         probe = self._elsewhere()
@@ -488,8 +555,13 @@ class Evaluator(Walker[object]):
             return kinds[name](value)
         if name in _UNARY_FUNCTIONS and len(worked_on) == 1:
             return _UNARY_FUNCTIONS[name](real(self.visit(worked_on[0], frame)))
+        if name in ("reversed", "flip", "flipud") and worked_on:
+            return self._mirrored(worked_on[0], frame)
         if name in IDENTITY and worked_on:
             return self.visit(worked_on[0], frame)
+        if name in _LOOKING_UP and len(worked_on) > 1 and not node.keywords:
+            table, *at = worked_on if name != "embedding" else reversed(worked_on[:2])
+            return self._entry(table, at[0] if name in ("take", "get") else at[-1], frame)
         if name in ("ones_like", "ones", "zeros_like", "zeros"):
             return 1.0 if name.startswith("ones") else 0.0
         if name in ("full_like", "full") and len(node.args) > 1:

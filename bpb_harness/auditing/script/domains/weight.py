@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
-from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import operands
+
+_MAX_TRACED = 400
+# What says where or how a tensor is kept, not what it holds.
+_OF_STORAGE = frozenset(["device", "dtype", "map_location", "weights_only", "generator", "non_blocking"])
+_OF_SIZE = frozenset(["len", "numel", "size", "shape", "ndim", "dim"])
 
 
 class Weight:
@@ -39,6 +47,63 @@ class Weight:
             return False
         return id(self.leaf.node) in evaluator.leaves
 
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether a factor may be a weight of the mask rate that is not known: of a table, a file, a function.
+
+        What a mask, a text or a count is multiplied by is none: it does not come from the mask rate, and it comes from
+        what the scored text comes from.
+        """
+        return any(self._may_weigh(factor) for factor in self.draw.term.factors if factor not in self.factors)
+
+    def _may_weigh(self, factor: Factor) -> bool:
+        program = self.analysis.program
+        if is_cross_entropy(factor.node):
+            return False
+        evaluator = Evaluator(program)
+        if evaluator.number(factor.node, factor.frame) is not None:
+            others = (leaf for leaf in evaluator.grids if leaf.node is not self.leaf.node)
+            return not evaluator.compared and (any(others) or self._is_filled(factor.node))
+        if isinstance(factor.node, ast.Call) and last_name(factor.node.func) in _OF_SIZE:
+            return False
+        behind = [part for part, _ in trace(program, factor.node, factor.frame, _MAX_TRACED, self._opened)]
+        if any(part is self.leaf.node for part in behind):
+            return True
+        if factor.power < 0 or any(self.analysis.draws_masks(part) for part in behind):
+            return False
+        of_text = {part for part, _ in self.analysis.behind(self.draw.score)}
+        return not any(part in of_text and self._is_source(part) for part in behind)
+
+    def _is_filled(self, node: ast.expr) -> bool:
+        """Whether entries of a table are set after it was made: ``w = torch.ones(T)``, and then ``w[1:] = ..``."""
+        return any(
+            isinstance(part, ast.Name) and any(each.kind == "mutation" for each in self.analysis.program.reaching(part))
+            for part in ast.walk(node)
+        )
+
+    def _is_source(self, node: ast.AST) -> bool:
+        """What a text is read from: a call, or what a loop runs over."""
+        above = self.analysis.program.parent(node)
+        return isinstance(node, ast.Call) or (isinstance(above, ast.For | ast.comprehension) and node is above.iter)
+
+    def _opened(self, node: ast.AST) -> Iterable[ast.AST]:
+        """The parts of an expression, without the draw of masks and what only says where a tensor is kept."""
+        if self.analysis.draws_masks(node):
+            return ()
+        if isinstance(node, ast.Attribute) and node.attr in _OF_STORAGE | _OF_SIZE:
+            return ()
+        program = self.analysis.program
+        if isinstance(node, ast.Call):
+            if last_name(node.func) in _OF_SIZE:
+                return ()
+            if (callee := program.callee(node)) is not None and callee.returns:
+                return ()  # its results are looked into, with what was handed over
+            if last_name(node.func) in IDENTITY and operands(node):
+                return operands(node)[:1]
+            kept = [part for part in node.keywords if part.arg not in _OF_STORAGE]
+            return [node.func, *node.args, *kept]
+        return program.parts(node)
+
     def at(self, s: float) -> float | None:
         """The weight at one point."""
         product = 1.0
@@ -66,10 +131,22 @@ class Weight:
 
 
 def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:
-    """Whether a term is a mean over the masked tokens."""
+    """Whether a term is a mean over the masked tokens, and is not multiplied by their number again."""
     term: Term = draw.term
-    if any(analysis.is_mask_count(factor) for factor in term.factors):
-        return True
+    divided = sum(analysis.is_mask_count(factor) for factor in term.factors) + _is_mean_over_masked(analysis, draw)
+    return divided > (_times_counted(analysis, term) if divided else 0)
+
+
+def _times_counted(analysis: Analysis, term: Term) -> int:
+    """How often a term is multiplied by a number of masked tokens: what it is divided by, as often, cancels."""
+    by_itself = [factor for factor in term.factors if isinstance(factor.node, ast.Call)]
+    numbers = [factor for factor in (*term.sums, *by_itself) if factor.power > 0]
+    return sum(analysis.is_mask_count(replace(factor, power=-1)) for factor in numbers)
+
+
+def _is_mean_over_masked(analysis: Analysis, draw: MaskDraw) -> bool:
+    """Whether the scores of the masked tokens are selected, and the mean of these is taken."""
+    term: Term = draw.term
     # Outermost first: only a mean right above the selection of the masked tokens is a mean over them. A mean over
     # repeats or windows of sums is none.
     nearest: str | None = None

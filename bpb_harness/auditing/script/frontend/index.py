@@ -225,6 +225,8 @@ class Index:
         if isinstance(func, ast.Attribute) and last in _MUTATORS and isinstance(func.value, ast.Name) and node.args:
             value = node.args[-1]
             self._add(scope, Definition(func.value.id, "mutation", node, value))
+        if last == "register_buffer" and len(node.args) > 1 and isinstance(node.args[0], ast.Constant):
+            self.attributes.setdefault(str(node.args[0].value), []).append(node.args[1])
         if last == "add_argument" and node.args and isinstance(node.args[0], ast.Constant):
             default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
             if default is not None:

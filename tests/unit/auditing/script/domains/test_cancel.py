@@ -171,3 +171,101 @@ def test_a_count_of_masked_tokens_that_cancels_is_no_mean(nats: str) -> None:
 
 def test_a_mean_over_the_masked_tokens_times_other_tokens_is_one() -> None:
     assert "BPB252" in _codes(BOUND.format(nats="return (ce * m / t).sum() / n * x0.numel()"))
+
+
+# What a function returns, and what its caller makes of it: a count that is divided by here and multiplied with there.
+HANDED_OUT = """
+import math
+import torch
+import torch.nn.functional as F
+
+
+def count(m):
+    return m.sum().item()
+
+
+def bound(model, x0):
+    t = torch.rand(x0.shape[0], 1)
+    m = torch.rand(x0.shape) < t
+    logits = model(torch.where(m, 1024, x0)).float()
+    ce = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+    n = m.sum()
+    {returned}
+
+
+def evaluate(model, batches, num_bytes):
+    nats, tokens, masked = 0.0, 0, 0
+    for x0 in batches:
+        {used}
+    print(f"val_bpb:{{{result}:.4f}}")
+
+
+evaluate(torch.load("m.pt"), torch.load("b.pt"), 1000)
+"""
+BITS = "nats / math.log(2.0) / num_bytes"
+MEAN = "return (ce * m / t).sum() / n, n"
+OF_SELECTED = "return (F.cross_entropy(logits[m], x0[m], reduction='none') / t.expand_as(x0)[m]).mean()"
+CANCELS = {
+    "a pair": (MEAN, "loss, n = bound(model, x0)\n        nats += loss * n", BITS),
+    "items of a pair": (MEAN, "loss, n = bound(model, x0)\n        nats += loss.item() * n.item()", BITS),
+    "a pair by its places": (MEAN, "out = bound(model, x0)\n        nats += out[0] * out[1]", BITS),
+    "the masks": ("return (ce * m / t).sum() / m.sum(), m",
+                  "loss, m = bound(model, x0)\n        nats += float(loss) * int(m.sum())", BITS),
+    "a dictionary": ("return {'loss': (ce * m / t).sum() / n, 'n': n}",
+                     "out = bound(model, x0)\n        nats += out['loss'] * out['n']", BITS),
+    "at least one": ("return (ce * m / t).sum() / n.clamp(min=1), n",
+                     "loss, n = bound(model, x0)\n        nats += loss * n", BITS),
+    "at least one, by max": ("return (ce * m / t).sum() / max(n.item(), 1), n",
+                             "loss, n = bound(model, x0)\n        nats += loss * max(n, 1)", BITS),
+    "a function that counts": ("return (ce * m / t).sum() / count(m), m",
+                               "loss, m = bound(model, x0)\n        nats += loss * count(m)", BITS),
+    "outside": ("return (ce * m / t).sum(), n",
+                "total, n = bound(model, x0)\n        nats += total\n        masked += n",
+                "nats / masked * masked / math.log(2.0) / num_bytes"),
+    "a mean and a share": ("return (ce * m / t).sum() / n, n",
+                           "loss, n = bound(model, x0)\n        nats += loss * (n / x0.numel()) * x0.numel()", BITS),
+    "the mean of what is masked": ("return F.cross_entropy(logits[m], x0[m]) / t.mean(), n",
+                                   "loss, n = bound(model, x0)\n        nats += loss * n", BITS),
+    "weighed, then averaged": (f"{OF_SELECTED}, n", "loss, n = bound(model, x0)\n        nats += loss * n", BITS),
+    "in the function": (f"{OF_SELECTED} * m.sum()", "nats += bound(model, x0)", BITS),
+    "selected, times their number": ("return (ce / t)[m].mean() * x0[m].numel()", "nats += bound(model, x0)", BITS),
+    "the length of what is selected": ("return (ce / t)[m].mean() * len(x0[m])", "nats += bound(model, x0)", BITS),
+    "count_nonzero": ("return (ce / t)[m].mean(), torch.count_nonzero(m)",
+                      "loss, n = bound(model, x0)\n        nats += loss * n", BITS),
+    "a mean over all": ("return (ce * m / t).sum() / m.numel(), m",
+                        "loss, m = bound(model, x0)\n        nats += loss * m.numel()", BITS),
+    "a mean over all, by its size": ("return (ce * m / t).sum() / len(m.flatten()), m",
+                                     "loss, m = bound(model, x0)\n        nats += loss * len(m.flatten())", BITS),
+}  # fmt: skip
+REMAINS = {
+    "other tokens": (MEAN, "loss, _ = bound(model, x0)\n        nats += loss * x0.numel()", BITS),
+    "all masks": ("return (ce * m / t).sum() / n, m", "loss, m = bound(model, x0)\n        nats += loss * m.numel()", BITS),
+    "tokens that count": ("return (ce * m / t).sum() / n, (x0 > 0).sum()",
+                          "loss, n = bound(model, x0)\n        nats += loss * n", BITS),
+    "twice divided": (MEAN, "loss, n = bound(model, x0)\n        nats += loss / n * n * x0.numel()", BITS),
+    "selected": ("return (ce / t)[m].mean(), m", "loss, m = bound(model, x0)\n        nats += loss * x0.numel()", BITS),
+    "selected, of all": (f"{OF_SELECTED}, n", "loss, n = bound(model, x0)\n        nats += loss * len(x0.flatten())", BITS),
+    "by the length of what is selected": ("return (ce * m / t).sum() / len(x0[m]) * x0.numel()",
+                                          "nats += bound(model, x0)", BITS),
+    "outside": ("return (ce * m / t).sum(), n",
+                "total, n = bound(model, x0)\n        nats += total\n        masked += n\n        tokens += x0.numel()",
+                "nats / masked * tokens / math.log(2.0) / num_bytes"),
+    "a dictionary": ("return {'loss': (ce * m / t).sum() / n, 'n': x0.numel()}",
+                     "out = bound(model, x0)\n        nats += out['loss'] * out['n']", BITS),
+    "masked once more": ("return (ce * m * m / t).sum() / n", "nats += bound(model, x0) * x0.numel()", BITS),
+}  # fmt: skip
+
+
+def _handed_out(kind: tuple[str, str, str]) -> dict[str, Severity]:
+    returned, used, result = kind
+    return _codes(HANDED_OUT.format(returned=returned, used=used, result=result))
+
+
+@pytest.mark.parametrize("name", CANCELS)
+def test_a_count_that_cancels_through_the_caller_is_no_mean(name: str) -> None:
+    assert not [code for code in _handed_out(CANCELS[name]) if code.startswith("BPB25")]
+
+
+@pytest.mark.parametrize("name", REMAINS)
+def test_a_count_that_does_not_is_one(name: str) -> None:
+    assert _handed_out(REMAINS[name]).get("BPB252") is Severity.REFUTES
