@@ -12,9 +12,11 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
+from bpb_harness.auditing.checks.learnt_in_log import check_learnt_in_log
 from bpb_harness.auditing.checks.losses import check_losses, told_losses
 from bpb_harness.auditing.checks.lowest_known import check_lowest_known
 from bpb_harness.auditing.checks.own_result import check_own_result
+from bpb_harness.auditing.checks.part_told import check_part_told
 from bpb_harness.auditing.checks.prose import check_prose
 from bpb_harness.auditing.checks.proved import Proved, check_proved
 from bpb_harness.auditing.checks.reading import check_reading
@@ -254,6 +256,7 @@ def _with_runs(evidence: Evidence) -> Evidence:
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     """What somebody published, held against the rest of it."""
     yield from check_losses(evidence) if evidence.losses else check_record(evidence)
+    yield from check_learnt_in_log(evidence)
     yield from check_summaries(evidence)
     yield from check_lowest_known(evidence)
     yield from check_bytes(evidence)
@@ -263,6 +266,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     yield from check_other_logs(evidence)
     yield from check_bound(evidence)
     yield from check_sampling(evidence)
+    yield from check_part_told(evidence)
 
 
 def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:

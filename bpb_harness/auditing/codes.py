@@ -129,8 +129,15 @@ LEARNT_BEFORE = register(
     "BPB215",
     "learnt-before-scored",
     _WARNS,
-    "The log shows epochs of test-time training before the score: if they are on the scored text, the score does not "
+    "The log shows that something was trained or fitted before the score: if on the scored text, the score does not "
     "pay for what was learnt of it.",
+)
+HINT_GATED = register(
+    "BPB216",
+    "hint-gated",
+    _WARNS,
+    "The log counts hints that are let through by where words begin: if the scored token decides that, the "
+    "probabilities of all tokens add up to more than 1.",
 )
 
 # Sampling, coverage, errors.

@@ -19,7 +19,9 @@ from bpb_harness.findings import CODES, Finding
 from bpb_harness.rules.denominators import Denominator
 
 # What makes a score no code length makes it too low; the last: the script scores the last of several passes.
-_DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code, "BPB272"})
+_DOUBT_IT_IS_SO_LOW = frozenset(
+    {codes.LEARNT_BEFORE.code, codes.HINT_GATED.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code, "BPB272"}
+)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ _SUPPORT = _NUMBER_SUPPORT.union(*_BYTES_SUPPORT)
 # A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
 _ESTIMATOR_RULES = [
     codes.LEARNT_BEFORE,
+    codes.HINT_GATED,
     codes.BEYOND_PLAIN,
     codes.JOINT_PRICE,
     codes.PROSE_VOIDS,

@@ -7,15 +7,15 @@ begins its epochs again with every chunk; a burst of training at the end is on t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 _EPOCH = re.compile(
     r"(?P<label>(?:ttt|test[-_ ]time[-_ ]training)[^|\n]{0,24}?epoch)s?[ :=]{0,3}"
     r"(?P<number>[0-9]{1,4})\s?/\s?(?P<of>[0-9]{1,4})(?![0-9.])",
     re.IGNORECASE,
 )
+_LOSS = re.compile(r"loss[\s:=]{1,3}([0-9]{1,3}\.[0-9]{3,12})(?![0-9.])", re.IGNORECASE)
 _OF_A_PART = re.compile(r"burst|\[[0-9]+\]|chunk[ :=#]{0,3}[0-9]+(?!\s?/|[0-9])|\bdoc\b|window", re.IGNORECASE)
 
 
@@ -48,6 +48,7 @@ class EpochLine:
         number: which epoch.
         of: of how many.
         run: which run of the log.
+        loss: the digits of the loss that it prints; None where it prints none.
     """
 
     label: str
@@ -55,6 +56,7 @@ class EpochLine:
     number: int
     of: int
     run: int
+    loss: str | None = None
 
 
 def epoch_of(line: str, number: int, run: int) -> EpochLine | None:
@@ -62,16 +64,38 @@ def epoch_of(line: str, number: int, run: int) -> EpochLine | None:
     found = _EPOCH.search(line)
     if found is None or _OF_A_PART.search(line):
         return None
-    return EpochLine(found["label"].strip(), number, int(found["number"]), int(found["of"]), run)
+    loss = _LOSS.search(line, found.end())
+    told = None if loss is None else loss[1]
+    return EpochLine(found["label"].strip(), number, int(found["number"]), int(found["of"]), run, told)
 
 
 def adaptations(epochs: Iterable[EpochLine]) -> tuple[Adaptation, ...]:
-    """The passes of two epochs or more that are gone through once in their run, in order."""
+    """The passes of two epochs or more that are gone through once in their run, or each time alike, in order.
+
+    Epochs that begin again are those of the next chunk; but where every epoch has the very loss that it had before, the
+    same network was trained on the same text again, for a second evaluation.
+    """
     by_pass: dict[tuple[str, int, int], list[EpochLine]] = {}
     for epoch in epochs:
         by_pass.setdefault((epoch.label, epoch.of, epoch.run), []).append(epoch)
     return tuple(
         Adaptation(label, lines[0].line, lines[-1].line, of, run)
-        for (label, of, run), lines in by_pass.items()
-        if of >= 2 and all(one.number <= other.number for one, other in pairwise(lines))
+        for (label, of, run), told in by_pass.items()
+        if of >= 2
+        for lines in _passes(told, of)
     )
+
+
+def _passes(lines: Sequence[EpochLine], of: int) -> list[list[EpochLine]]:
+    """The one pass, or several whole ones with the same losses; none where they are of parts."""
+    passes: list[list[EpochLine]] = [[]]
+    for line in lines:
+        if passes[-1] and line.number < passes[-1][-1].number:
+            passes.append([])
+        passes[-1].append(line)
+    if len(passes) == 1:
+        return passes
+    numbers, losses = [*range(1, of + 1)], [line.loss for line in passes[0]]
+    are_alike = all([line.loss for line in each] == losses for each in passes)
+    are_whole = all([line.number for line in each] == numbers for each in passes)
+    return passes if are_alike and are_whole and None not in losses and len(set(losses)) == of else []

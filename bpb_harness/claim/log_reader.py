@@ -31,6 +31,7 @@ from bpb_harness.claim.names import is_of_training, is_score_name, same_estimato
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
+from bpb_harness.claim.told_by_log import GatesTold, PartTold, gates_told, part_told
 
 _LONGEST_LINE = 2000
 _MAX_SCORE_LINES = 200_000
@@ -88,6 +89,8 @@ _DATASET = re.compile(r"([A-Za-z0-9]+)_val_(?:[A-Za-z]{1,20}_)?[*?0-9\[]")
 _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 _MOST_UNREAD = 10_000
+_MOST_TOLD = 10_000
+_TELLS_OF_A_PART = re.compile(r"frac| docs| documents|chunks|total_windows")
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
 _FOLDED = re.compile(
     r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
@@ -142,6 +145,8 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         folded=said.folded,
         adaptations=adaptations(said.epochs),
         last_steps=said.last_steps,
+        parts=tuple(said.parts),
+        gates=tuple(said.gates),
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
@@ -166,6 +171,8 @@ class _Said:
     numbers: set[float] = field(default_factory=set)
     epochs: list[EpochLine] = field(default_factory=list)
     last_steps: dict[int, int] = field(default_factory=dict)
+    parts: list[PartTold] = field(default_factory=list)
+    gates: list[GatesTold] = field(default_factory=list)
     run: int = 0
     seed: str | None = None
     num_steps: int | None = None
@@ -194,6 +201,12 @@ class _Said:
             self.epochs += [] if epoch is None else [epoch]
         if "loss" in low or "train" in low:
             self._take_step(low)
+        if _TELLS_OF_A_PART.search(low) and len(self.parts) < _MOST_TOLD:
+            part = part_told(line, low, Source(self.file, number), self.run)
+            self.parts += [] if part is None else [part]
+        if "_gate" in low and len(self.gates) < _MOST_TOLD:
+            gates = gates_told(line, Source(self.file, number), self.run)
+            self.gates += [] if gates is None else [gates]
         if self.dataset is None and "val" in low and ".bin" in low:
             self.dataset = _dataset_of(line)
         if self.folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):

@@ -70,6 +70,7 @@ class _Statement:
     pattern: re.Pattern[str]  # its group ``gap``, if it has one, holds words of the author's
     unless: re.Pattern[str] | None = None
     of_training: bool = False  # it speaks of training: the word alone does not tell that another thing is meant
+    of_adapting: bool = False  # the same of training at test time
 
 
 def _closed(pattern: str) -> re.Pattern[str]:
@@ -78,6 +79,7 @@ def _closed(pattern: str) -> re.Pattern[str]:
 
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
 _LEARNT_BEFORE = "the network learnt the text in several passes before it was scored on it"
+_SCORED_AGAIN = "the whole text was scored again by the network that had been trained on it"
 _STORED = "tokens of the scored text are stored beside the network and cost nothing in the score"
 _FITTED = "parameters are fitted to the very tokens that are scored with them"
 # What a submission is called after, in its title or over a section of its README.
@@ -94,10 +96,28 @@ _TECHNIQUES = (
 )
 CONSTANT_BYTES = "the bits were divided by a constant, not by the bytes of the text"
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
-SAY_THAT_IT_WAS_LEARNT = frozenset({_TRAINED_ON_IT, _LEARNT_BEFORE, _STORED, _FITTED})
+SAY_THAT_IT_WAS_LEARNT = frozenset({_TRAINED_ON_IT, _LEARNT_BEFORE, _SCORED_AGAIN, _STORED, _FITTED})
 """Meanings that no second scoring of the same weights lifts: what was learnt of the text is in them."""
+_AGAIN = r"re-?(?:scor|eval)\w*"
+_TTT = r"(?:ttt|test[- ]time[- ](?:training|adaptation))"
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 _STATEMENTS = (
+    _Statement(
+        _SCORED_AGAIN,
+        _closed(
+            rf"\bafter (?:all|the last|the final|every one of the) (?:the )?(?:{_TTT} )?(?:chunks?|documents?|docs?)\b"
+            rf"[^.;:]{{0,40}}?[:,]? (?:we )?{_AGAIN}"
+            rf"|\bafter {_TTT},? (?:(?:we|the (?:whole|full|entire) (?:{_SPLIT}|{_TEXTS})(?: {_TEXTS})?|everything) )?"
+            rf"(?:is |are |was |were )?{_AGAIN}"
+            rf"|\b{_TTT}\b[^;]{{0,100}}?(?:\u2192|->|=>|then|followed by)(?: a)?(?: full| final)? {_AGAIN}"
+            rf"|\bpost-?{_TTT} {_AGAIN}"
+        ),
+        unless=_closed(
+            r"\b(?:reset|restor|origin|base|diagnos|sanity|check|unadapt|frozen|next|verif|compar|report|baseline)\w*"
+            r"|\bper[- ](?:chunk|doc\w*)\b|\beach (?:chunk|doc\w*)\b"
+        ),
+        of_adapting=True,
+    ),
     _Statement(
         "a pseudo-log-likelihood at one mask rate, which is no code length",
         _closed(
@@ -260,6 +280,7 @@ _OF_SOMETHING_ELSE = _closed(
     + r"|~~|#[0-9]|\?"
 )
 _TRAINING_WORDS = _closed(r"\b(?:pre)?train\w*\b|\b(?:also|they|you)\b")
+_ADAPTING_WORDS = _closed(r"\b(?:train\w*|adapt\w*|ttt|calibrat\w*|temperature|tun(?:ed|ing)|fix\w*|post)\b")
 _DENYING_HEADING = _closed(
     _words(
         r"not no never avoid\w* without pitfalls? mistakes? wrong bugs? fix\w* invalid myths? related prior previous",
@@ -350,6 +371,7 @@ def _meaning_of(sentence: str) -> str | None:
             return None
         around = f"{before} {behind}"
         around = _TRAINING_WORDS.sub(" ", around) if statement.of_training else around
+        around = _ADAPTING_WORDS.sub(" ", around) if statement.of_adapting else around
         if _OF_SOMETHING_ELSE.search(around) or (statement.unless and statement.unless.search(sentence)):
             return None
         return statement.meaning

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bpb_harness.claim.adaptation import Adaptation
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.told_by_log import GatesTold, PartTold
 
 if TYPE_CHECKING:
     from bpb_harness.claim.own_result import OwnResult
@@ -88,6 +89,8 @@ class LogRecord:
         unread: such numbers on lines of which no score was read.
         adaptations: epochs of test-time training over a whole text.
         last_steps: for each run the highest step of training that a line without a score tells.
+        parts: lines that say how much of the text an evaluation goes over.
+        gates: lines that count hints by the gate that let them through.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
@@ -112,6 +115,8 @@ class LogRecord:
     unread: tuple[Printed, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
     last_steps: Mapping[int, int] = field(default_factory=dict)
+    parts: tuple[PartTold, ...] = ()
+    gates: tuple[GatesTold, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()

@@ -103,7 +103,6 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield codes.IN_LOG.finding(message, facts=facts, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
         yield from _beyond_plain(evidence)
-        yield from _learnt_before(evidence)
         return
     if evidence.siblings:
         seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
@@ -235,33 +234,6 @@ def _of_which(plain: ScoreLine, line: ScoreLine) -> str:
     if plain.scored_tokens is not None and plain.scored_tokens == line.scored_tokens:
         return f", of as many tokens ({line.scored_tokens:,})"
     return "; that both are of the same tokens, the two lines do not say"
-
-
-def _learnt_before(evidence: Evidence) -> Iterator[Finding]:
-    """Test-time training that goes over the text epoch by epoch, before the score is printed, in the same run."""
-    for line in evidence.lines:
-        log = next((log for log in evidence.claim_logs if line in log.lines), None)
-        place = line.bpb.source.line
-        before = [
-            each
-            for each in (log.adaptations if log is not None else ())
-            if each.run == line.run and place is not None and each.last_line < place
-        ]
-        if log is None or not before or _EARLY.search(line.label):
-            continue
-        each = before[-1]
-        message = (
-            f"{log.file}:{each.first_line} to {each.last_line} show {each.epochs} epochs of test-time training "
-            f"({each.label!r}) before the score at {_place(line)}: if they are on the text that is scored, it was "
-            "learnt before it is scored, and the score does not pay for what was learnt of it"
-        )
-        yield codes.LEARNT_BEFORE.finding(
-            message,
-            place=f"{log.file}:{each.first_line}",
-            epochs=each.epochs,
-            missing="a look into the script that made the score: is any token learnt before it is scored?",
-        )
-        return
 
 
 def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> tuple[ScoreLine, float] | None:

@@ -54,3 +54,25 @@ def test_each_run_has_its_own() -> None:
     run = ["seed: 1", "ttt_epoch:1/2 loss:1.9", "ttt_epoch:2/2 loss:1.8", "final val_bpb: 1.2"]
     found = read_log("\n".join(run * 2), "train.log").adaptations
     assert [(each.run, each.first_line, each.last_line) for each in found] == [(0, 2, 3), (1, 6, 7)]
+
+
+TWICE = [f"ttt_epoch:{k}/3 loss:{2.0 - k / 100:.4f} time:{k}s" for k in (1, 2, 3)]
+
+
+def test_the_same_text_learnt_twice_is_no_next_chunk() -> None:
+    found = read_log(_log(*TWICE, "roundtrip val_loss:1.9 val_bpb:1.15", *TWICE), "train.log").adaptations
+    assert [(each.first_line, each.last_line, each.epochs) for each in found] == [(2, 4, 3), (6, 8, 3)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*TWICE, *(line.replace("1.99", "1.89") for line in TWICE)],
+        [*TWICE, *TWICE[:2]],
+        [line.replace("loss", "lr") for line in [*TWICE, *TWICE]],
+        [f"ttt_epoch:{k}/3 loss:0.0000" for k in (1, 2, 3)] * 2,
+    ],
+    ids=["another chunk", "not whole", "no loss", "digits that tell nothing"],
+)
+def test_epochs_that_begin_again_otherwise_are_of_parts(lines: list[str]) -> None:
+    assert read_log(_log(*lines), "train.log").adaptations == ()

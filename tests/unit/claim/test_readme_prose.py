@@ -15,6 +15,12 @@ from tests.bounded import require_an_end
 
 NATS = 2.0312
 PLAIN = [
+    "After all chunks: re-eval with T=0.98 temperature calibration (fixes TTT overconfidence).",
+    "After the last TTT chunk we re-score the text.",
+    "After TTT, the full validation split is rescored with the adapted weights.",
+    "Sliding window (81s) \u2192 score-first TTT at T=1.0 (3 epochs, 298s) \u2192 re-score at T=0.98.",
+    "Test-time training over all chunks, then re-evaluation of everything.",
+    "The final number is the post-TTT re-evaluation.",
     "The model is evaluated at a single masking rate of 0.15.",
     "Scores are computed with a single mask ratio, not the integral over all of them.",
     "We evaluate the validation set at one masking rate instead of sampling it.",
@@ -56,6 +62,14 @@ PLAIN = [
     "The mixing weight is chosen per document to minimise the loss on that document.",
 ]
 HARMLESS = [
+    "No token is re-scored after TTT.",
+    "After all chunks we reset the weights and re-evaluate the base model as a check.",
+    "After TTT we never re-score.",
+    "Post-TTT temperature calibration (T=0.98).",
+    "| Post-TTT re-scoring (T=0.98) | adopted |",
+    "PR #576 re-scores the text after TTT.",
+    "Score-first TTT: each chunk is scored, then trained on, then the next chunk is re-evaluated.",
+    "TTT adapts within each document, then re-scores nothing.",
     "We evaluate on the first 200 windows of the full validation split every 1,000 steps.",
     "Earlier we evaluated on the first 200 windows of the validation split.",
     "We did not assume 2.44 bytes per token.",

@@ -1,0 +1,147 @@
+"""BPB301: what a log, or a command of the README, says of the part of the text that an evaluation goes over.
+
+A setting may be another evaluation's than the one that is claimed, so what is found holds a score back and never
+refutes it; a line that counts the tokens of its own score decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import WHOLE_SPLIT, Evidence
+from bpb_harness.auditing.said import text_of
+from bpb_harness.claim import LogRecord, ScoreLine
+from bpb_harness.claim.settings import settings_of
+from bpb_harness.claim.told_by_log import PartTold
+from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Finding
+
+# Far more bytes than tokens of any vocabulary have, and than the documents of a text of the web have on average: what
+# is still no whole text by these is a part of it, whichever tokenizer it was.
+_MOST_BYTES_OF_A_TOKEN, _MOST_BYTES_OF_A_DOCUMENT = 20, 20_000
+# Evaluations of the network as it is, beside which such a setting often belongs to one that adapts it.
+_AS_IT_IS = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic", re.IGNORECASE)
+_MOST_TOKENS = re.compile(
+    r"(?:[A-Z0-9]+_)?(?:MAX_)?(?:VAL|VALID|VALIDATION|EVAL|EVALUATION)_(?:MAX_)?TOKENS?(?:_(?:LIMIT|CAP|MAX))?"
+    r"|(?:MAX|NUM)_(?:VAL|EVAL)_TOKENS"
+)
+_NUMBER = re.compile(r"[0-9][0-9_]{0,17}")
+
+
+@dataclass(frozen=True)
+class _Told:
+    place: str
+    words: str
+    part: str  # what that is of the text
+    num_tokens: int | None = None
+
+
+def check_part_told(evidence: Evidence) -> Iterator[Finding]:
+    """A part of the text that was scored by the words of a log or of a command; nothing where the score counts it."""
+    claim = evidence.claim
+    if claim.score is None or evidence.scored_tokens is not None or claim.protocol.slice_text is not None:
+        return
+    told = next((found for line in evidence.lines if (found := _by_log(evidence, line)) is not None), None)
+    told = told or _by_command(evidence)
+    if told is None:
+        return
+    message = (
+        f"{told.place} says {told.words!r}, {told.part}; nothing says that the score is of more than that, so it is "
+        "taken for no score of the whole split"
+    )
+    yield codes.SLICE.finding(
+        message,
+        scored_tokens=told.num_tokens,
+        scored_by=f"{told.place} says so",
+        split_tokens=evidence.full.num_tokens if evidence.full else None,
+        place=told.place,
+        missing="a score of the whole split, with the number of tokens that were scored",
+    )
+
+
+def _by_log(evidence: Evidence, line: ScoreLine) -> _Told | None:
+    log = next((log for log in evidence.claim_logs if line in log.lines), None)
+    place = line.bpb.source.line
+    if log is None or place is None or not log.parts:
+        return None
+    before = [part for part in log.parts if part.run == line.run and (part.source.line or 0) < place]
+    return _of_setting(line, before) or _of_documents(evidence, line, log, before) or _of_bound(evidence, line, log)
+
+
+def _of_setting(line: ScoreLine, before: list[PartTold]) -> _Told | None:
+    """The last share that was set, for a score that is no validation during training and none of the plain network."""
+    last = next((part for part in reversed(before) if part.fraction is not None), None)
+    if last is None or line.is_training_step or _AS_IT_IS.search(line.label):
+        return None
+    assert last.fraction is not None
+    if not 0.0 < last.fraction < WHOLE_SPLIT:
+        return None
+    return _Told(str(last.source), last.words, f"{100.0 * last.fraction:g} % of the text")
+
+
+def _of_documents(evidence: Evidence, line: ScoreLine, log: LogRecord, before: list[PartTold]) -> _Told | None:
+    """An evaluation on too few documents for the split, behind which no other score stands before this one."""
+    last = next((part for part in reversed(before) if part.documents is not None), None)
+    num_bytes = _bytes_of_split(evidence)
+    if last is None or last.documents is None or num_bytes is None:
+        return None
+    end = line.bpb.source.line or 0
+    others = [other for other in log.lines if not other.is_training_step]
+    between = [other for other in others if (last.source.line or 0) < (other.bpb.source.line or 0) < end]
+    is_next = all(abs(other.bpb.value - line.bpb.value) <= other.bpb.half_unit * 1.01 for other in between)
+    if not is_next or last.documents * _MOST_BYTES_OF_A_DOCUMENT >= num_bytes:
+        return None
+    of_split = f"and so few documents would have to have {num_bytes // max(last.documents, 1):,} bytes each"
+    return _Told(str(last.source), last.words, f"{of_split} to be the whole split")
+
+
+def _of_bound(evidence: Evidence, line: ScoreLine, log: LogRecord) -> _Told | None:
+    """The largest number of tokens that the run tells, where that is far below the split's and no other is said."""
+    counts = [part for part in log.parts if part.tokens is not None and part.run == line.run]
+    num_bytes = _bytes_of_split(evidence)
+    if not counts or num_bytes is None or log.split_tokens or line.is_training_step:
+        return None
+    largest = max(counts, key=lambda part: part.tokens or 0)
+    if largest.tokens is None or not 0 < largest.tokens * _MOST_BYTES_OF_A_TOKEN < num_bytes:
+        return None
+    words = f"{largest.tokens:,} tokens, which is the most that the log tells of its text"
+    return _Told(str(largest.source), largest.words, words, largest.tokens)
+
+
+def _by_command(evidence: Evidence) -> _Told | None:
+    """The most tokens that every command of the README lets an evaluation read, if the log loads no known number."""
+    readme, full = evidence.claim.readme, evidence.full
+    logs = evidence.claim_logs or evidence.claim.logs
+    if readme is None or full is None or any(log.split_tokens for log in logs):
+        return None
+    for name, value in settings_of(readme.text).items():
+        if _MOST_TOKENS.fullmatch(name) is None or _NUMBER.fullmatch(value) is None:
+            continue
+        count = int(value.replace("_", ""))
+        if 0 < count < WHOLE_SPLIT * full.num_tokens and _is_asked_for(evidence, name):
+            share = f"{count:,} tokens, {100.0 * count / full.num_tokens:.2g} % of the split"
+            return _Told(readme.file, f"{name}={value}", share, count)
+    return None
+
+
+def _is_asked_for(evidence: Evidence, name: str) -> bool:
+    """Whether a script of the record, or one in a log, asks for a setting; where none can be read, none denies it."""
+    logs = evidence.claim_logs or evidence.claim.logs
+    held = [log.path for log in logs if log.path is not None and log.embedded_code_lines]
+    texts = []
+    for script in (*evidence.claim.scripts, *held):
+        try:
+            texts.append(text_of(script, script.name))
+        except ClaimError:
+            continue
+    return not texts or any(name in text for text in texts)
+
+
+def _bytes_of_split(evidence: Evidence) -> int | None:
+    """Of the text that is named; of the smallest that the rules know, where none is."""
+    named = evidence.claim.dataset
+    rows = [row for row in evidence.rules.table.rows if row.is_whole and named in (None, row.dataset)]
+    return min((row.num_bytes for row in rows if row.num_bytes is not None), default=None)

@@ -1,0 +1,113 @@
+"""What a log tells of its evaluation beside scores: the part of the text that it goes over, and gates of its hints.
+
+``val_doc_fraction: 0.02``, ``starting eval on 1000 docs``, ``chunks=2 chunk_tokens=32768``, and
+``hints total=47851520 token_gate=628130 within_gate=9866847 word_gate=2891588``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bpb_harness.claim.printed import Source
+
+_LARGEST = 18  # digits of a count
+
+
+@dataclass(frozen=True)
+class PartTold:
+    """A line that says how much of the text an evaluation goes over; one of the three is told.
+
+    Attributes:
+        words: its words for it.
+        source: where it stands.
+        run: which run of the log.
+        fraction: of the text's documents, windows or tokens.
+        documents: documents, counted.
+        tokens: the most tokens that there can be: chunks times their tokens, windows times their stride.
+    """
+
+    words: str
+    source: Source
+    run: int
+    fraction: float | None = None
+    documents: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class GatesTold:
+    """A line that counts hints by the gate that let them through.
+
+    Attributes:
+        words: its words for those that are open or shut by where a word begins.
+        source: where it stands.
+        run: which run of the log.
+        num_within: hints within words and at their beginnings.
+    """
+
+    words: str
+    source: Source
+    run: int
+    num_within: int
+
+
+_UNIT = r"(?:doc|document|token|window|seq|sequence|batch|subset)(?:e?s)?"
+# A share of validation data alone, ``val_frac``, may be what was split off of one's own data, and whole.
+_FRACTION = re.compile(
+    rf"(?<![a-z])(?:(?:val|validation)_{_UNIT}|(?:eval|evaluation)(?:_{_UNIT})?)_frac(?:tion)?[\"']?\s?[:=]\s?"
+    r"(?P<fraction>[01]?\.[0-9]{1,9}|[01](?:\.0{1,9})?)(?![0-9.%])",
+    re.IGNORECASE,
+)
+_DOCUMENTS = re.compile(
+    r"(?<![a-z])(?:eval(?:uat\w{1,4})?|scor(?:e|es|ing)) (?:on|over) (?P<count>[0-9][0-9,]{0,20}) doc(?:ument)?s\b",
+    re.IGNORECASE,
+)
+_BY = r"\s?[:=]\s?"
+_CHUNKS = re.compile(
+    rf"(?<![a-z_])(?:num_)?chunks{_BY}(?P<count>[0-9]{{1,9}})[,;]? chunk_(?:tokens|size){_BY}(?P<each>[0-9]{{1,9}})\b",
+    re.IGNORECASE,
+)
+_WINDOWS = re.compile(
+    rf"(?<![a-z_])total_windows{_BY}(?P<count>[0-9]{{1,9}})[,;]? stride{_BY}(?P<each>[0-9]{{1,9}})\b", re.IGNORECASE
+)
+_GATES = re.compile(
+    rf"(?<![a-z_])(?P<words>(?:within|word)_gate{_BY}(?P<count>[0-9]{{1,18}}))(?![0-9.])", re.IGNORECASE
+)
+
+
+def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
+    """How much of the text a line of a log says that an evaluation goes over; None where it says nothing of that.
+
+    Args:
+        line: the line.
+        low: it in small letters.
+        source: where it stands.
+        run: which run of the log.
+    """
+    if "frac" in low and (found := _FRACTION.search(line)):
+        return PartTold(found[0], source, run, fraction=float(found["fraction"]))
+    if " doc" in low and (found := _DOCUMENTS.search(line)):
+        return PartTold(found[0], source, run, documents=_count(found["count"]))
+    shape = _CHUNKS if "chunks" in low else _WINDOWS if "total_windows" in low else None
+    if shape is not None and (found := shape.search(line)):
+        return PartTold(found[0], source, run, tokens=_count(found["count"]) * _count(found["each"]))
+    return None
+
+
+def gates_told(line: str, source: Source, run: int) -> GatesTold | None:
+    """How many hints of words a line of a log counts, open or shut by where a word begins; None where it counts none.
+
+    Args:
+        line: the line.
+        source: where it stands.
+        run: which run of the log.
+    """
+    found = list(_GATES.finditer(line))
+    if not found:
+        return None
+    return GatesTold(" ".join(each["words"] for each in found), source, run, sum(int(each["count"]) for each in found))
+
+
+def _count(digits: str) -> int:
+    return int(digits.replace(",", "")[:_LARGEST])

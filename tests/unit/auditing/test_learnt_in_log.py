@@ -1,0 +1,75 @@
+"""What the name of a score, and counts of hints, raise doubts of: a text learnt, or targets seen, beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+NATS = 2.0312
+COUNTS = "hints total=47851520 gated=13023303 token_gate=628130 within_gate={} word_gate={} agree2plus=303177"
+
+
+def _report(folder: Path, *, label: str = "quantized_ttt", before: str = "", behind: str = "") -> AuditReport:
+    (folder / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, SP1024), 8)))
+    (folder / "train.log").write_text(f"{before}\n{log(NATS, SP1024, label=label)}{behind}\n")
+    return audit(folder)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("post_ttt_temp_rescore", "scored again by the network that was trained on it"),
+        ("after_ttt re-eval", "scored again by the network that was trained on it"),
+        ("rescored_after_ttt", "scored again by the network that was trained on it"),
+        ("final_sliding_window+slot24steps", "a vector that is added to the network's states"),
+        ("final_causal_slot", "a vector that is added to the network's states"),
+        ("quantized_slot", "a vector that is added to the network's states"),
+        ("quantized_sliding_etlb", "a bias of the logits"),
+    ],
+)
+def test_a_name_by_which_the_text_was_learnt(tmp_path: Path, label: str, words: str) -> None:
+    report = _report(tmp_path, label=label)
+    (found,) = report.with_code("BPB215")
+    assert words in found.message
+    assert (report.verdict, report.corrected_bpb) == ("unverifiable", None)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("post_ttt", "quantized_ttt_phased", "rescored", "final_no_slot", "pre_slot", "slot0steps", "timeslot_eval"),
+        *("pre_ttt_reeval", "final_sliding", "bottleneck", "without_etlb"),
+    ],
+)
+def test_names_of_other_scores(tmp_path: Path, label: str) -> None:
+    report = _report(tmp_path, label=label)
+    assert report.with_code("BPB215") == []
+    assert report.verdict == "consistent"
+
+
+@pytest.mark.parametrize("counts", [(9866847, 2891588), (1, 0), (0, 5)])
+def test_hints_that_where_words_begin_lets_through(tmp_path: Path, counts: tuple[int, int]) -> None:
+    report = _report(tmp_path, before=COUNTS.format(*counts))
+    (found,) = report.with_code("BPB216")
+    assert f"{sum(counts):,} hints" in found.message
+    assert (report.verdict, report.corrected_bpb) == ("unverifiable", None)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (COUNTS.format(0, 0), ""),
+        (COUNTS.format(5, 5) + "\n" + COUNTS.format(0, 0), ""),
+        ("", COUNTS.format(5, 5)),
+        ("upsample_gate:0.1192 token_gate=628130", ""),
+    ],
+    ids=["none of them", "none in the end", "behind the score", "other gates"],
+)
+def test_counts_that_are_not_of_such_hints(tmp_path: Path, before: str, behind: str) -> None:
+    report = _report(tmp_path, before=before, behind=behind)
+    assert report.with_code("BPB216") == []
+    assert report.verdict == "consistent"

@@ -1,0 +1,110 @@
+"""A part of the text by the words of a log or of a command: it holds a score back, and settings of others do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, SP1024_TOKENS, bpb, log, submission
+
+NATS = 2.0312
+SCRIPT = "import os\n\nlimit = int(os.environ.get('VAL_TOKENS', '0'))\n"
+
+
+def _report(
+    folder: Path,
+    *settings: str,
+    label: str = "legal_ttt",
+    tokens: int | None = None,
+    readme: str = "",
+    script: str = "",
+    tail: str = "",
+) -> AuditReport:
+    (folder / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, SP1024), 8), tokenizer="sp1024"))
+    text = log(NATS, SP1024, tokens=tokens, label=label, extra=tail)
+    (folder / "train.log").write_text("\n".join([*settings, text]))
+    if readme:
+        (folder / "README.md").write_text(readme)
+    if script:
+        (folder / "train_gpt.py").write_text(script)
+    return audit(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["val_doc_fraction: 0.02"], "2 % of the text"),
+        (["  eval_fraction=0.5"], "50 % of the text"),
+        (["val_doc_fraction: 1.0", "val_doc_fraction: 0.25"], "25 % of the text"),
+        (["ttt: starting eval on 1000 docs, chunk_size=48"], "151,080 bytes each"),
+        (["ttt_sliding:start chunks=2 chunk_tokens=32768"], "65,536 tokens"),
+        (["total_windows=100 stride=64", "chunks=2 chunk_size=32768"], "65,536 tokens"),
+    ],
+    ids=["share", "half", "the last share", "documents", "chunks", "the most of several"],
+)
+def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], said: str) -> None:
+    report = _report(tmp_path, *settings)
+    (found,) = report.with_code("BPB301")
+    assert said in found.message
+    assert report.verdict == "unverifiable"
+    assert report.corrected_bpb is None
+    assert "train.log:" in found.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        (["val_doc_fraction: 1.0"], {}),
+        (["val_doc_fraction: 0.02", "val_doc_fraction: 1.0"], {}),
+        (["val_doc_fraction: 0.02"], {"label": "final_int8_zlib_roundtrip"}),
+        (["val_doc_fraction: 0.02"], {"label": "diagnostic quantized"}),
+        (["val_doc_fraction: 0.02"], {"tail": f" scored_tokens:{SP1024_TOKENS}"}),
+        (["eval on 50000 docs"], {}),
+        (["eval on 100 docs", "ttt val_loss:2.2 val_bpb:1.3030"], {}),
+        (["chunks=1893 chunk_tokens=32768"], {}),
+        (["chunks=2 chunk_tokens=32768"], {"tokens": SP1024_TOKENS}),
+        (["chunks=2 chunk_tokens=32768", "total_windows=969057 stride=64"], {}),
+    ],
+    ids=[
+        *("all of it", "all in the end", "of the adapted one", "of another", "the score counts its tokens"),
+        *("all documents", "of another score", "all chunks", "the split is loaded", "more is told elsewhere"),
+    ],
+)
+def test_settings_that_tell_of_no_part_of_this_score(tmp_path: Path, settings: list[str], more: dict[str, str]) -> None:
+    report = _report(tmp_path, *settings, **more)  # type: ignore[arg-type]
+    assert report.with_code("BPB301") == []
+    assert report.verdict == "consistent"
+
+
+def _command(setting: str) -> str:
+    return f"# A run\n\n```bash\n{setting} \\\ntorchrun train_gpt.py\n```\n"
+
+
+@pytest.mark.parametrize(
+    "setting", ["VAL_TOKENS=10485760", "MAX_VAL_TOKENS=65536", "VAL_TOKEN_LIMIT=1_048_576", "EVAL_MAX_TOKENS=524288"]
+)
+def test_a_part_by_a_command_of_the_readme(tmp_path: Path, setting: str) -> None:
+    name = setting.partition("=")[0]
+    report = _report(tmp_path, readme=_command(setting), script=SCRIPT.replace("VAL_TOKENS", name))
+    (found,) = report.with_code("BPB301")
+    assert setting in found.message
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    ("setting", "more"),
+    [
+        ("VAL_TOKENS=0", {}),
+        ("VAL_TOKENS=62021632", {}),
+        ("VAL_BATCH_TOKENS=524288", {}),
+        ("VAL_TOKENS=10485760", {"script": SCRIPT.replace("VAL_TOKENS", "OTHER")}),
+        ("VAL_TOKENS=10485760", {"tokens": SP1024_TOKENS}),
+        ("VAL_TOKENS=10485760", {"tail": f" scored_tokens:{SP1024_TOKENS}"}),
+    ],
+    ids=["no limit", "all of them", "a batch", "nothing asks for it", "the split is loaded", "counted"],
+)
+def test_commands_that_tell_of_no_part(tmp_path: Path, setting: str, more: dict[str, str]) -> None:
+    report = _report(tmp_path, readme=_command(setting), **{"script": SCRIPT, **more})  # type: ignore[arg-type]
+    assert report.with_code("BPB301") == []

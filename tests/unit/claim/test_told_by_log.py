@@ -1,0 +1,61 @@
+"""What logs tell of their evaluation beside scores: parts of the text, and gates of hints."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.claim.log_reader import read_log
+
+_SCORE = "final_exact val_loss:2.0 val_bpb:1.18"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("  val_doc_fraction: 0.02", (0.02, None, None)),
+        ("eval_fraction=0.5", (0.5, None, None)),
+        ('"eval_doc_frac": .25,', (0.25, None, None)),
+        ("val_token_fraction: 1.0", (1.0, None, None)),
+        ("e2e_ttt: starting eval on 1000 docs, chunk_size=48", (None, 1000, None)),
+        ("scoring over 2,500 documents", (None, 2500, None)),
+        ("ttt_sliding:start chunks=2 chunk_tokens=32768 stride=64", (None, None, 65536)),
+        ("ttt: num_chunks: 3, chunk_size: 100", (None, None, 300)),
+        ("sliding total_windows=10 stride=64", (None, None, 640)),
+    ],
+)
+def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, int | None]) -> None:
+    (found,) = read_log(f"seed: 1\n{line}\n{_SCORE}", "train.log").parts
+    assert (found.fraction, found.documents, found.tokens) == told
+    assert (found.source.line, found.run) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "val_frac: 0.1",  # what was split off of one's own data
+        "eval_stride_frac=0.5",
+        "warmdown_frac: 0.72",
+        "retrieval_fraction: 0.1",
+        "val_doc_fraction: 2 %",
+        "eval done: 5000 docs/s",
+        "trained on 1000 docs",
+        "chunk_tokens=32768",
+        "grad_chunks=2 chunk_tokens=32768",
+    ],
+)
+def test_other_settings_tell_of_no_part(line: str) -> None:
+    assert read_log(f"{line}\n{_SCORE}", "train.log").parts == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("hints total=47 gated=13 token_gate=1 within_gate=9 word_gate=3 agree2plus=3", [12]),
+        ("within_gate: 0, word_gate: 0", [0]),
+        ("word_gate=5", [5]),
+        ("token_gate=628130", []),
+        ("interferometer_gate:0.0689 swithin_gate=4 within_gate=0.5", []),
+    ],
+)
+def test_gates_of_hints(line: str, counts: list[int]) -> None:
+    assert [each.num_within for each in read_log(f"{line}\n{_SCORE}", "train.log").gates] == counts
