@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.cli.audit import main
+from reference.submission import write_submission
 from tests.commands import run_here
 from tests.own_json import own_json
 from tests.printed import without_progress
@@ -116,3 +118,17 @@ def test_a_checkpoint_that_is_not_there_is_one_line(repository: Path, shard: Pat
     done = run_here(main, tmp_path, "--checkpoint", tmp_path / "no.pt", "--data", shard)
     assert done.returncode == 2
     assert len(without_progress(done.stderr).splitlines()) == 1
+
+
+def test_a_folder_of_the_reference_trainer_is_confirmed_on_the_text_that_it_was_scored_on(
+    repository: Path, shard: Path, tmp_path: Path
+) -> None:
+    """It says which text that is, or the contest's own would be taken for the claim's."""
+    model, folder = repository / "fixtures/checkpoints/ar-tiny.pt", tmp_path / "submission"
+    tokenizer = tmp_path / "fineweb_1024_bpe.model"  # the contest's, by its name
+    shutil.copy(repository / "fixtures/tokenizers/tiny_512_bpe.model", tokenizer)
+    write_submission(model, folder, data=[shard], tokenizer=tokenizer, method="ar")
+    done = run_here(
+        main, folder, "--format", "json", "--data", shard, "--checkpoint", folder / model.name, "--tokenizer", tokenizer
+    )
+    assert (done.returncode, own_json(done.stdout)["verdict"]) == (0, "confirmed"), done.stdout

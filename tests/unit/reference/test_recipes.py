@@ -34,7 +34,13 @@ def test_every_preset_is_a_row() -> None:
     ("begin", "end", "count", "in_the_history"),
     [
         ("Fourth command", "\nFP8 products", 14, set()),
-        ("Fifth command", "\n## 480 seconds", 6, {"value-embeddings", "skips"}),
+        ("Fifth command", "\nSeventh command", 6, {"value-embeddings", "skips"}),
+        (
+            "Seventh command",
+            "\n## 480 seconds",
+            9,
+            {"logit-cap", "input-mix", "polar-express", "even-rows", "cautious-decay"},
+        ),
     ],
 )
 def test_the_last_tables_are_of_rows_in_the_tree(

@@ -64,6 +64,11 @@ def test_a_record_gives_what_its_estimator_has(method: str, relation: str, estim
     assert keys == content.keys() & {"val_bpb_stderr", "diffusion_num_steps", "seeds"}
 
 
+def test_a_record_names_its_text() -> None:
+    content = record(_result(data="my_val@0123abcd"), name="x", author="y", model_bytes=1, seed=None)
+    assert content["dataset"] == "my_val"
+
+
 def test_the_end_of_the_log() -> None:
     content = record(_result(), name="x", author="y", model_bytes=5000, seed=None)
     assert log_lines(content, "m.ptz") == (
