@@ -128,13 +128,14 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     code = is_code([line for _, line in numbered])
     lines = [(number, line, is_script) for (number, line), is_script in zip(numbered, code, strict=True)]
     said = _Said(file)
+    placeholder = _placeholder(lines, file)
     for number, line, is_script in lines:
         if not is_script:
             said.by_line(number, line)
     seed_in_name = _SEED_IN_NAME.search(file)
     return LogRecord(
         file=file,
-        lines=tuple(_with_losses_around(_without_series(said.scores), lines)),
+        lines=() if placeholder else tuple(_with_losses_around(_without_series(said.scores), lines)),
         seed=said.seed or (seed_in_name[1] if seed_in_name else None),
         split_tokens=tuple(dict.fromkeys(said.split_tokens)),
         artifact_bytes=tuple(said.artifacts),
@@ -150,12 +151,29 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
+        placeholder=placeholder,
         spoilt_at=said.spoilt,
         embedded_code_lines=sum(code),
         found=tuple(found_lines(templates, lines, text, file)),
         digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
         code_digest=_digest(line for _, line, is_script in lines if is_script),
     )
+
+
+def _placeholder(lines: Sequence[tuple[int, str, bool]], file: str) -> Source | None:
+    """Where a file says, at its beginning, that the log is still to be put in its place."""
+    first = [(number, line) for number, line, is_script in lines[:_MOST_BEFORE] if line.strip() and not is_script]
+    found = next((number for number, line in first[:_FIRST_SAID] if _IS_PLACEHOLDER.match(line)), None)
+    return None if found is None else Source(file, found)
+
+
+# Blank lines, and lines that say something, in front of which a placeholder says so.
+_MOST_BEFORE, _FIRST_SAID = 20, 3
+_IS_PLACEHOLDER = re.compile(
+    r"[\W_]{0,20}(?:placeholder(?:\s*[:.\u2014]|[\W_]*$|\W+(?:(?:train(?:ing)?|run|seed|for|the|a|real)\W+){0,4}(?:log|file)\b)"
+    r"|replace th(?:is|e) (?:file|placeholder|log)\b)",
+    re.IGNORECASE,
+)
 
 
 @final

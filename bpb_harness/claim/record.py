@@ -94,6 +94,7 @@ class LogRecord:
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
+        placeholder: the line by which it calls itself a placeholder for a log; then it has no ``lines``.
         spoilt_at: the last line that prints NaN or an infinity as a score, where no score comes after it.
         code_digest: of the script in it; None where it holds none.
         digest: of all of its text.
@@ -120,6 +121,7 @@ class LogRecord:
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()
+    placeholder: Source | None = None
     spoilt_at: Source | None = None
     code_digest: str | None = None
     digest: str = field(default="", compare=False, repr=False)

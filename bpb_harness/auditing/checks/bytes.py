@@ -39,6 +39,7 @@ PRECISE = 2 * AGREES
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
 _MAX_SOURCES = 4
+_TELLING_DECIMALS = 6  # of a loss that two lines do not share by chance
 _HOW = "loss / ln 2 / score"  # what a log that prints both divided by
 _BESIDE = 0.05  # relative; every bug with a factor of its own moves a score by more
 # Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
@@ -52,7 +53,8 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
     if evidence.claim.score is None:
         return
     yield from _folded(evidence)
-    if ratio is None and (beside := _right_beside(evidence)) is not None:
+    other = None if ratio is None else _loss_of_another_line(evidence)
+    if (ratio is None or other is not None) and (beside := _right_beside(evidence, other)) is not None:
         yield beside
         return
     if ratio is None:
@@ -75,7 +77,43 @@ def _no_loss(claim: Claim) -> str:
     return f"neither {logs[0] if len(logs) == 1 else 'a log'} nor {file} prints a {what}, so nothing shows {divided}"
 
 
-def _right_beside(evidence: Evidence) -> Finding | None:
+def _loss_of_another_line(evidence: Evidence) -> str | None:
+    """Whose loss stands beside a claim in its file, where the score's lines print none: that of other lines, by digits.
+
+    It says nothing of what the score was divided by. In words; None where it is not known to be another's.
+    """
+    loss = evidence.claim.nats_per_token
+    if loss is None or not evidence.lines or any(line.nats_per_token is not None for line in evidence.lines):
+        return None
+    if (loss.decimals or 0) < _TELLING_DECIMALS:
+        return None
+    of_label: dict[str, dict[tuple[str, int], ScoreLine]] = {}
+    for line, run in _beside(evidence):
+        if not any(_is_same_score(line, own) for own in evidence.lines):
+            of_label.setdefault(line.label, {})[run] = line
+    runs = {(line.bpb.source.file, line.run) for line in evidence.lines}
+    for label, found in of_label.items():
+        losses = [line.nats_per_token.value for line in found.values() if line.nats_per_token is not None]
+        if found.keys() == runs and abs(math.fsum(losses) / len(losses) - loss.value) <= loss.half_unit * 1.01:
+            places = ", ".join(str(line.bpb.source) for line in found.values())
+            return f"the loss {loss} in {loss.source.file} is that of {label!r} ({places})"
+    return None
+
+
+def _beside(evidence: Evidence) -> Iterator[tuple[ScoreLine, tuple[str, int]]]:
+    """Lines with a loss, in the runs of the claimed score."""
+    runs = {(line.bpb.source.file, line.run) for line in evidence.lines}
+    for log in evidence.claim_logs:
+        for line in log.lines:
+            if line.nats_per_token is not None and (log.file, line.run) in runs:
+                yield line, (log.file, line.run)
+
+
+def _is_same_score(one: ScoreLine, other: ScoreLine) -> bool:
+    return abs(one.bpb.value - other.bpb.value) <= max(one.bpb.half_unit, other.bpb.half_unit) * 1.01
+
+
+def _right_beside(evidence: Evidence, loss_of_another: str | None = None) -> Finding | None:
     """What the other lines of the score's own runs divide by, where the score's line prints no loss.
 
     Each run must have such a line near the score: a bug of the final evaluation's own would move it away from them.
@@ -95,9 +133,11 @@ def _right_beside(evidence: Evidence) -> Finding | None:
     if not nearest or full is None:
         return None
     places = [f"{other.bpb.source} ({other.bpb})" for other in nearest]
+    another = "" if loss_of_another is None else f", and {loss_of_another}"
     message = (
-        f"the score's line prints no loss; the other lines of its run divide by the {full.bytes_per_token:.5f} bytes "
-        f"per token of {full}, and the nearest, {', '.join(places[:_MAX_SOURCES])}, lies within {_BESIDE:.0%} of it"
+        f"the score's line prints no loss{another}; the other lines of its run divide by the "
+        f"{full.bytes_per_token:.5f} bytes per token of {full}, and the nearest, "
+        f"{', '.join(places[:_MAX_SOURCES])}, lies within {_BESIDE:.0%} of it"
     )
     return codes.BYTES_BESIDE.finding(
         message, expected=full.bytes_per_token, tokenizer=full.tokenizer, places=[*places]

@@ -139,6 +139,10 @@ def _no_log(claim: Claim) -> Finding:
 
 def _no_score_read(claim: Claim, score: Printed) -> Finding:
     """No line of a log is read as a score: whether there is none, or one that prints the number in its own way."""
+    holding = next((log.placeholder for log in claim.logs if log.placeholder is not None), None)
+    if holding is not None:
+        message = f"{holding} says that the file is a placeholder, and no other log prints a score"
+        return codes.NO_LOG.finding(message, place=str(holding), missing="a log of the run")
     numbers = [number for log in claim.logs for number in log.unread]
     unread = next((each for each in numbers if score.agrees_with(each.value, each.half_unit)), None)
     if unread is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,43 @@ def test_other_lines_that_are_far_or_wrong_are_no_evidence(tmp_path: Path, final
     assert "BPB114" not in codes(report)
 
 
+def _beside_the_loss_of(folder: Path, loss: Callable[[Sequence[float]], float], **more: Any) -> AuditReport:
+    """Two runs whose last line prints the score alone, and a claim with their mean and some loss."""
+    nats, scores = (2.03124711, 2.03218345), (1.17010000, 1.17060000)
+    for seed, (own, score) in enumerate(zip(nats, scores, strict=True)):
+        text = log(own, more.get("ratio", SP1024), seed=seed) + f"sliding_eval val_bpb:{score:.8f}\n"
+        (folder / f"train_seed{seed}.log").write_text(text)
+    record = {"val_bpb": sum(scores) / 2, "val_loss": round(loss(nats), more.get("digits", 8))}
+    (folder / "submission.json").write_text(submission(**record))
+    return audit(folder)
+
+
+def test_a_loss_that_other_lines_print_is_not_that_of_the_score(tmp_path: Path) -> None:
+    report = _beside_the_loss_of(tmp_path, lambda nats: sum(nats) / 2)
+    assert report.verdict == "consistent", report.judgement.reason
+    (found,) = report.with_code("BPB114")
+    assert "and the loss 2.03171528 in submission.json is that of 'final_int8_zlib_roundtrip_exact'" in found.message
+    assert "train_seed0.log:" in found.message
+
+
+@pytest.mark.parametrize(
+    ("loss", "more"),
+    [
+        (max, {}),
+        (lambda nats: sum(nats) / 2 + 0.0001, {}),
+        (lambda nats: sum(nats) / 2, {"digits": 4}),
+        (lambda nats: sum(nats) / 2, {"ratio": SP1024 * 1.02}),
+    ],
+    ids=["of one run", "of no line", "too few digits", "divided wrongly"],
+)
+def test_a_loss_of_which_nothing_says_so_is_the_scores_own(
+    tmp_path: Path, loss: Callable[[Sequence[float]], float], more: dict[str, Any]
+) -> None:
+    report = _beside_the_loss_of(tmp_path, loss, **more)
+    assert "BPB114" not in codes(report)
+    assert report.verdict != "consistent"
+
+
 @pytest.mark.parametrize(("of", "gain"), [(9000, 0.04), (20000, 0.1)])
 def test_what_sliding_adapting_or_going_on_training_gains_is_no_wonder(tmp_path: Path, of: int, gain: float) -> None:
     nats = 1.94
@@ -503,3 +541,13 @@ def test_where_a_log_prints_the_whole_splits_score(tmp_path: Path, printed: floa
     (tmp_path / "train.log").write_text(SHARDS + _finals(printed))
     (found,) = audit(tmp_path).with_code("BPB303")
     assert found.evidence.get("full_split_at") == place
+
+
+def test_a_placeholder_is_no_log(tmp_path: Path) -> None:
+    score = round(bpb(2.0312, SP1024), 8)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=score, val_loss=2.0312))
+    (tmp_path / "train.log").write_text(f"PLACEHOLDER LOG FILE\n\nIntended run:\n- val_bpb: {score}\n")
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB402")
+    assert found.message.startswith("train.log:1 says that the file is a placeholder")
+    assert report.verdict == "unverifiable"

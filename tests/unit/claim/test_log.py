@@ -348,3 +348,35 @@ def test_many_counted_lines_take_time_in_proportion() -> None:
         "print(len(read_log(text, 'f.log').lines))"
     )
     assert require_an_end(program).strip() == "0"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "PLACEHOLDER LOG FILE",
+        "# PLACEHOLDER TRAIN LOG",
+        "placeholder: the full run is pending",
+        "Placeholder for the training log",
+        "\n\nReplace this file with the real log of the run",
+    ],
+)
+def test_a_placeholder_for_a_log_is_none(first: str) -> None:
+    read = read_log(f"{first}\n\nIntended run:\n- val_loss: 2.2\n- val_bpb: 1.303\n", "train.log")
+    assert read.lines == ()
+    assert read.placeholder is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: 1\nstart\nval_loss: 2.2 val_bpb: 1.303\nPLACEHOLDER LOG FILE",
+        "placeholder tokens: 3\nval_bpb: 1.303",
+        "a\nb\nc\nd\nplaceholder log\nval_bpb: 1.303",
+        "wrote placeholder file\nval_bpb: 1.303",
+    ],
+    ids=["at the end", "another thing", "later", "a sentence"],
+)
+def test_a_log_that_speaks_of_placeholders_is_one(text: str) -> None:
+    read = read_log(text, "train.log")
+    assert len(read.lines) == 1
+    assert read.placeholder is None
