@@ -22,6 +22,7 @@ from unittest import mock
 from bpb_harness.second_look.server import Server
 
 FORKS = get_context("forkserver")
+_SECONDS = 60.0  # in which what has closed its pipes has ended, on a machine however busy
 FORKS.set_forkserver_preload(
     ["bpb_harness.adapters", "bpb_harness.auditing.script", "bpb_harness.second_look.answering", "sentencepiece"]
 )
@@ -60,7 +61,9 @@ class ForkedProcess:
         self.stdout = os.fdopen(os.dup(self._from_it.fileno()), "rb", buffering=bufsize)
         self._to_it.close()
         self._from_it.close()
-        assert os.read(self.stdout.fileno(), 1)  # it leads a group of its own now, which can be ended
+        if not os.read(self.stdout.fileno(), 1):  # then it leads a group of its own, which can be ended
+            self._process.join(_SECONDS)
+            raise RuntimeError(f"{module}: the forked process ended before it began, by {self._process.exitcode}")
 
     @property
     def returncode(self) -> int | None:

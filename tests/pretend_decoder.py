@@ -1,13 +1,14 @@
 """Stands in for the process that decodes: says what the environment variable PRETENDED tells it to say.
 
 Each message is a JSON list [content, {name: [kind, shape, number of bytes that follow]}]; "sleep" waits, "die" ends
-with last words.
+with last words, "killed" without any.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -23,6 +24,8 @@ def main() -> None:
                 sys.stdout.buffer.write(b"\xff" * 64)
             case "die":
                 sys.exit("last words")
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             case [content, arrays]:
                 described = {name: array[:2] for name, array in arrays.items()}
                 header = json.dumps({"content": content, "arrays": described}).encode()

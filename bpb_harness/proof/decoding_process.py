@@ -50,6 +50,8 @@ def _answer(channel: Any, held: list[str]) -> None:
         channel.send({"digest": digest, "lost": lost}, tokens=tokens, nats=nats)
     except HarnessError as error:
         channel.send({"error": str(error), "exit": error.exit_code})
+    except MemoryError:  # Python's has no text
+        channel.send({"error": "MemoryError: it takes more memory than was free as it started", "exit": 4})
     except Exception as error:  # whatever a network does
         channel.send({"error": f"{type(error).__name__}: {error}", "exit": 4})
 

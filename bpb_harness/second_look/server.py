@@ -17,6 +17,8 @@ from bpb_harness.second_look.messages import Channel
 # Of the environment it gets nothing that tells where the text is, or that it is one of several processes.
 _LEFT_OUT = ("BPB_", "PWD", "OLDPWD", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 
+_SOON = 0.2  # seconds in which what has closed its pipes has ended
+
 
 @final
 @dataclass
@@ -44,10 +46,13 @@ class Server:
         return cls(process, Channel(process.stdout.fileno(), process.stdin.fileno()), complaints, folder)
 
     def last_words(self) -> str:
-        """The last line of what the process said on its standard error."""
+        """The last line of what the process said on its standard error, or the signal that ended it without a word."""
         self.complaints.seek(max(self.complaints.seek(0, os.SEEK_END) - 4096, 0))
-        lines = self.complaints.read().decode("utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
+        lines: list[str] = self.complaints.read().decode("utf-8", errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+        code = self.process.returncode if self.wait(_SOON) else None
+        return f"no message (ended by signal {-code})" if code is not None and code < 0 else "no message"
 
     def wait(self, seconds: float) -> bool:
         """Whether it ends by itself within some time."""

@@ -47,7 +47,7 @@ def test_a_low_number_is_not_proved_by_a_large_error(repository, tmp_path, monke
     lie = f"<= {number} (mc se {error},"
     file = written(repository, tmp_path / "a.bits", monkeypatch, r"<= \d\.\d{4} \(mc se \S+,", lie)
     done = opened(repository, file)
-    assert f"the score says ~<= {number}" in done.stdout
+    assert f"the score says ~<= {number}" in done.stdout, done
     assert "which is the same" not in done.stdout
     if done.returncode == 1:  # four errors of so few windows may show it
         assert done.stdout.splitlines()[-1].startswith("not proved: ")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from bpb_harness.errors import ContractError, InputError, SecondLookError, UsageError
-from bpb_harness.proof import decoding
+from bpb_harness.proof import decoding, decoding_process
 from bpb_harness.proof.decoding import decode, same_device
 from bpb_harness.proof.header import Header, code_of_loader
 from bpb_harness.second_look.asking import ModelSource
@@ -82,6 +83,7 @@ def test_a_network_that_hangs_is_ended(pretended, said):
     [
         (("die",), SecondLookError, "the decoding process ended: got last words"),
         ((HELD, "die"), SecondLookError, "the decoding process ended: got last words"),
+        ((HELD, "killed"), SecondLookError, r"the decoding process ended: got no message \(ended by signal 9\)"),
         ((HELD, "noise"), SecondLookError, "the decoding process ended: got no message"),
         ((HELD, [{"error": "x", "exit": 4}, {}]), ContractError, "the decoding process, without network and files"),
         ((HELD, [{"error": "x", "exit": 2}, {}]), InputError, "the decoding process, without network and files: got x"),
@@ -117,6 +119,15 @@ def test_a_network_that_hangs_is_ended(pretended, said):
 def test_what_is_no_answer(pretended, said, kind, text):
     with pytest.raises(kind, match=text):
         pretended(*said)
+
+
+def test_memory_that_there_is_not_is_said_in_words(monkeypatch):
+    """The text of Python's own MemoryError is empty."""
+    said = []
+    monkeypatch.setattr(decoding_process, "_decode", lambda *_: [0] * 2**60)
+    channel = SimpleNamespace(send=lambda content, **_: said.append(content), receive=lambda: ({}, {}))
+    decoding_process._answer(channel, [])
+    assert said[1:] == [{"error": "MemoryError: it takes more memory than was free as it started", "exit": 4}]
 
 
 def test_another_checkpoint_or_other_code_is_refused_before_anything_runs(tmp_path, monkeypatch):
