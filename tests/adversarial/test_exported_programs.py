@@ -35,7 +35,7 @@ from tests.tiers import times
 
 _CPU: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
 _LEVEL = LogLinear(1e-3)
-_NUM_VARIANTS, _NUM_PROCESSES = times(40, thorough=1000), 1
+_NUM_VARIANTS, _NUM_PROCESSES = times(20, thorough=1000), 1
 
 
 def wide_program() -> dict[str, Any]:

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
-
-from fixtures.adversarial.hostile_files import HostileFile, make_hostile_files
-
-# One process imports torch and the command, then forks for each file: what a child takes above that is what the file
-# costs. (Starting the command afresh for each would measure the import of torch forty times.)
-_RUNNER = """
-import contextlib, io, json, os, resource, sys
-os.environ["OMP_NUM_THREADS"] = "1"
 import torch
-import bpb_harness.evaluation.api, bpb_harness.adapters
-from bpb_harness.cli import eval as command
 
-bpb_harness.adapters.available_adapters()
-torch.ones(1, device="meta") + 1  # torch imports what knows the sizes of results
-sys_argv, sys.argv = sys.argv, ["bpb-eval", "no.pt"]
-try:  # what the command imports when it runs
-    with contextlib.redirect_stderr(io.StringIO()):
-        command.main()
-except SystemExit:
-    sys.argv = sys_argv
-for index, words in enumerate(json.load(open(sys.argv[1]))):
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-        error = os.open(f"{sys.argv[1]}.{index}.stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(error, 2)
-        sys.argv = ["bpb-eval", *words]
-        code = 99
-        try:
-            command.main()
-        except SystemExit as exit:
-            code = exit.code
-        finally:
-            sys.stderr.flush()
-            used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024
-            os.write(3, f"{used}\\n".encode())
-            os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
+from bpb_harness.cli import eval as command
+from fixtures.adversarial.hostile_files import HostileFile, make_hostile_files
+from tests.forked_servers import FORKS, no_main_module
 
 
 @dataclass(frozen=True)
@@ -70,29 +38,57 @@ def hostile_files(folder: Path) -> list[HostileFile]:
     return make_hostile_files(folder)
 
 
+def _run_each(lines: list[list[str]], folder: Path) -> None:
+    """One process imports the command, then forks for each file: what a child takes above that is what the file costs.
+
+    (Starting the command afresh for each would measure the import of torch forty times.)
+    """
+    _ = torch.ones(1, device="meta") + 1  # torch imports what knows the sizes of results
+    sys.argv = ["bpb-eval", "no.pt"]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        command.main()  # and the command what it imports when it runs
+    codes = []
+    for index, words in enumerate(lines):
+        child = os.fork()
+        if child == 0:
+            _run_one(words, folder / f"{index}.stderr", folder / f"{index}.megabytes")
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    (folder / "codes.json").write_text(json.dumps(codes))
+
+
+def _run_one(words: list[str], stderr: Path, megabytes: Path) -> NoReturn:
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    sys.argv = ["bpb-eval", *words]
+    code: object = 99
+    try:
+        command.main()
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.stderr.flush()
+        megabytes.write_text(str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024))
+        os._exit(int(str(code or 0)))
+
+
 @pytest.fixture(scope="module")
-def outcomes(folder: Path, hostile_files: list[HostileFile]) -> dict[str, Outcome]:
-    words = [[str(file.path), *file.arguments, "--device", "cpu"] for file in hostile_files]
-    (folder / "words.json").write_text(json.dumps(words))
-    read, write = os.pipe()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    runner = subprocess.Popen(
-        ["bash", "-c", f'exec 3>&{write}; exec "$@"', "-", sys.executable, "-c", _RUNNER, str(folder / "words.json")],
-        stdout=subprocess.PIPE,
-        pass_fds=[write],
-        env=environment,
-        text=True,
-    )
-    os.close(write)
-    stdout, _ = runner.communicate(timeout=3000)
-    assert runner.returncode == 0
-    with os.fdopen(read) as pipe:
-        megabytes = [float(line) for line in pipe]
-    results = [int(line) for line in stdout.splitlines()]
-    assert len(results) == len(words) == len(megabytes)
+def outcomes(
+    folder: Path, hostile_files: list[HostileFile], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Outcome]:
+    said = tmp_path_factory.mktemp("said")
+    lines = [[str(file.path), *file.arguments, "--device", "cpu"] for file in hostile_files]
+    process = FORKS.Process(target=_run_each, args=(lines, said))
+    with no_main_module():
+        process.start()
+    process.join(3000)
+    assert process.exitcode == 0
+    codes = json.loads((said / "codes.json").read_text())
     return {
-        file.path.name: Outcome(code, used, (folder / f"words.json.{index}.stderr").read_text())
-        for index, (file, code, used) in enumerate(zip(hostile_files, results, megabytes, strict=True))
+        file.path.name: Outcome(
+            code, float((said / f"{index}.megabytes").read_text()), (said / f"{index}.stderr").read_text()
+        )
+        for index, (file, code) in enumerate(zip(hostile_files, codes, strict=True))
     }
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import py_compile
 import re
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bpb_harness.adapters import Adapter, load_model
+from bpb_harness.adapters import Adapter, available_adapters, load_model
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError, UsageError
@@ -141,7 +141,19 @@ def test_a_causal_model_and_its_neighbour_module(checkpoint: Path, tmp_path: Pat
     assert str(tmp_path) not in sys.path
 
 
-def test_an_installed_package_adds_an_adapter(tmp_path: Path, checkpoint: Path) -> None:
+@pytest.fixture
+def adapters_anew() -> Iterator[None]:
+    """Installed packages are looked for once a process: here before the test and, without its own, after it."""
+    available_adapters.cache_clear()
+    yield
+    available_adapters.cache_clear()
+    sys.modules.pop("their_adapter", None)
+
+
+@pytest.mark.usefixtures("adapters_anew")
+def test_an_installed_package_adds_an_adapter(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As pip would lay it out: a module, and metadata that names an entry point."""
     site = tmp_path / "site"
     information = site / "theirs-1.0.dist-info"
@@ -163,26 +175,12 @@ def test_an_installed_package_adds_an_adapter(tmp_path: Path, checkpoint: Path) 
         "        model = Model(checkpoint.tensors['embed.weight'].to(device))\n"
         "        return AdaptedModel(model, self.name, LogLinear(0.001))\n"
     )
-    program = (
-        "import sys, torch; from pathlib import Path; from bpb_harness.adapters import load_model\n"
-        "how = {'device': torch.device('cpu'), 'dtype': torch.float32}\n"
-        "_, adapted = load_model(Path(sys.argv[1]), adapter='theirs', **how)\n"
-        "print(adapted.adapter, adapted.schedule, adapted.model.vocab_size)\n"
-        "try:\n    load_model(Path(sys.argv[1]), **how)\n"
-        "except Exception as error:\n    print(error)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(checkpoint)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    first, second = done.stdout.splitlines()
-    assert first == "theirs loglinear[0.001] 64"
-    assert second == "mine.pt does not name its adapter; those that fit: theirs; pass --adapter NAME"
+    monkeypatch.syspath_prepend(site)
+    _, adapted = load_model(checkpoint, adapter="theirs", **_CPU)
+    assert (adapted.adapter, str(adapted.schedule), adapted.model.vocab_size) == ("theirs", "loglinear[0.001]", 64)
+    with pytest.raises(CheckpointError) as refused:
+        load_model(checkpoint, **_CPU)
+    assert str(refused.value) == "mine.pt does not name its adapter; those that fit: theirs; pass --adapter NAME"
 
 
 @pytest.fixture

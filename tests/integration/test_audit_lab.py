@@ -125,6 +125,7 @@ def test_significance_between_published_claims(lab: Path) -> None:
     assert finding.evidence["gain_nats"] == pytest.approx(1.89002 - 2.79234, abs=1e-3)
 
 
+@pytest.mark.usefixtures("forked_running")
 @pytest.mark.parametrize(
     ("name", "code", "verdict"),
     [("wrong_script_space_twice", "BPB157", "refuted"), ("honest_with_script", "BPB158", "consistent")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from bpb_harness.errors import UsageError
 from bpb_harness.proof.bit_file import read_bits, write_bits
 from bpb_harness.proof.choice import Choice
 from tests.commands import run_here
+from tests.forked_servers import start_forked
 from tests.printed import without_progress
 
-CHECKPOINT = "fixtures/checkpoints/mdlm-tiny.pt"
+CHECKPOINT = Path(__file__).parents[2] / "fixtures/checkpoints/mdlm-tiny.pt"
 MODEL = "fixtures/tokenizers/tiny_512_bpe.model"
 pytestmark = pytest.mark.usefixtures("forked_decoding")
 NUM_TOKENS = 40  # two windows of the chain rule, the second shorter
@@ -37,10 +39,12 @@ def proof(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """A file of bits, its text, and the score that it is the whole of."""
     folder = tmp_path_factory.mktemp("proof")
     shard = shard_of(repository, folder / "part_val_000000.bin", slice(0, NUM_TOKENS))
-    done = run_here(
-        prove.main, repository / CHECKPOINT, "--method", "chain", "--context", "24", "--data", shard, "--tokenizer",
-        repository / MODEL, "--device", "cpu", "--num-windows", "2", "--proof", folder / "a.bits",
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bpb_harness.proof.decoding.Server", SimpleNamespace(start=start_forked))
+        done = run_here(
+            prove.main, CHECKPOINT, "--method", "chain", "--context", "24", "--data", shard, "--tokenizer",
+            repository / MODEL, "--device", "cpu", "--num-windows", "2", "--proof", folder / "a.bits",
+        )  # fmt: skip
     assert done.returncode == 0, done
     return folder / "a.bits", shard, float(done.stdout.split(" = ")[1].split(" ")[0])
 
@@ -51,7 +55,7 @@ def audited(
     path = folder / "x.claim.json"
     path.write_text(json.dumps({"format": "bpb-claim/1", **claim}))
     done = run_here(
-        command.main, path, "--format", "json", "--proof", file, "--checkpoint", repository / CHECKPOINT,
+        command.main, path, "--format", "json", "--proof", file, "--checkpoint", CHECKPOINT,
         "--tokenizer", repository / MODEL, *flags,
     )  # fmt: skip
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
@@ -77,13 +81,13 @@ def test_what_a_proof_leaves_open_is_not_asked_for_again(
 ) -> None:
     file, shard, _ = proof
     result = bpb_harness.evaluate(
-        repository / CHECKPOINT, method="chain", context_length=24, data=shard, tokenizer=repository / MODEL,
+        CHECKPOINT, method="chain", context_length=24, data=shard, tokenizer=repository / MODEL,
         device="cpu",
     )  # fmt: skip
     (tmp_path / "result.json").write_text(result.to_json())
     done = run_here(
         command.main, tmp_path / "result.json", "--format", "json", "--proof", file, "--checkpoint",
-        repository / CHECKPOINT, "--tokenizer", repository / MODEL,
+        CHECKPOINT, "--tokenizer", repository / MODEL,
     )  # fmt: skip
     compared, anew = json.loads(done.stdout)["missing"]
     assert "--data" in compared
@@ -94,12 +98,10 @@ def test_what_a_proof_leaves_open_is_not_asked_for_again(
 def test_the_same_in_python(repository: Path, proof: tuple[Path, Path, float], tmp_path: Path) -> None:
     file, shard, score = proof
     (tmp_path / "x.claim.json").write_text(json.dumps({"format": "bpb-claim/1", "claimed_bpb": score}))
-    report = bpb_harness.audit(
-        tmp_path, proof=file, checkpoint=repository / CHECKPOINT, tokenizer=repository / MODEL, data=shard
-    )
+    report = bpb_harness.audit(tmp_path, proof=file, checkpoint=CHECKPOINT, tokenizer=repository / MODEL, data=shard)
     assert report.judgement.verdict == "confirmed"
     with pytest.raises(UsageError, match="proof"):
-        bpb_harness.audit(tmp_path, checkpoint=repository / CHECKPOINT)
+        bpb_harness.audit(tmp_path, checkpoint=CHECKPOINT)
     with pytest.raises(UsageError, match="--checkpoint"):
         bpb_harness.audit(tmp_path, proof=file, tokenizer=repository / MODEL)
 
@@ -114,7 +116,7 @@ def test_bits_that_are_not_the_text_refute(repository: Path, proof: tuple[Path, 
 
     other = shard_of(repository, tmp_path / "other_val_000000.bin", slice(1000, 1000 + NUM_TOKENS))
     done = run_here(
-        prove.main, repository / CHECKPOINT, "--method", "chain", "--context", "24", "--data", other, "--tokenizer",
+        prove.main, CHECKPOINT, "--method", "chain", "--context", "24", "--data", other, "--tokenizer",
         repository / MODEL, "--device", "cpu", "--num-windows", "2", "--proof", tmp_path / "o.bits", "--no-contract",
     )  # fmt: skip
     assert done.returncode == 3, done
@@ -138,9 +140,7 @@ def test_a_score_that_its_bits_do_not_cash(repository: Path, proof: tuple[Path, 
         repository, tmp_path, tmp_path / "low.bits", "--data", shard, claimed_bpb=round(0.9 * score, 4)
     )
     assert (code, codes_of(report)) == (1, {"BPB605"}), stderr
-    done = run_here(
-        prove.main, "--decode", tmp_path / "low.bits", repository / CHECKPOINT, "--tokenizer", repository / MODEL
-    )
+    done = run_here(prove.main, "--decode", tmp_path / "low.bits", CHECKPOINT, "--tokenizer", repository / MODEL)
     assert done.returncode == 1
     assert "not proved: 2 windows cost more than the score says" in done.stdout
 
@@ -165,7 +165,7 @@ def test_another_text_or_checkpoint_is_refused_by_name(
     code, _, stderr = audited(repository, tmp_path, file, "--data", other, claimed_bpb=score)
     assert code == 2
     assert "--data is another text than that of the proof" in stderr
-    (tmp_path / "other.pt").write_bytes((repository / CHECKPOINT).read_bytes() + b"\0")
+    (tmp_path / "other.pt").write_bytes((CHECKPOINT).read_bytes() + b"\0")
     done = run_here(
         command.main, tmp_path / "x.claim.json", "--proof", file, "--checkpoint", tmp_path / "other.pt",
         "--tokenizer", repository / MODEL,

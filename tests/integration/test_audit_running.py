@@ -289,9 +289,11 @@ def _functions(text: str, name: str = "train.py") -> tuple[list[ScoringFunction]
 
 
 # Each group is one process, so that no case is run by two workers of the test run.
+CLOSE = {"last step dropped"}  # takes more rows than the others, to be told from the bound
 GROUPS = {
     "right": [name for name, case in CASES.items() if case.code in ("BPB269", "BPB164")],
-    "wrong": [name for name, case in CASES.items() if case.code in ("BPB270", "BPB163")],
+    "wrong": [name for name, case in CASES.items() if case.code in ("BPB270", "BPB163") and name not in CLOSE],
+    "wrong by little": sorted(CLOSE),
     "not run": [name for name, case in CASES.items() if case.code == "BPB271"],
 }
 
@@ -310,7 +312,7 @@ def test_a_function_is_what_it_computes(group: str, request: pytest.FixtureReque
         owners += [name for _ in found]
     tokenizer = load_tokenizer(TOKENIZER)
     texts = choose_texts(tokenizer)
-    shown = 2 * SHOWN if group == "wrong" else SHOWN
+    shown = 2 * SHOWN if group == "wrong by little" else SHOWN
     seconds = 1.0 if group == "not run" else 4.0  # one of them loops for ever
     replies = running.run_scoring(functions, TOKENIZER, texts, shown=shown, calls=12, seconds=seconds)
     for name, function, reply in zip(owners, functions, replies, strict=True):

@@ -73,7 +73,7 @@ def _loop(imports: str = "import os", price: str = "price(model, x, num_steps)")
 def _run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], settings: dict[str, str] | None = None
 ) -> list[Finding]:
-    monkeypatch.setattr(running, "SHOWN", 3_072)
+    monkeypatch.setattr(running, "SHOWN", 1_024)
     monkeypatch.setattr(running, "CALLS", 12)
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")

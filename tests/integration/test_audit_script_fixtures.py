@@ -170,7 +170,7 @@ def test_what_scripts_compute() -> None:
     path = SCRIPTS.parent / "tokenizers" / "tiny_512_bpe.model"
     tokenizer = load_tokenizer(path)
     texts = choose_texts(tokenizer)
-    replies = run_scoring(functions, path, texts, shown=6_144, calls=12)
+    replies = run_scoring(functions, path, texts, shown=3_072, calls=12)
     said: dict[str, list[Finding]] = {}
     for name, function, reply in zip(names, functions, replies, strict=True):
         judged = judge_scores([function], [reply], texts, tokenizer, {"score", "eval_val"})

@@ -370,7 +370,7 @@ VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=times(25, thorough=200), deadline=None)
+@settings(max_examples=times(10, thorough=200), deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_what_is_read_is_valid_by_the_schema(kind, data):
     """One declaration makes both; the reader is the stricter."""

@@ -75,7 +75,7 @@ def test_artifact_loads_as_the_rounded_network(tmp_path: Path, bits: int) -> Non
 
 
 def test_six_bits_of_bell_shaped_weights_cost_less_than_six_bits(tmp_path: Path) -> None:
-    wide = ReferenceConfig(vocab_size=60, context_length=16, num_layers=2, width=256, num_heads=2, mlp_width=1024)
+    wide = ReferenceConfig(vocab_size=60, context_length=16, num_layers=2, width=192, num_heads=2, mlp_width=768)
     done = export(write_checkpoint(tmp_path / "model.pt", wide), tmp_path / "model.ptz", bits=6)
     assert 8 * done.num_bytes / done.num_parameters < 5.7  # 21 million parameters: 15.0 million bytes
 

@@ -73,7 +73,7 @@ def test_every_law_leads_back_to_the_bound_in_blocks(law: str) -> None:
     masks = [mask for mask in blocks.masks_of_a_block() if bool(mask.any())]
     totals, prior = {True: 0.0, False: 0.0}, 0.001 * math.log(blocks.V)
     for place in (0, 1):
-        for point, share in zip(*np.polynomial.legendre.leggauss(40), strict=True):
+        for point, share in zip(*np.polynomial.legendre.leggauss(24), strict=True):
             v, weight = drawn_by_law(law, torch.tensor([(point + 1) / 2], dtype=torch.float64))
             u = float(BOUND.schedule.level_at(BOUND.mask_rate(v)).mask_rate)
             for mask in masks:
