@@ -56,5 +56,7 @@ def _has_masks(analysis: Analysis) -> bool:
     """Whether tokens are hidden at random behind a score, and it is not known how often, or what their costs weigh."""
     if analysis.masks:
         return any(not are_weighed(analysis, group) for group in analysis.draw_groups)
+    if _UNIFORM.isdisjoint(analysis.program.calls):
+        return False  # most programs draw nothing that could hide a token
     calls = (node for _, _, score in analysis.scores() for node, _ in analysis.behind(score))
     return any(isinstance(node, ast.Call) and last_name(node.func) in _UNIFORM for node in calls)

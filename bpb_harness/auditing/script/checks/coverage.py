@@ -137,13 +137,21 @@ def _targets(analysis: Analysis, score: Factor) -> list[tuple[ast.expr, Frame]]:
     place = _AT.get(last_name(node.func))
     if named or (place is not None and len(node.args) > place):
         return [(named[0] if named else node.args[place or 0], score.frame)]
-    found = [
-        (index, frame)
-        for part, frame in analysis.path
-        for where, index in _looked_up(part)
-        if comes_from(analysis.program, where, frame, is_cross_entropy, 1_500)
-    ]
+    found = _indices(analysis)
     return [(index, frame) for index, frame in found if frame is score.frame] or found
+
+
+def _indices(analysis: Analysis) -> list[tuple[ast.expr, Frame]]:
+    """The places that are looked up in log-probabilities on the path to any score; worked out once."""
+    if _indices not in analysis.program.memo:
+        analysis.program.memo[_indices] = [
+            (index, frame)
+            for part, frame in analysis.path
+            for where, index in _looked_up(part)
+            if comes_from(analysis.program, where, frame, is_cross_entropy, 1_500)
+        ]
+    found: list[tuple[ast.expr, Frame]] = analysis.program.memo[_indices]
+    return found
 
 
 def _looked_up(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:

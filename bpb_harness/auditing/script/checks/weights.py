@@ -53,7 +53,15 @@ def _is_any_open(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
 
 
 def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
-    """The hits of one draw; None where its rate or its weight cannot be evaluated."""
+    """The hits of one draw; None where its rate or its weight cannot be evaluated. Worked out once."""
+    key = (_judged, draw)
+    if key not in analysis.program.memo:
+        analysis.program.memo[key] = _judge(analysis, draw)
+    judged: list[Hit] | None = analysis.program.memo[key]
+    return judged
+
+
+def _judge(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     leaf = analysis.leaf_of(draw)
     if leaf is None or (leaf.kind != "uniform" and analysis.has_quadrature):
         return None  # a quadrature weighs the rates itself, and what divides its integrand is not followed

@@ -16,6 +16,7 @@ from typing import ClassVar
 from bpb_harness.auditing.script.domains.cancel import Factor, left_after_cancelling, weighted_mean
 from bpb_harness.auditing.script.domains.sinks import Sink
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
+from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import MAX_VALUES, Frame, Path, Walker, element_of, operands, step_of
@@ -77,7 +78,7 @@ class Algebra(Walker[list[Term]]):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        self._open: set[tuple[int, int]] = set()
+        self._answers: Answers[list[Term]] = Answers()
 
     def terms(self, sink: Sink) -> list[Term]:
         """The score of a sink as alternatives."""
@@ -86,17 +87,28 @@ class Algebra(Walker[list[Term]]):
 
     def look(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
         """The terms of an expression; none where it is carried round a loop: this round's is already being unfolded."""
-        key = (id(node), id(frame))
-        if key in self._open:
+        answers = self._answers
+        known = answers.kept.get((node, frame, path))
+        if known is not None:
+            return known
+        question = (node, frame)
+        if answers.is_open(question):
             return []
-        self._open.add(key)
+        before = answers.begin(question)
+        found: list[Term] = []
         try:
             kept = not path and isinstance(node, ast.BinOp | ast.Name | ast.Call | ast.Subscript)
             is_whole = kept and self._is_level(node, frame)
-            found = self.unknown(node, frame) if is_whole else super().look(node, frame, path)
+            found = (self.unknown(node, frame) if is_whole else super().look(node, frame, path))[:_MAX_TERMS]
         finally:
-            self._open.discard(key)
-        return found[:_MAX_TERMS]
+            if answers.end(question, before):
+                answers.kept[node, frame, path] = found
+        return found
+
+    def stopped(self, node: ast.expr, frame: Frame, path: Path, /) -> list[Term]:
+        """The expression as one factor, for want of work or depth."""
+        self._answers.hangs_on = ASKER
+        return self.unknown(node, frame, path)
 
     def unknown(self, node: ast.expr, frame: Frame, _path: Path = (), /) -> list[Term]:
         """The expression as one factor."""

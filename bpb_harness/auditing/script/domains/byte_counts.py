@@ -44,6 +44,8 @@ class Counter(Walker[float | None]):
         self.specimen: Specimen = WORD
         self.used: ByteLoop | None = None
         self.met: list[tuple[ast.expr, float]] = []  # expressions that count something for the last specimen
+        # By specimen, what factors count, and the loop that fills the table of each.
+        self._known: dict[tuple[Specimen, ast.expr, Frame], tuple[tuple[object, float] | None, ByteLoop | None]] = {}
 
     def count(self, terms: list[Term], specimen: Specimen) -> float | None:
         """Bytes for a specimen: the sum over the denominator's summands; None where it has no table."""
@@ -70,6 +72,16 @@ class Counter(Walker[float | None]):
 
     def _value(self, factor: Factor) -> tuple[object, float] | None:
         """What a factor counts, under a key: factors of one running count or one function share it."""
+        key = (self.specimen, factor.node, factor.frame)
+        if key not in self._known:  # a factor stands in many terms
+            before, self.used = self.used, None
+            self._known[key] = self._counted(factor), self.used
+            self.used = before
+        value, used = self._known[key]
+        self.used = used or self.used
+        return value
+
+    def _counted(self, factor: Factor) -> tuple[object, float] | None:
         node = factor.node
         for loop in self.loops:
             if any(above is loop.node for above in self.program.ancestors(node)):

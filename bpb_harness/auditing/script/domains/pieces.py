@@ -210,6 +210,7 @@ class PieceInterpreter(Evaluator):
         ast.NotIn: lambda left, right: left not in right,
     }
     max_comparisons: ClassVar[int] = 10
+    remembers: ClassVar[bool] = False  # what a name holds changes from statement to statement
 
     def __init__(self, program: Program, specimen: Specimen) -> None:
         super().__init__(program)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
@@ -40,6 +41,27 @@ class Leaf:
     def num_points(self) -> int | None:
         """Of a grid, as far as it is looked at."""
         return self.high if self.high is not None else self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """What an expression was found to be, and what was met on the way.
+
+    Attributes:
+        value: its value.
+        error: what was raised in place of one.
+        is_fixed: whether no leaf was met: then it is the same at every point.
+        leaves: those that were met, by the id of their node.
+        compared: whether a comparison was evaluated.
+        settings: those with which the script does otherwise than by its own default.
+    """
+
+    value: object
+    error: type[Exception] | None
+    is_fixed: bool
+    leaves: Mapping[int, Leaf]
+    compared: bool
+    settings: tuple[tuple[str, str], ...]
 
 
 def _power(base: float, exponent: float) -> float:
@@ -84,6 +106,7 @@ IDENTITY = frozenset([
 MAX_TEXT = 1_000  # characters that are put together
 _FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
 _DEEPEST_INLINED = 12  # of frames of functions that are called
+_REMEMBERED = frozenset([ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.IfExp, ast.Compare, ast.BoolOp])
 _REVERSING = frozenset(["reversed", "flip"])
 # Calls that look up an entry of a table, and what a table is made of that is filled later.
 _LOOKING_UP = frozenset(["gather", "index_select", "take", "embedding", "get", "__getitem__"])
@@ -117,10 +140,12 @@ class Evaluator(Walker[object]):
     most_steps: ClassVar[int] = 20_000
     comparisons: ClassVar[Mapping[type, Callable[[object, object], bool]]] = COMPARISONS
     max_comparisons: ClassVar[int] = 1  # of a < b < c
+    remembers: ClassVar[bool] = True  # what expressions stand for hangs on the program and the point alone
 
     def __init__(self, program: Program, point: Mapping[int, float] | None = None, depth: int = 0) -> None:
         super().__init__(program, depth)
         self.point = dict(point or {})
+        self._at = tuple(self.point.items())
         self.leaves: dict[int, Leaf] = {}
         self.compared = False  # whether a comparison was evaluated: then the value may be a draw of masks
 
@@ -155,6 +180,67 @@ class Evaluator(Walker[object]):
         return result if math.isfinite(result) else None
 
     def look(self, node: ast.expr, frame: Frame, path: Path) -> object:
+        """The value of an expression, worked out once for all that ask for it at its point.
+
+        What an expression is asked for on the way to its own value is not known.
+        """
+        if not self.remembers or node.__class__ not in _REMEMBERED:
+            return self._looked(node, frame, path)
+        answers: Answers[Valued] = self.program.valued
+        known = answers.kept.get((node, frame, path))
+        if known is not None and (known.is_fixed or not self._at):
+            return self._recalled(known)
+        question = (node, frame, path, self._at)
+        if answers.is_open(question):
+            raise UnknownValueError
+        before, leaves, compared = answers.begin(question), self.leaves, self.compared
+        met, noted = self.program.leaves_met, len(self.program.noted)
+        self.leaves, self.compared = {}, False
+        value, error, is_told = None, None, True
+        try:
+            value = self._looked(node, frame, path)
+        except UNKNOWN_ERRORS as raised:
+            error, is_told = type(raised), not isinstance(raised, RecursionError)
+            raise
+        except Exception:
+            is_told = False
+            raise
+        finally:
+            if answers.end(question, before) and is_told:
+                is_fixed = self.program.leaves_met == met
+                found = {key: replace(leaf) for key, leaf in self.leaves.items()}
+                settings = tuple(dict.fromkeys(self.program.noted[noted:]))
+                if is_fixed or not self._at:
+                    answers.kept[node, frame, path] = Valued(value, error, is_fixed, found, self.compared, settings)
+            own, self.leaves = self.leaves, leaves
+            self._meet(own)
+            self.compared = self.compared or compared
+        return value
+
+    def _recalled(self, known: Valued) -> object:
+        """What was worked out before, and what was met on the way."""
+        self.program.leaves_met += not known.is_fixed
+        self._meet({key: replace(leaf) for key, leaf in known.leaves.items()})
+        self.compared = self.compared or known.compared
+        for name, value in known.settings:
+            self.program.note(name, value)
+        if known.error is not None:
+            raise known.error
+        return known.value
+
+    def _meet(self, leaves: Mapping[int, Leaf]) -> None:
+        """Take leaves for those of this evaluation: what is known of them already, and they narrow it."""
+        for key, leaf in leaves.items():
+            known = self.leaves.setdefault(key, leaf)
+            if known is not leaf:
+                known.length, known.high = _least(known.length, leaf.length), _least(known.high, leaf.high)
+
+    def stopped(self, node: ast.expr, frame: Frame, path: Path, /) -> object:
+        """Raise `UnknownValueError`: with more work left, or from nearer by, it might be known."""
+        self.program.valued.hangs_on = ASKER
+        return self.unknown(node, frame, path)
+
+    def _looked(self, node: ast.expr, frame: Frame, path: Path) -> object:
         """The value of an expression; of an element of a tuple the other elements need not be known."""
         if not path or (isinstance(node, ast.Call) and self._inlines(node, frame)):
             return super().look(node, frame, path)
@@ -534,10 +620,12 @@ class Evaluator(Walker[object]):
         return draw
 
     def _uniform(self, node: ast.AST) -> float:
+        self.program.leaves_met += 1
         self.leaves.setdefault(id(node), Leaf(node, "uniform"))
         return self.point.get(id(node), 0.5)
 
     def _index(self, node: ast.AST, length: int | None) -> int:
+        self.program.leaves_met += 1
         self.leaves.setdefault(id(node), Leaf(node, "index", length))
         return int(self.point.get(id(node), 0))
 
@@ -589,7 +677,7 @@ class Evaluator(Walker[object]):
         except UNKNOWN_ERRORS:
             own = None
         if own != value:
-            self.program.taken[name] = value
+            self.program.note(name, value)
 
     def _given(self, name: ast.expr, frame: Frame) -> tuple[str, str] | None:
         """A name that is asked for, and what is known to stand in the environment under it."""
@@ -741,6 +829,10 @@ def is_later(definition: Definition, use: ast.Name) -> bool:
     """Whether a definition stands behind a use, which it reaches round a loop."""
     statement = definition.statement
     return (getattr(statement, "lineno", 0), getattr(statement, "col_offset", 0)) > (use.lineno, use.col_offset)
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    return first if second is None else second if first is None else min(first, second)
 
 
 def _is_false(node: ast.expr | None) -> bool:

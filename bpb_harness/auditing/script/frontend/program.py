@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
+from bpb_harness.auditing.script.frontend.answers import Answers
 from bpb_harness.auditing.script.frontend.index import ELSEWHERE, EXPRESSIONS, Index, children, is_registered
 from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
@@ -58,6 +59,9 @@ class Program:
         self.nodes = index.nodes
         self.work_left = MAX_WORK  # expressions that may still be looked at: hostile scripts come to an end
         self.memo: dict[object, Any] = {}  # what walkers have worked out about this program's nodes
+        self.valued: Answers[Any] = Answers()  # of the numbers that expressions stand for
+        self.leaves_met = 0  # on the way to them, how often
+        self.noted: list[tuple[str, str]] = []  # what `note` was told, in its order
         self.behind: dict[tuple[ast.AST, Any], list[Any]] = {}  # what the value of a node in a frame comes from
         self._parents, self._scope_of, self._block, self._aliases = (
             index.parents, index.scope_of, index.blocks, index.aliases
@@ -88,6 +92,11 @@ class Program:
         """Count work against the program's bound; False once it is used up."""
         self.work_left -= work
         return self.work_left > 0
+
+    def note(self, name: str, value: str) -> None:
+        """Note a setting with which a script does otherwise than by its own default."""
+        self.taken[name] = value
+        self.noted.append((name, value))
 
     # -- questions --------------------------------------------------------------------------------
 
