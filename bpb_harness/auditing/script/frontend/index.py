@@ -52,9 +52,32 @@ _INSIDE: dict[type, tuple[str, ...]] = {
 } | {ast.Constant: ()}
 # What each of them holds there; of a syntax tree that was parsed, all fields are set.
 _HELD: dict[type, Callable[[Any], tuple[Any, ...]]] = {kind: _reader(names) for kind, names in _INSIDE.items()}
+_IN_ONE_ROW: dict[type, Callable[[Any], Sequence[Any]]] = {
+    ast.Call: lambda node: (node.func, *node.args, *node.keywords),
+    ast.Compare: lambda node: (node.left, *node.comparators),
+    ast.Assign: lambda node: (*node.targets, node.value),
+    **dict.fromkeys([ast.Tuple, ast.List, ast.Set], attrgetter("elts")),
+    **dict.fromkeys([ast.BoolOp, ast.JoinedStr], attrgetter("values")),
+}
+
+
+def _row(kind: type) -> Callable[[Any], Sequence[Any]]:
+    """What a kind of node holds, lists and all, in one row; what is no node may stand among it."""
+    get = _HELD[kind]
+    if kind in _IN_ONE_ROW:
+        return _IN_ONE_ROW[kind]
+    return lambda node: [each for held in get(node) for each in (held if held.__class__ is list else (held,))]
+
+
+_ROW: dict[type, Callable[[Any], Sequence[Any]]] = {kind: _row(kind) for kind in _INSIDE}
+for _alone in (ast.Attribute, ast.BinOp, ast.Subscript, ast.keyword, ast.Expr, ast.Return, ast.FormattedValue,
+               ast.UnaryOp, ast.Slice, ast.IfExp, ast.AugAssign, ast.Starred, ast.arg, ast.alias, ast.AnnAssign):
+    _ROW[_alone] = _HELD[_alone]
 _FUNCTION_KINDS = frozenset(FUNCTIONS)
 EXPRESSIONS = frozenset(_kinds(ast.expr) | {ast.comprehension, ast.keyword})  # with what stands in them alone
 _IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
+# What holds statements, or scopes.
+_WITH_BODIES = frozenset(kind for kind in _INSIDE if "body" in kind._fields or "cases" in kind._fields) - {ast.IfExp}
 
 
 def children(node: ast.AST) -> list[ast.AST]:
@@ -103,52 +126,84 @@ class Index:
         module = Scope("<module>", script.tree, None, number)
         self.scopes.append(module)
         self.scope_of[script.tree] = module
-        name, constant, attribute = ast.Name, ast.Constant, ast.Attribute
         nobody = Scope("", script.tree, None, number)
-        parents, scope_of, blocks = self.parents, self.scope_of, self.blocks
+        parents, name, constant, attribute = self.parents, ast.Name, ast.Constant, ast.Attribute
         waiting: list[tuple[ast.AST, Scope, Scope]] = [(script.tree, module, module)]
         for node, scope, body in waiting:  # grows on the way
             kind = node.__class__
-            is_function = kind in _FUNCTION_KINDS
-            inside = body
-            for field, held in zip(_INSIDE[kind], _HELD[kind](node)):  # noqa: B905
-                if held is None:
+            if kind in _WITH_BODIES:
+                self._walk_block(node, scope, body, nobody, waiting)
+                continue
+            mention = body.mentions.add
+            for child in _ROW[kind](node):
+                kind_of_child = child.__class__
+                if kind_of_child is name:  # most nodes are one of these, and nothing is in them
+                    parents[child] = node
+                    mention(child.id)
+                elif kind_of_child is attribute and child.value.__class__ is name:
+                    inner = child.value
+                    parents[child], parents[inner] = node, child
+                    mention(child.attr)
+                    mention(inner.id)
+                elif kind_of_child is constant:
+                    parents[child] = node
+                    if child.value.__class__ in _TEXTS and _speaks_of_bytes(str(child.value)):
+                        body.labels.append(child)
+                elif kind_of_child in _INSIDE:
+                    parents[child] = node
+                    waiting.append((child, self._open(child, scope) if kind_of_child is ast.Lambda else scope, body))
+            if kind in _NOTED:
+                _NOTED[kind](self, node, scope, body)
+
+    def _walk_block(
+        self, node: ast.AST, scope: Scope, body: Scope, nobody: Scope, waiting: list[tuple[ast.AST, Scope, Scope]]
+    ) -> None:
+        """The children of a node that holds statements, or of a function."""
+        kind, parents = node.__class__, self.parents
+        inside = body
+        for field, held in zip(_INSIDE[kind], _HELD[kind](node)):  # noqa: B905
+            if held is None:
+                continue
+            if kind in _FUNCTION_KINDS:
+                inside = scope if field == "body" else body if field == "decorator_list" else nobody
+            is_list = held.__class__ is list
+            for child in held if is_list else (held,):
+                kind_of_child = child.__class__
+                if kind_of_child not in _INSIDE:
                     continue
-                if is_function:
-                    inside = scope if field == "body" else body if field == "decorator_list" else nobody
-                is_list = held.__class__ is list
-                for child in held if is_list else (held,):
-                    kind_of_child = child.__class__
-                    if kind_of_child is name:  # most nodes are one of these, and nothing is in them
-                        parents[child] = node
-                        inside.mentions.add(child.id)
-                    elif kind_of_child is constant:
-                        parents[child] = node
-                        if child.value.__class__ in _TEXTS and _speaks_of_bytes(str(child.value)):
-                            inside.labels.append(child)
-                    elif kind_of_child is attribute and child.value.__class__ is name:
-                        parents[child], parents[child.value] = node, child
-                        inside.mentions.add(child.attr)
-                        inside.mentions.add(child.value.id)
-                    elif kind_of_child in _INSIDE:
-                        parents[child] = node
-                        own = scope
-                        if kind_of_child in _FUNCTION_KINDS:
-                            own = scope_of[child] = self._open(child, scope)
-                        elif is_list and kind_of_child in _IN_BLOCKS:
-                            scope_of[child] = scope
-                        if is_list and kind_of_child in _IN_BLOCKS:
-                            blocks[child] = (node, field)
-                        waiting.append((child, own, inside))
-            note = _NOTED.get(kind)
-            if note is not None:
-                note(self, node, scope, body)
+                parents[child] = node
+                if self._is_leaf(child, inside):
+                    continue
+                own = self._open(child, scope) if kind_of_child in _FUNCTION_KINDS else scope
+                if is_list and kind_of_child in _IN_BLOCKS:
+                    self.scope_of[child], self.blocks[child] = own, (node, field)
+                waiting.append((child, own, inside))
+        if kind in _NOTED:
+            _NOTED[kind](self, node, scope, body)
+
+    def _is_leaf(self, node: Any, inside: Scope) -> bool:
+        """Whether a node is a name, a constant or `name.attribute`, in which nothing more stands."""
+        if isinstance(node, ast.Constant):
+            if node.value.__class__ in _TEXTS and _speaks_of_bytes(str(node.value)):
+                inside.labels.append(node)
+            return True
+        if isinstance(node, ast.Attribute):
+            inner = node.value
+            if not isinstance(inner, ast.Name):
+                return False
+            self.parents[inner] = node
+            inside.mentions.add(node.attr)
+            node = inner
+        if isinstance(node, ast.Name):
+            inside.mentions.add(node.id)
+            return True
+        return False
 
     def _open(self, node: Function, around: Scope) -> Scope:
         owner = self.parents[node]
         class_name = owner.name if isinstance(owner, ast.ClassDef) else None
         name = node.name if not isinstance(node, ast.Lambda) else "<lambda>"
-        scope = Scope(name, node, around, around.file, class_name)
+        scope = self.scope_of[node] = Scope(name, node, around, around.file, class_name)
         self.scopes.append(scope)
         arguments = node.args
         positional = [*arguments.posonlyargs, *arguments.args]
