@@ -236,7 +236,7 @@ class _Said:
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
             size = parse_number(found[1].replace(",", ""), Source(self.file, number), "artifact bytes")
             self.artifacts += [] if size is None else [size]
-        if "sp" in low or "bpe" in low or "byte" in low:
+        if ("sp" in low and _MAY_NAME_A_TOKENIZER.search(low)) or "_bpe" in low or "byte260" in line:
             self.tokenizers.extend(name for name in _tokenizers_of_output(line) if name not in self.tokenizers)
 
     def _begin_run(self, line: str, low: str) -> None:
@@ -367,6 +367,10 @@ def _clean(line: str) -> str:
 
 def _count(digits: str) -> int:
     return int(digits.replace(",", "")[:18])
+
+
+# What every name of a tokenizer with a number begins with; most words with these letters are others.
+_MAY_NAME_A_TOKENIZER = re.compile(r"sp[-_ ]?[0-9]")
 
 
 def _tokenizers_of_output(line: str) -> tuple[str, ...]:

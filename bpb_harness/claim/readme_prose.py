@@ -71,6 +71,8 @@ class _Statement:
     unless: re.Pattern[str] | None = None
     of_training: bool = False  # it speaks of training: the word alone does not tell that another thing is meant
     of_adapting: bool = False  # the same of training at test time
+    # Of these, in lower case, every sentence that it finds holds one, which is looked for first; none: it is not known.
+    holds: tuple[str, ...] = ()
 
 
 def _closed(pattern: str) -> re.Pattern[str]:
@@ -117,6 +119,7 @@ _STATEMENTS = (
             r"|\bper[- ](?:chunk|doc\w*)\b|\beach (?:chunk|doc\w*)\b"
         ),
         of_adapting=True,
+        holds=("rescor", "re-scor", "reeval", "re-eval"),
     ),
     _Statement(
         "a pseudo-log-likelihood at one mask rate, which is no code length",
@@ -130,6 +133,7 @@ _STATEMENTS = (
             rf"|\b{_EVALUATED} (?:only )?(?:at|with|under) (?:a |the )?mask(?:ing)?[- ](?:rate|ratio)"
             r"(?: of)? [0-9.]*[0-9] (?:only|alone)\b"
         ),
+        holds=("mask",),
     ),
     _Statement(
         "only a part of the split was scored",
@@ -142,6 +146,7 @@ _STATEMENTS = (
             rf"(?:taken )?{_FIRST} of (?:the )?{_SPLIT}\b"
         ),
         unless=_closed(r"\b(?:full|whole|entire|all|rest|remaining)\b"),
+        holds=("first",),
     ),
     _Statement(
         _TRAINED_ON_IT,
@@ -163,10 +168,12 @@ _STATEMENTS = (
             r"|\btokeni[sz]er\b|\bvocabular\w+\b|\bgrad(?:ed|ing)\b|\blegal\b|\bttt\b|\blora\b|\bhyper-?parameters?\b"
         ),
         of_training=True,
+        holds=("val", "test", "held", "scored", "prueba"),
     ),
     _Statement(
         "the score leaves out what some predicted tokens cost",
         _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}"),
+        holds=("bos", "boundar"),
     ),
     _Statement(
         "a part of the text that is hard to predict is left out of the score",
@@ -181,6 +188,19 @@ _STATEMENTS = (
             r"\bpad\w*|\bBOS\b|\bEOS\b|\bspecial\b|\blast\b|\bincomplete\b|\bpartial\b|\btail\b|\bdeduplicat\w*"
             r"|\bshort\w*|\bempty\b|\bcontext\b|\boverlap\w*|\balready\b|\bonce\b|\btwice\b|\bgradients?\b"
         ),
+        holds=(
+            "skip",
+            "exclu",
+            "drop",
+            "ignor",
+            "left out",
+            "leave",
+            "remov",
+            "filter",
+            "discard",
+            "not scored",
+            "not counted",
+        ),
     ),
     _Statement(
         "a median, or a mean without its worst parts, is no code length of the text",
@@ -190,6 +210,7 @@ _STATEMENTS = (
             r"(?:removing|dropping|excluding|discarding|trimming) (?:the )?(?:(?:top|worst|highest|largest|hardest) )?"
             r"(?:[0-9.]+ ?% )?(?:of )?(?:the )?(?:outliers?|worst|(?:hard|outlier) (?:windows|documents|tokens))\b"
         ),
+        holds=("median", "remov", "dropp", "exclu", "discard", "trimm"),
     ),
     _Statement(
         "the score leaves out what some predicted tokens cost",
@@ -198,6 +219,7 @@ _STATEMENTS = (
             r"(?:given for free|free|not (?:scored|paid(?: for)?|counted)|excluded|skipped)\b"
         ),
         unless=_closed(r"\boverlap\w*|\bstrid\w+|\bsliding\b|\bcontext\b|\balready\b|\bprevious\w*|\bonce\b"),
+        holds=("tokens of",),
     ),
     _Statement(
         "the text was changed in a way that cannot be undone before it was scored",
@@ -205,6 +227,7 @@ _STATEMENTS = (
             r"\b(?:validation|val|evaluation|eval|test|scored) (?:text|data|set|split|documents?) (?:is|are|was|were) "
             r"(?:(?:first|always) )?(?:lower-?cased|case-?folded|converted to lower ?case|stripped of)\b"
         ),
+        holds=("case", "stripped"),
     ),
     _Statement(
         _FITTED,
@@ -215,6 +238,7 @@ _STATEMENTS = (
             r"(?:document|doc|window|sequence|chunk|token) to minimi[sz]e (?:the |its )?(?:loss|nll|bpb|score)\b"
         ),
         unless=_closed(r"\balready\b|\bprevious\w*|\bprefix\b|\bpast\b|\bcausal\w*|\bbefore\b"),
+        holds=("knowing", "peeking", "minimi"),
     ),
     _Statement(
         PRICED_JOINTLY,
@@ -230,6 +254,7 @@ _STATEMENTS = (
             r"\bsampl\w*|\bgenerat\w*|\bdraft\w*|\bspeculat\w*|\bchain[- ]rule\b|\bmarginal\w*|\breveal\w*"
             r"|\bautoregressive\w*|\bleft[- ]to[- ]right\b|\bone (?:by one|at a time|after)\b|\bweight of (?:1|one)\b"
         ),
+        holds=("joint", "energy"),
     ),
     _Statement(
         CONSTANT_BYTES,
@@ -242,6 +267,7 @@ _STATEMENTS = (
             rf"{_CONSTANT}(?: of)? [0-9]+(?:\.[0-9]+)?\b"
         ),
         unless=_closed(r"\b(?:logits?|grad\w*|temperatures?|softcap\w*|attention|norms?|lr|rates?|weights?|scal\w+)\b"),
+        holds=("constant", "fixed", "hard", "assum"),
     ),
 )
 
@@ -361,7 +387,10 @@ def _technique_of(words: str) -> tuple[str | None, str]:
 
 
 def _meaning_of(sentence: str) -> str | None:
+    low = sentence.lower() if sentence.isascii() else None  # beyond ASCII, letters have more cases than two
     for statement in _STATEMENTS:
+        if low is not None and statement.holds and not any(held in low for held in statement.holds):
+            continue
         stated = statement.pattern.search(sentence)
         if stated is None:
             continue

@@ -135,6 +135,26 @@ def test_work_does_not_explode_with_alternatives() -> None:
     require_an_end(f"from bpb_harness.auditing.script import check_source; check_source({chr(10).join(lines)!r})")
 
 
+GROWING = {
+    "powers of powers": ["x0 = 9", *(f"x{k + 1} = x{k} * x{k}" for k in range(30)), "w = x30 if x30 > 0 else 1"],
+    "pairs of pairs": [
+        "x0, y0 = (1, 2), (1, 2)",
+        *(f"x{k + 1} = (x{k}, x{k})\ny{k + 1} = (y{k}, y{k})" for k in range(30)),
+        "w = 1 if x30 == y30 else 2",
+    ],
+    "many draws many times": [
+        "x0 = " + " + ".join(["rand()"] * 4_000), "x1 = " + " + ".join(["x0"] * 4_000), "w = x1 if x1 > 0 else 1",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", GROWING.values(), ids=GROWING)
+def test_what_is_kept_of_values_does_not_explode(lines: list[str]) -> None:
+    """Each value holds the one before twice: worked out once a name, nothing but its size would bound it."""
+    text = "\n".join(["from torch import rand", *lines, "print('val_bpb', F.cross_entropy(model(x), y) / 2 * w)"])
+    require_an_end(f"from bpb_harness.auditing.script import check_source; check_source({text!r})")
+
+
 _TABLE = """import torch, numpy as np, sentencepiece as spm, torch.nn.functional as F
 def filled(sp):
     size = np.zeros(4)

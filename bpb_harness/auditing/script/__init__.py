@@ -2,7 +2,7 @@
 
 frontend/    reading: text out of files, logs and self-extracting wrappers (source); names and their definitions
              (scopes, index); what a name refers to and a call means (program, options); one way through expressions
-             (walker)
+             (walker), and what was worked out of them (answers)
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
              (cancel), bytes of single tokens (pieces, byte_counts), what a value is computed from (trace), how much of
              a text it has been (extent), where the score is reported (sinks); and what the checks share (analysis,

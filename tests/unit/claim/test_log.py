@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bpb_harness.claim.log_reader import read_log
+from bpb_harness.claim.names import tokenizers_in
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from fixtures.claims.patterns import EMBEDDED_SCRIPT
@@ -380,3 +383,30 @@ def test_a_log_that_speaks_of_placeholders_is_one(text: str) -> None:
     read = read_log(text, "train.log")
     assert len(read.lines) == 1
     assert read.placeholder is None
+
+
+_PIECES = (
+    "sp",
+    "SP",
+    "-",
+    "_",
+    " ",
+    "/",
+    "x",
+    "1024",
+    "12",
+    "fineweb",
+    "fineweb10B_",
+    "_bpe",
+    "byte",
+    "260",
+    "caseops",
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
+def test_every_tokenizer_that_a_line_names_is_found(line: str) -> None:
+    """A first look passes over most lines that cannot name one."""
+    named = [name for name in tokenizers_in(line) if name != "byte" or "byte260" in line]
+    assert read_log(line, "f").tokenizers == tuple(named)

@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.domains.pieces import (
     ByteLoop,
     find_byte_loops,
 )  # fmt: skip
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules import RulePack
@@ -144,11 +145,11 @@ _OF_MARKERS = frozenset(["startswith", "lstrip", "strip", "removeprefix", "repla
 
 def _place(loop: ByteLoop) -> ast.AST:
     """The line that stores or adds the bytes, for the report."""
-    parts = list(ast.walk(loop.node))
+    parts = nodes_within(loop.node)
     asking = next((part for part in parts if isinstance(part, ast.Call) and last_name(part.func) in PIECE_CALLS), None)
     for part in parts if asking is not None else ():
         if isinstance(part, ast.Assign | ast.AugAssign) and any(
-            isinstance(piece, ast.Call) and last_name(piece.func) == "len" for piece in ast.walk(part)
+            isinstance(piece, ast.Call) and last_name(piece.func) == "len" for piece in nodes_within(part)
         ):
             return part
     return asking or loop.node

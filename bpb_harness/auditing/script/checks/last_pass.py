@@ -10,6 +10,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -62,7 +63,7 @@ def _tests_of_last(analysis: Analysis) -> list[_Test]:
     return [
         _Test(loop, test, name, arguments, learning)
         for loop, (name, arguments) in sorted(ranged, key=lambda each: each[0].lineno)
-        for test in (ast.walk(loop) if within[loop].keys() >= _LEARNING else ())
+        for test in (nodes_within(loop) if within[loop].keys() >= _LEARNING else ())
         if isinstance(test, ast.If) and _is_of_last(analysis, test.test, name, ast.unparse(arguments[-1]))
         if (learning := _first_outside(within[loop], within.get(test, {})))
     ]

@@ -78,7 +78,7 @@ class Algebra(Walker[list[Term]]):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        self._answers: Answers[list[Term]] = Answers()
+        self._answers: Answers[tuple[list[Term], int]] = Answers()  # with the steps that they took
 
     def terms(self, sink: Sink) -> list[Term]:
         """The score of a sink as alternatives."""
@@ -89,20 +89,23 @@ class Algebra(Walker[list[Term]]):
         """The terms of an expression; none where it is carried round a loop: this round's is already being unfolded."""
         answers = self._answers
         known = answers.kept.get((node, frame, path))
-        if known is not None:
-            return known
+        if known is not None:  # worked out once, and paid for each time: products grow with each look
+            found, steps = known
+            self.steps += steps
+            is_paid = self.program.spend(steps) and self.steps <= self.most_steps
+            return found if is_paid else self.stopped(node, frame, path)
         question = (node, frame)
         if answers.is_open(question):
             return []
-        before = answers.begin(question)
-        found: list[Term] = []
+        before, begun = answers.begin(question), self.steps
+        found = []
         try:
             kept = not path and isinstance(node, ast.BinOp | ast.Name | ast.Call | ast.Subscript)
             is_whole = kept and self._is_level(node, frame)
             found = (self.unknown(node, frame) if is_whole else super().look(node, frame, path))[:_MAX_TERMS]
         finally:
             if answers.end(question, before):
-                answers.kept[node, frame, path] = found
+                answers.kept[node, frame, path] = found, self.steps - begun
         return found
 
     def stopped(self, node: ast.expr, frame: Frame, path: Path, /) -> list[Term]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 from bpb_harness.auditing.script.domains.values import IDENTITY, UNKNOWN_ERRORS, Evaluator
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Path, Walker, operands
@@ -189,7 +190,7 @@ class Extents(Walker[Extent]):
 
     def _moves(self, node: ast.expr) -> bool:
         """Whether a number holds a place that an object remembers, such as self.pos."""
-        return any(isinstance(part, ast.Attribute) and part.attr in self._remembered for part in ast.walk(node))
+        return any(isinstance(part, ast.Attribute) and part.attr in self._remembered for part in nodes_within(node))
 
     def _joinedstr(self, _node: ast.JoinedStr | ast.Compare, _frame: Frame, _path: Path) -> Extent:
         return UNBOUNDED  # the name of a file, a truth
@@ -359,7 +360,7 @@ class Extents(Walker[Extent]):
         return self._left[key]
 
     def _breaks_of(self, loop: ast.AST, frame: Frame) -> Iterator[_Break]:
-        parts = [*ast.walk(loop)]
+        parts = nodes_within(loop)
         if not self.program.spend(len(parts)):
             return
         counted = _counted_in(loop, parts)

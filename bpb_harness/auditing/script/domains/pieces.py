@@ -22,6 +22,7 @@ from bpb_harness.auditing.script.domains.values import (
     combined,
     real,
 )
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path
@@ -144,12 +145,12 @@ def _asking(program: Program) -> Iterator[ast.Call]:
 
 def _calls(node: ast.AST, names: frozenset[str]) -> list[ast.Call]:
     """The calls of functions of some name inside a node."""
-    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and last_name(part.func) in names]
+    return [part for part in nodes_within(node) if isinstance(part, ast.Call) and last_name(part.func) in names]
 
 
 def stored_names(node: ast.AST) -> set[str]:
     """The arrays, lists, dictionaries and sets that a loop stores into."""
-    parts = list(ast.walk(node))
+    parts = nodes_within(node)
     entries = (part for part in parts if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store))
     methods = (part.func for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute))
     stored: list[ast.Subscript | ast.Attribute] = [*entries, *(each for each in methods if each.attr in _ADDING)]

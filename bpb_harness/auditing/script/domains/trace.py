@@ -59,7 +59,10 @@ def trace_all(
     seen: set[tuple[ast.AST, Frame]] = set()
     stack: list[tuple[ast.AST, Frame]] = list(reversed(starts))
     known, steps_back = program.behind, Evaluator(program)
-    while stack and limit > 0 and program.spend():
+    while stack and limit > 0:
+        program.work_left -= 1  # as `spend` counts it, once for each of a million expressions
+        if program.work_left <= 0:
+            return
         met = stack.pop()
         if met in seen:
             continue
@@ -68,16 +71,20 @@ def trace_all(
         yield met
         here, where = met
         kind = here.__class__
-        if kind is ast.Constant or kind is ast.Lambda:
+        if kind in _CLOSED:
             continue
-        if isinstance(here, ast.Name | ast.Attribute | ast.Call):
+        if kind in _FOLLOWED:
             behind = known.get(met)
             if behind is None:
-                behind = known[met] = [*_behind(steps_back, here, where)]
+                behind = known[met] = [*_behind(steps_back, here, where)]  # type: ignore[arg-type]
             stack.extend(behind)
         if kind is not ast.Name:
             parts = program.parts(here) if opened is None else opened(here)
             stack.extend([(child, where) for child in parts])
+
+
+_CLOSED = frozenset([ast.Constant, ast.Lambda])
+_FOLLOWED = frozenset([ast.Name, ast.Attribute, ast.Call])
 
 
 def _behind(steps_back: Evaluator, node: ast.expr, frame: Frame) -> Iterator[Source]:

@@ -107,6 +107,7 @@ MAX_TEXT = 1_000  # characters that are put together
 _FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
 _DEEPEST_INLINED = 12  # of frames of functions that are called
 _REMEMBERED = frozenset([ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.IfExp, ast.Compare, ast.BoolOp])
+_LARGEST_KEPT = 2**128
 _REVERSING = frozenset(["reversed", "flip"])
 # Calls that look up an entry of a table, and what a table is made of that is filled later.
 _LOOKING_UP = frozenset(["gather", "index_select", "take", "embedding", "get", "__getitem__"])
@@ -206,19 +207,22 @@ class Evaluator(Walker[object]):
             is_told = False
             raise
         finally:
-            if answers.end(question, before) and is_told:
-                is_fixed = self.program.leaves_met == met
+            settings = tuple(dict.fromkeys(self.program.noted[noted:]))
+            self.program.noted[noted:] = settings
+            is_fixed = self.program.leaves_met == met
+            is_kept = answers.end(question, before) and is_told and _is_small(value)
+            if is_kept and (is_fixed or not self._at):
                 found = {key: replace(leaf) for key, leaf in self.leaves.items()}
-                settings = tuple(dict.fromkeys(self.program.noted[noted:]))
-                if is_fixed or not self._at:
-                    answers.kept[node, frame, path] = Valued(value, error, is_fixed, found, self.compared, settings)
+                answers.kept[node, frame, path] = Valued(value, error, is_fixed, found, self.compared, settings)
             own, self.leaves = self.leaves, leaves
             self._meet(own)
             self.compared = self.compared or compared
         return value
 
     def _recalled(self, known: Valued) -> object:
-        """What was worked out before, and what was met on the way."""
+        """What was worked out before, and what was met on the way, which is paid for."""
+        self.steps += len(known.leaves)
+        self.program.spend(len(known.leaves))
         self.program.leaves_met += not known.is_fixed
         self._meet({key: replace(leaf) for key, leaf in known.leaves.items()})
         self.compared = self.compared or known.compared
@@ -829,6 +833,11 @@ def is_later(definition: Definition, use: ast.Name) -> bool:
     """Whether a definition stands behind a use, which it reaches round a loop."""
     statement = definition.statement
     return (getattr(statement, "lineno", 0), getattr(statement, "col_offset", 0)) > (use.lineno, use.col_offset)
+
+
+def _is_small(value: object) -> bool:
+    """Whether a value may be kept: what grows with each look, in powers and in tuples of tuples, is bounded by work."""
+    return abs(value) < _LARGEST_KEPT if isinstance(value, int) else not isinstance(value, tuple)
 
 
 def _least(first: int | None, second: int | None) -> int | None:

@@ -70,25 +70,41 @@ def _row(kind: type) -> Callable[[Any], Sequence[Any]]:
 
 
 _ROW: dict[type, Callable[[Any], Sequence[Any]]] = {kind: _row(kind) for kind in _INSIDE}
-for _alone in (ast.Attribute, ast.BinOp, ast.Subscript, ast.keyword, ast.Expr, ast.Return, ast.FormattedValue,
-               ast.UnaryOp, ast.Slice, ast.IfExp, ast.AugAssign, ast.Starred, ast.arg, ast.alias, ast.AnnAssign):
+for _alone in (
+    ast.Attribute,
+    ast.BinOp,
+    ast.Subscript,
+    ast.keyword,
+    ast.Expr,
+    ast.Return,
+    ast.FormattedValue,
+    ast.UnaryOp,
+    ast.Slice,
+    ast.IfExp,
+    ast.AugAssign,
+    ast.Starred,
+    ast.arg,
+    ast.alias,
+    ast.AnnAssign,
+):
     _ROW[_alone] = _HELD[_alone]
 _FUNCTION_KINDS = frozenset(FUNCTIONS)
 EXPRESSIONS = frozenset(_kinds(ast.expr) | {ast.comprehension, ast.keyword})  # with what stands in them alone
 _IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
 # What holds statements, or scopes.
-_WITH_BODIES = frozenset(kind for kind in _INSIDE if "body" in kind._fields or "cases" in kind._fields) - {ast.IfExp}
+_WITH_BODIES = frozenset(kind for kind in _INSIDE if {"body", "cases"} & {*_INSIDE[kind]}) - {ast.IfExp}
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right inside a node, in the order in which they are written, without operators and contexts."""
-    found: list[ast.AST] = []
-    for value in _HELD[node.__class__](node):
-        kind: type = value.__class__
-        if kind is list:
-            found += [child for child in value if type(child) in _INSIDE]
-        elif kind in _INSIDE:
-            found.append(value)
+    return [child for child in _ROW[node.__class__](node) if type(child) in _INSIDE]
+
+
+def nodes_within(node: ast.AST) -> list[ast.AST]:
+    """A node and all in it as `ast.walk` gives them, without operators and contexts; several times faster."""
+    found = [node]
+    for each in found:  # grows on the way
+        found += [child for child in _ROW[each.__class__](each) if type(child) in _INSIDE]
     return found
 
 

@@ -25,6 +25,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
@@ -201,7 +202,7 @@ def _is_script(tree: ast.Module) -> bool:
     kinds = {type(statement) for statement in tree.body}
     if kinds & {ast.Import, ast.ImportFrom} and kinds & {ast.FunctionDef, ast.ClassDef}:
         return True
-    return any(_executed(node) is not None for node in ast.walk(tree))
+    return any(_executed(node) is not None for node in nodes_within(tree))
 
 
 def _executed(node: ast.AST) -> ast.expr | None:
@@ -220,7 +221,7 @@ def _executed(node: ast.AST) -> ast.expr | None:
 
 
 def _executes(statement: ast.stmt) -> bool:
-    return any(_executed(node) is not None for node in ast.walk(statement))
+    return any(_executed(node) is not None for node in nodes_within(statement))
 
 
 def _statements_at(tree: ast.Module, text: str, places: Sequence[int]) -> Iterator[ast.stmt]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 
 import pytest
 
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.auditing.script.frontend.index import Index
+from bpb_harness.auditing.script.frontend.index import Index, nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -87,3 +88,53 @@ def test_a_with_statement_that_names_nothing_changes_no_constant() -> None:
 def test_attributes_that_are_set_together_get_each_its_own(text: str, expected: dict[str, list[str]]) -> None:
     found = Index([_script(text)]).attributes
     assert {name: [ast.unparse(each) for each in values] for name, values in found.items()} == expected
+
+
+EVERY_KIND = """
+import a, b as c
+from d import e as f
+@g(1)
+async def h(i: int, /, j, *k, l=2, **m) -> n:
+    global o
+    async with p as q, r: await s
+    async for t in u: yield v
+    else: pass
+    return [w async for w in x if y]
+class A(B, metaclass=C):
+    D: int = 3
+    def E(self): nonlocal F; yield from G
+for H, (I, *J) in K: continue
+while not L: break
+else: M += 1
+if N: del O, P[0]
+elif Q: raise R from S
+with T() as U: assert V, W
+try: X
+except (Y, Z) as aa: ...
+try: pass
+except* cc: pass
+else: dd
+finally: ee
+match ff:
+    case {"gg": 1, **hh} if ii: jj
+    case [kk, *ll] | mm(nn, oo=2): pp
+    case None | _: qq
+rr = lambda ss, tt=1: {uu: vv, **ww}, {xx, yy}, zz[1:2:3, ...], -1 ** +2 // ~3 @ 4
+ab = (ac := ad if ae else af) and ag or ah < ai is not aj not in ak
+al = f"{am!r:>{an}} ao" "ap"; {ar: as_ for ar, as_ in at if au}; (av for av in aw); {ax for ax in ay}
+"""
+
+
+@pytest.mark.parametrize("text", [EVERY_KIND, inspect.getsource(ast)])
+def test_the_nodes_within_are_those_of_a_walk(text: str) -> None:
+    left_out = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+    tree = ast.parse(text)
+    assert nodes_within(tree) == [node for node in ast.walk(tree) if not isinstance(node, left_out)]
+
+
+def test_every_node_has_the_one_above_it_for_its_parent() -> None:
+    script = _script(EVERY_KIND)
+    parents = Index([script]).parents
+    nodes = {*nodes_within(script.tree)}
+    for node in nodes:
+        assert all(parents[child] is node for child in ast.iter_child_nodes(node) if child in nodes)
