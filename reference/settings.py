@@ -67,14 +67,12 @@ class Training:
             them already. With a weight decay of 0.1, 0.049 lower in blocks of 4, 0.023 and 0.035 in whole windows.
         dropout: share of what a branch adds that a step leaves out. For runs that see their data often: the causal
             twin came to 2.784 with 0.15 and normalised updates, to 3.042 without either; blocks of 4 lose 0.12 by it.
-        mask_rates: their law. ``bell``, more near 1/2, not weighted back in the gradient: whole windows 0.106 lower,
-            weighted back 0.136 higher; blocks of 4 gain nothing. ``low``, weighted back: whole windows 0.067 lower,
-            not weighted back 0.37 higher.
+        mask_rates: their law. ``bell``, more near 1/2, not weighted back: whole windows 0.106 lower, weighted 0.136
+            higher; blocks of 4 gain nothing. ``low``, weighted back: whole windows 0.067 lower, else 0.37 higher.
         causal_rows: share of a step's whole windows that learn next tokens causally instead: 0.054 lower with 0.25
             alone, 0.068 beside the bell (of fewer steps; 0.035 at equal ones, both with normalised updates).
         heads: at a width of 512, 4 of 128 are 0.094 better than 8 of 64, in whole windows.
-        tied_head: whether the head is the embedding. In plain whole windows 0.053 and 0.063 lower, 0.013 higher with
-            the bell and causal rows, 0.015 lower in blocks of 4.
+        tied_head: whether the head is the embedding. In plain whole windows 0.053 and 0.063 lower, elsewhere nothing.
     """
 
     data: tuple[Path, ...] = flagged(MISSING, "Training shards, one or more.", kind=list[Path], read=tuple)

@@ -47,14 +47,13 @@ def record(result: BpbResult, *, name: str, author: str, model_bytes: int, seed:
         "bytes_total": model_bytes + code_bytes(),
         "bytes_model": model_bytes,
         "bytes_code": code_bytes(),
+        "dataset": (signature.data or "").partition("@")[0],  # or the contest's own would be taken for it
         "scored_tokens": length.num_tokens,
         "scored_bytes": length.num_bytes,
         "signature": str(signature),
     }
     if result.relation == "~<=" and result.mc_stderr is not None:
         content["val_bpb_stderr"] = round(result.mc_stderr, 8)
-    if signature.data is not None:  # or the contest's own text would be taken for what was scored
-        content["dataset"] = signature.data.partition("@")[0]
     if signature.num_steps is not None:
         content["diffusion_num_steps"] = int(signature.num_steps)
     if seed is not None:

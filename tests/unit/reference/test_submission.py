@@ -41,6 +41,7 @@ def test_the_record_of_an_estimated_bound() -> None:
         "bytes_total": 5000 + code_bytes(),
         "bytes_model": 5000,
         "bytes_code": code_bytes(),
+        "dataset": "",
         "scored_tokens": 1000,
         "scored_bytes": 2500,
         "signature": "bpb|method:discrete|T:64",
