@@ -10,7 +10,7 @@ checks/            one file a family of codes:
                    stated_bytes.py BPB115 and 116 what the record itself states, round_constants.py BPB103 by digits,
                    possible_kinds.py what a factor without a loss may come of
     bound.py       BPB2xx the numerator
-    learnt_in_log.py  BPB215 and 216 what a log shows to be learnt, or looked at, before it is scored
+    learnt_in_log.py  BPB215 and 216 what a log shows to be learnt, or seen, before it is scored
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors; part_told.py BPB301 by a log's or a command's words
     record.py      BPB4xx the record against itself; own_result.py a score's own file, lowest_known.py what nobody has

@@ -136,7 +136,7 @@ HINT_GATED = register(
     "BPB216",
     "hint-gated",
     _WARNS,
-    "The log counts hints that are let through by where words begin: if the scored token decides that, the "
+    "Log or README tell of hints that are let through by where words begin: if the scored token decides that, the "
     "probabilities of all tokens add up to more than 1.",
 )
 

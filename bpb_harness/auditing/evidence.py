@@ -309,6 +309,8 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
         half = max(line.bpb.half_unit for line in group)
         if len(claim.seeds) != 1 and score.agrees_with(mean, half) and not _is_exact(single, score):
             return tuple(group), "mean"
+    if single and not _is_exact(single, score) and (seeds := _mean_of_named_seeds(claim, score, single)) is not None:
+        return tuple(seeds), "mean"
     if single:
         return (max(single, key=lambda line: _standing(line, score)),), "line"
     for group in means:
@@ -319,6 +321,20 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
         if score.agrees_with(sum(line.bpb.value for line in group) / len(group), half) and (score.decimals or 0) >= 4:
             return tuple(group), "mean"
     return (), None
+
+
+def _mean_of_named_seeds(claim: Claim, score: Printed, single: Sequence[ScoreLine]) -> list[ScoreLine] | None:
+    """Final lines within one log, as many as the record names seeds, whose mean is nearer to the score than any line.
+
+    Such a line agrees by chance: seeds lie near their mean.
+    """
+    nearest = min(abs(line.bpb.value - score.value) for line in single)
+    for group in _means_within_logs(claim.logs):
+        mean = sum(line.bpb.value for line in group) / len(group)
+        is_mean = abs(mean - score.value) < min(nearest, score.half_unit)
+        if is_mean and len(group) == len(claim.seeds) and group[0].label == group[-1].label:
+            return group
+    return None
 
 
 def _ends_otherwise(claim: Claim) -> bool:

@@ -92,6 +92,15 @@ def part_scored(evidence: Evidence, findings: Sequence[Finding]) -> Part | None:
     return Part(finding, num_tokens, rows[0] if rows else None)
 
 
+def of_the_whole(part: Part | None, finding: Finding) -> Finding:
+    """The right bytes per token of the whole text (BPB101), where a part of it was scored, whose own differ."""
+    is_whole = finding.code == codes.BYTES_RIGHT.code and finding.evidence.get("scope") != PREFIX
+    if part is None or not is_whole or part.finding.code != codes.SLICE.code:
+        return finding
+    said = f"that is the whole text's number, and a part of it was scored ({part.told_by}), which has one of its own"
+    return replace(finding, message=f"{finding.message}; {said}")
+
+
 def held_against_the_part(part: Part, finding: Finding) -> Finding:
     """A constant number of bytes per token that was held against the whole text's, where a part of it was scored.
 

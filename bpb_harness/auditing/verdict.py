@@ -24,7 +24,7 @@ from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.explained import explained
 from bpb_harness.auditing.learnt import doubts_of_learning, is_of_learning, settling_learning
-from bpb_harness.auditing.parts import held_against_the_part, part_scored
+from bpb_harness.auditing.parts import held_against_the_part, of_the_whole, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.denominators import PREFIX
@@ -130,7 +130,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         evidence: the claim and its record; None where nothing is held against a part of the text.
     """
     told = part_scored(evidence, findings) if evidence is not None else None
-    findings = [explained(finding, findings, told) for finding in findings]
+    findings = [of_the_whole(told, explained(finding, findings, told)) for finding in findings]
     part = told if not to_five_digits(findings) else None
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]

@@ -82,6 +82,7 @@ def _closed(pattern: str) -> re.Pattern[str]:
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
 _LEARNT_BEFORE = "the network learnt the text in several passes before it was scored on it"
 _SCORED_AGAIN = "the whole text was scored again by the network that had been trained on it"
+_EXCHANGED = "each of several documents is scored with what was learnt of the others, which were scored with its own"
 _STORED = "tokens of the scored text are stored beside the network and cost nothing in the score"
 _FITTED = "parameters are fitted to the very tokens that are scored with them"
 # What a submission is called after, in its title or over a section of its README.
@@ -98,12 +99,26 @@ _TECHNIQUES = (
 )
 CONSTANT_BYTES = "the bits were divided by a constant, not by the bytes of the text"
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
-SAY_THAT_IT_WAS_LEARNT = frozenset({_TRAINED_ON_IT, _LEARNT_BEFORE, _SCORED_AGAIN, _STORED, _FITTED})
+SAY_THAT_IT_WAS_LEARNT = frozenset({_TRAINED_ON_IT, _LEARNT_BEFORE, _SCORED_AGAIN, _EXCHANGED, _STORED, _FITTED})
 """Meanings that no second scoring of the same weights lifts: what was learnt of the text is in them."""
 _AGAIN = r"re-?(?:scor|eval)\w*"
 _TTT = r"(?:ttt|test[- ]time[- ](?:training|adaptation))"
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
+_ADAPTER = r"(?:loras?|adapters?|fast weights|deltas?|prefix(?:es)?)"
+_DOCUMENTS = r"(?:docs?|documents?|windows?|sequences?)"
 _STATEMENTS = (
+    _Statement(
+        _EXCHANGED,
+        _closed(
+            rf"\b(?:other|another|peer|neighbou?r(?:ing)?)s? {_DOCUMENTS}['\u2019]?s?['\u2019]? "
+            rf"(?:(?:fully )?(?:trained|adapted|fitted|tuned) )?{_ADAPTER} [^.;]{{0,30}}?\b(?:from|of|in) "
+            r"(?:the|its) (?:same|own) batch\b"
+            rf"|\b{_ADAPTER} (?:trained|fitted|tuned) on (?:the )?other {_DOCUMENTS} (?:of|in|from) "
+            r"(?:the|its) (?:same|own) batch\b"
+        ),
+        unless=_closed(r"\b(?:earlier|previous\w*|before|already)\b"),
+        of_adapting=True,
+    ),
     _Statement(
         _SCORED_AGAIN,
         _closed(
@@ -306,7 +321,9 @@ _OF_SOMETHING_ELSE = _closed(
     + r"|~~|#[0-9]|\?"
 )
 _TRAINING_WORDS = _closed(r"\b(?:pre)?train\w*\b|\b(?:also|they|you)\b")
-_ADAPTING_WORDS = _closed(r"\b(?:train\w*|adapt\w*|ttt|calibrat\w*|temperature|tun(?:ed|ing)|fix\w*|post)\b")
+_ADAPTING_WORDS = _closed(
+    r"\b(?:train\w*|adapt\w*|ttt|calibrat\w*|temperature|tun(?:ed|ing)|fix\w*|post|additional\w*|other|also)\b"
+)
 _DENYING_HEADING = _closed(
     _words(
         r"not no never avoid\w* without pitfalls? mistakes? wrong bugs? fix\w* invalid myths? related prior previous",
@@ -333,6 +350,34 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
             if meaning is not None and len(found) < _MAX_SENTENCES:
                 found.append(VoidingSentence(sentence.strip(), meaning, Source(file, number)))
     return tuple(found)
+
+
+def word_hints(text: str, file: str) -> Source | None:
+    """Where a README tells of hints within words and at their beginnings that it does not say to be shut or mended.
+
+    Which of the two is used asks whether a word begins; that it is not asked of the scored token, a README that knows
+    of it says.
+
+    Args:
+        text: the README.
+        file: its name, for sources.
+    """
+    text = text[:_LARGEST_PROSE]
+    within, begins = _WITHIN_WORDS.search(text), _WORD_BEGINS.search(text)
+    if within is None or begins is None or _HINTS_SHUT.search(text) or not _NGRAM.search(text):
+        return None
+    return Source(file, text.count("\n", 0, min(within.start(), begins.start())) + 1)
+
+
+_OF_HINTS = r"(?:hints?|experts?|continuations?|channels?|boosts?)"
+_WITHIN_WORDS = _closed(rf"\bwithin[- ]word(?: (?:bpe|subword))? {_OF_HINTS}\b")
+_WORD_BEGINS = _closed(rf"\bword[- ](?:start|initial|level)(?: (?:first-token|n-?gram))? {_OF_HINTS}\b")
+_NGRAM = _closed(r"\bn-?grams?\b")
+_HINTS_SHUT = _closed(
+    r"\bdisabl\w*|\btoken-only\b|\bcausality[- ](?:bug|fix\w*|violation)"
+    r"|\bprefix-only gat\w*|\bis_bnd\b|\bWITHIN_(?:TAU|BOOST|BETA)\b"
+    r"|\bwithin_gate ?= ?0\b|\b(?:removed|dropped|without) (?:the )?within\b"
+)
 
 
 def numbers_in(sentence: str) -> list[float]:

@@ -38,6 +38,7 @@ PRECISE = 2 * AGREES
 # Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
+_QUITE = 2e-4  # relative; what rounding and dropped tails leave between a ratio and its own text's
 _MAX_SOURCES = 4
 _TELLING_DECIMALS = 6  # of a loss that two lines do not share by chance
 _HOW = "loss / ln 2 / score"  # what a log that prints both divided by
@@ -383,7 +384,8 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
     part = f", {row.num_tokens:,} tokens," if row.scope == PREFIX else ""
     message = (
         f"{what} divides by {ratio.value:.5f} bytes per token; {row}{part} has {row.bytes_per_token:.5f} "
-        f"({_signed((ratio.value / row.bytes_per_token - 1.0) * 100)} %{rounding}){named}"
+        f"({_signed((ratio.value / row.bytes_per_token - 1.0) * 100)} %{rounding}){_or_another(evidence, ratio, row)}"
+        f"{named}"
     )
     return codes.BYTES_RIGHT.finding(
         message,
@@ -395,6 +397,21 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
         uncertainty=ratio.uncertainty,
         places=list(ratio.places),
     )
+
+
+def _or_another(evidence: Evidence, ratio: Ratio, row: Denominator) -> str:
+    """The other text that bytes per token as near may be of, where they are not quite the nearer one's."""
+    if row.scope == PREFIX or ratio.is_near(row.bytes_per_token, _QUITE):
+        return ""
+    rows = [other for other in _rows(evidence) if other.is_whole and other.tokenizer == row.tokenizer]
+    rivals = [other for other in rows if ratio.is_near(other.bytes_per_token, AGREES)]
+    far = [other for other in rivals if abs(other.bytes_per_token / row.bytes_per_token - 1.0) > _QUITE]
+    if not far:
+        return ""
+    other = min(far, key=lambda each: abs(ratio.value / each.bytes_per_token - 1.0))
+    off = _signed((ratio.value / other.bytes_per_token - 1.0) * 100)
+    whose = "the latter's" if ratio.is_near(other.bytes_per_token, _QUITE) else "neither's"
+    return f", {other} {other.bytes_per_token:.5f} ({off} %): it is {whose} to the digit"
 
 
 def _signed(percent: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import LogRecord, ScoreLine
+from bpb_harness.claim.readme_prose import word_hints
 from bpb_harness.findings import Finding
 
 _EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
@@ -34,8 +35,12 @@ def check_learnt_in_log(evidence: Evidence) -> Iterator[Finding]:
         for log in evidence.claim_logs
         if line in log.lines and not _EARLY.search(line.label)
     ]
-    for check in (_epochs, _again, _fitted, _gated):
+    for check in (_epochs, _again, _fitted):
         yield from [found for line, log in of_logs if (found := check(line, log)) is not None][:1]
+    gated = next((found for line, log in of_logs if (found := _gated(line, log)) is not None), None)
+    is_counted = any(log.gates for _, log in of_logs)
+    gated = gated if is_counted else _told_by_readme(evidence)
+    yield from [gated] if gated is not None else ()
 
 
 def _epochs(line: ScoreLine, log: LogRecord) -> Finding | None:
@@ -95,6 +100,26 @@ def _fitted(line: ScoreLine, _log: LogRecord) -> Finding | None:
     )
 
 
+def _told_by_readme(evidence: Evidence) -> Finding | None:
+    """Hints of words that a README tells of, where no log counts them."""
+    readme = evidence.claim.readme
+    place = None if readme is None or evidence.claim.score is None else word_hints(readme.text, readme.file)
+    if place is None:
+        return None
+    message = (
+        f"{place} tells of hints within words and at their beginnings: if the token that is being scored decides which "
+        "of them is used, by beginning a word or not, the hint tells of it, and the probabilities of all tokens add up "
+        "to more than 1"
+    )
+    return codes.HINT_GATED.finding(message, place=str(place), missing=_WHO_DECIDES)
+
+
+_WHO_DECIDES = (
+    "a look into the script that made the hints: does the class of the scored token decide which are used? Or a score "
+    "without them (within_gate=0 word_gate=0)"
+)
+
+
 def _gated(line: ScoreLine, log: LogRecord) -> Finding | None:
     """Hints that a log counts by where words begin, the last such count of the run in front of the score."""
     place = line.bpb.source.line
@@ -113,8 +138,5 @@ def _gated(line: ScoreLine, log: LogRecord) -> Finding | None:
         message,
         place=str(last.source),
         num_hints=last.num_within,
-        missing=(
-            "a look into the script that made the hints: does the class of the scored token decide which are used? Or "
-            "a score without them (within_gate=0 word_gate=0)"
-        ),
+        missing=_WHO_DECIDES,
     )

@@ -190,12 +190,34 @@ def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     (line,) = evidence.lines
     final = next((log.final for log in evidence.claim_logs if log.final is not None), None)
     early = line.is_training_step or _EARLY.search(line.label)
+    if (artifact := _of_the_artifact(evidence, line)) is not None:
+        early, final = True, artifact
     if early and final is not None and not final.is_training_step and final.bpb.value > score.value * 1.0005:
+        ends = "the log ends with" if artifact is None else "what was saved of that network gives"
         message = (
-            f"the score is that of {line.label or line.bpb.name!r} at {_place(line)}; the log ends with {final.bpb} "
+            f"the score is that of {line.label or line.bpb.name!r} at {_place(line)}; {ends} {final.bpb} "
             f"({final.label!r} at {_place(final)})"
         )
         yield codes.NOT_FINAL.finding(message, place=_place(line), final=final.bpb.value, claimed=score.value)
+
+
+def _of_the_artifact(evidence: Evidence, line: ScoreLine) -> ScoreLine | None:
+    """The round trip behind a best validation, where nothing but that validation's own number comes after it."""
+    log = next((log for log in evidence.claim_logs if line in log.lines), None)
+    if log is None or not _VALIDATION.fullmatch(line.label):
+        return None
+    behind = [other for other in log.lines if other.run == line.run and _line_number(other) > _line_number(line)]
+    trips = [other for other in behind if _ROUND_TRIP.search(other.label)]
+    rest = [other for other in behind if other not in trips and not _is_same(other.bpb, line.bpb)]
+    return trips[-1] if trips and not rest else None
+
+
+def _line_number(line: ScoreLine) -> int:
+    return line.bpb.source.line or 0
+
+
+_VALIDATION = re.compile(r"(?:best|val(?:id(?:ation)?)?)?[\s_:-]*(?:best|val(?:id(?:ation)?)?)?", re.IGNORECASE)
+_ROUND_TRIP = re.compile(r"round[-_ ]?trip", re.IGNORECASE)
 
 
 def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:

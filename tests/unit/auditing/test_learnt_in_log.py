@@ -73,3 +73,48 @@ def test_counts_that_are_not_of_such_hints(tmp_path: Path, before: str, behind: 
     report = _report(tmp_path, before=before, behind=behind)
     assert report.with_code("BPB216") == []
     assert report.verdict == "consistent"
+
+
+LISTED = """# Agreement
+
+Three online n-gram experts predict the next token:
+
+- **Token n-gram** (16-gram context)
+- **Within-word continuation**: predicts the next piece of the word
+- **Word-start hints**: predicts the first piece of the next word
+"""
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        LISTED,
+        "Causal n-gram hints:\n\n- within-word continuation hints\n- word-start first-token hints\n",
+        "It mixes a within-word expert and a word-level expert of n-grams.\n",
+    ],
+)
+def test_hints_of_words_that_a_readme_tells_of(tmp_path: Path, readme: str) -> None:
+    (tmp_path / "README.md").write_text(readme)
+    report = _report(tmp_path)
+    (found,) = report.with_code("BPB216")
+    assert found.message.startswith("README.md:")
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    ("readme", "counts"),
+    [
+        (f"{LISTED}\nThe within and word experts are disabled.\n", ""),
+        (f"{LISTED}\nThis fixes the causality bug of the gates.\n", ""),
+        (f"{LISTED}\n`WITHIN_BOOST=0 WORD_BOOST=0`\n", ""),
+        (LISTED, COUNTS.format(0, 0)),
+        ("Position embeddings within words and at the word-start token; n-gram embeddings.\n", ""),
+        ("A within-word expert predicts n-grams.\n", ""),
+    ],
+    ids=["shut", "mended", "no boost", "the log counts none", "no hints", "one kind alone"],
+)
+def test_readmes_whose_hints_are_shut_or_others(tmp_path: Path, readme: str, counts: str) -> None:
+    (tmp_path / "README.md").write_text(readme)
+    report = _report(tmp_path, before=counts)
+    assert report.with_code("BPB216") == []
+    assert report.verdict == "consistent"

@@ -108,3 +108,8 @@ def test_a_part_by_a_command_of_the_readme(tmp_path: Path, setting: str) -> None
 def test_commands_that_tell_of_no_part(tmp_path: Path, setting: str, more: dict[str, str]) -> None:
     report = _report(tmp_path, readme=_command(setting), **{"script": SCRIPT, **more})  # type: ignore[arg-type]
     assert report.with_code("BPB301") == []
+
+
+def test_right_bytes_of_the_whole_text_are_said_to_be_that_where_a_part_was_scored(tmp_path: Path) -> None:
+    (found,) = _report(tmp_path, "val_doc_fraction: 0.02").with_code("BPB101")
+    assert "that is the whole text's number, and a part of it was scored (BPB301, train.log:1 says so)" in found.message

@@ -551,3 +551,62 @@ def test_a_placeholder_is_no_log(tmp_path: Path) -> None:
     (found,) = report.with_code("BPB402")
     assert found.message.startswith("train.log:1 says that the file is a placeholder")
     assert report.verdict == "unverifiable"
+
+
+_BEST = "step 38000 val_loss:2.3\n  VAL loss {nats:.8f} bpb {best:.4f} * (saved)\n=== Final ===\n"
+
+
+@pytest.mark.parametrize(
+    ("tail", "found"),
+    [
+        ("Round-trip val_bpb: {worse:.4f}\nBest val_bpb: {best:.4f}\n", True),
+        ("int8 round trip val_bpb: {worse:.4f}\n", True),
+        ("Round-trip val_bpb: {best:.4f}\nBest val_bpb: {best:.4f}\n", False),
+        ("Round-trip val_bpb: {worse:.4f}\nsliding val_bpb: {better:.4f}\n", False),
+        ("Best val_bpb: {best:.4f}\n", False),
+    ],
+    ids=["the best again", "nothing behind it", "as good", "another evaluation", "no round trip"],
+)
+def test_a_best_validation_that_was_not_saved_as_it_was(tmp_path: Path, tail: str, found: bool) -> None:
+    nats, best = 2.0312, round(bpb(2.0312, SP1024), 4)
+    numbers = {"nats": nats, "best": best, "worse": best + 0.0023, "better": best - 0.03}
+    (tmp_path / "submission.json").write_text(submission(val_bpb=best))
+    text = log(2.2, SP1024).split("step:")[0] + (_BEST + tail).format(**numbers)
+    (tmp_path / "train.log").write_text(text)
+    report = audit(tmp_path)
+    assert ("BPB413" in codes(report)) is found
+    if found:
+        assert f"what was saved of that network gives {best + 0.0023:.4f}" in report.with_code("BPB413")[0].message
+
+
+def test_the_mean_of_seeds_in_one_log_comes_before_a_seed_near_it(tmp_path: Path) -> None:
+    scores = (1.19683418, 1.19735478, 1.19781483)
+    text = "".join(f"seed:{k}\n{_finals(score)}" for k, score in enumerate(scores))
+    (tmp_path / "train.log").write_text(log(2.2, SP1024).split("step:")[0] + text)
+    results = {f"seed_{k}": {"val_bpb": round(score, 4)} for k, score in enumerate(scores)}
+    record = {"val_bpb": 1.1973, "seeds": [0, 1, 2], "results": results, "mean_val_bpb": 1.1973}
+    (tmp_path / "submission.json").write_text(submission(**record))
+    (found,) = audit(tmp_path).with_code("BPB401")
+    assert "the mean of 'final_exact'" in found.message
+
+
+@pytest.mark.parametrize(
+    ("claimed", "seeds"), [(1.1974, [0, 1, 2]), (1.1973, [0, 1]), (1.19735478, [0, 1, 2])], ids=["one", "two", "exact"]
+)
+def test_a_score_that_is_that_of_one_seed_is_named_so(tmp_path: Path, claimed: float, seeds: list[int]) -> None:
+    text = "".join(f"seed:{k}\n{_finals(score)}" for k, score in enumerate((1.19683418, 1.19735478, 1.19781483)))
+    (tmp_path / "train.log").write_text(log(2.2, SP1024).split("step:")[0] + text)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=claimed, seeds=seeds))
+    (found,) = audit(tmp_path).with_code("BPB401")
+    assert "the score is in the log: 'final_exact'" in found.message
+
+
+@pytest.mark.parametrize(("ratio", "whose"), [(2.44003, "neither's"), (SP1024, None), (2.4423, "the latter's")])
+def test_bytes_near_two_texts_are_said_to_be_the_ones_or_neithers(
+    tmp_path: Path, ratio: float, whose: str | None
+) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, ratio), 8)))
+    (tmp_path / "train.log").write_text(log(2.0312, ratio))
+    (found,) = audit(tmp_path).with_code("BPB101")
+    assert ("to the digit" in found.message) is (whose is not None)
+    assert whose is None or f"it is {whose} to the digit" in found.message

@@ -23,6 +23,9 @@ from tests.bounded import require_an_end
 
 NATS = 2.0312
 PLAIN = [
+    "After each batch's LoRAs are fully trained, we run forwards using other docs' trained LoRAs from the same batch.",
+    "Each document is scored with peer documents' adapters trained in the same batch.",
+    "The mixture has adapters fitted on the other documents of the same batch.",
     "After all chunks: re-eval with T=0.98 temperature calibration (fixes TTT overconfidence).",
     "After the last TTT chunk we re-score the text.",
     "After TTT, the full validation split is rescored with the adapted weights.",
@@ -70,6 +73,9 @@ PLAIN = [
     "The mixing weight is chosen per document to minimise the loss on that document.",
 ]
 HARMLESS = [
+    "No document is scored with other docs' trained LoRAs from the same batch.",
+    "Each document has a LoRA of its own; other documents of the same batch have theirs.",
+    "It is scored with other docs' trained LoRAs from the same batch, all of them from earlier documents.",
     "No token is re-scored after TTT.",
     "After all chunks we reset the weights and re-evaluate the base model as a check.",
     "After TTT we never re-score.",
