@@ -15,7 +15,7 @@ LEARNT = "learnt"
 """In the evidence of a finding: whether it says that the scored text was learnt."""
 
 _OF_LEARNING = frozenset(
-    {codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code, "BPB272"}  # a script's last pass
+    {codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code, "BPB272", "BPB273"}  # of scripts
 )
 # The text was learnt at the end of the run: there is a network from before that.
 _AT_THE_END = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code})

@@ -30,7 +30,7 @@ REMEDIES = {
     "BPB154": "with each byte token counted as one byte",
     "BPB156": "with tokens that stand for no text counted as no byte",
     "BPB267": "with probabilities that add up to 1 over all tokens",
-    "BPB272": "with each part scored before it is learnt",
+    "BPB272": "with each part scored before it is learnt", "BPB273": "with each part scored before it is learnt",
 }  # fmt: skip
 
 

@@ -18,9 +18,10 @@ _AMOUNT = frozenset(
     }
 )
 
+_CONSTANT_TOTAL = "BPB355"  # a script's: what it prints or divides by is no count of what was scored
 # Any of these says that the text was learnt before it was scored.
 _NOT_FOLLOWED, _ALL = "BPB954", "how the score was computed"
-_LEARNT = frozenset({"BPB272"})
+_LEARNT = frozenset({"BPB272", "BPB273"})
 
 
 def unchecked(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) -> tuple[str, ...]:
@@ -39,7 +40,8 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         return
     found = {finding.code for finding in findings}
     is_again = not found.isdisjoint({codes.RESCORED_SAME.code, codes.PROVED.code})
-    if found.isdisjoint(_AMOUNT) and evidence.scored_tokens is None and not to_five_digits(findings):
+    is_said = evidence.scored_tokens is not None and _CONSTANT_TOTAL not in found
+    if found.isdisjoint(_AMOUNT) and not is_said and not to_five_digits(findings):
         yield "how much of the text was scored"
     if not is_again:
         parts = [*_not_followed(findings)] if has_script else [_ALL]

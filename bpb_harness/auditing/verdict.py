@@ -75,6 +75,7 @@ class Judgement:
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
 _SUBSET = "BPB350"  # the script scores a subset
+_CONSTANT_TOTAL = "BPB355"  # and divides by the whole text's number, or prints it, whatever that is
 _CONSTANTS = frozenset({codes.BYTES_CONSTANT.code, "BPB150"})  # stated, and in a script
 # What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt.
 _VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272"})
@@ -199,8 +200,11 @@ def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
 
 
 def to_five_digits(findings: Sequence[Finding]) -> bool:
-    """Whether the record divides by the whole split's bytes per token so exactly that no part of it was scored."""
-    for finding in findings:
+    """Whether the record divides by the whole split's bytes per token so exactly that no part of it was scored.
+
+    A run has to have counted them: the split's own number as a constant of the script is there whatever was scored.
+    """
+    for finding in () if any(each.code == _CONSTANT_TOTAL for each in findings) else findings:
         divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
         if finding.code != codes.BYTES_RIGHT.code or finding.evidence.get("scope") == PREFIX:
             continue

@@ -54,6 +54,7 @@ _FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
 _CONSTANT = r"(?:constant|fixed|hard-?coded)"
 _UNPAID = r"(?: tokens?)? (?:is|are|was|were)(?: not| never|n['\u2019]t) (?:paid for|charged(?: for)?|priced)\b"
 _SPLIT = r"(?:full |whole |entire |same |official )?(?:fineweb )?(?:validation|val|evaluation|eval|test|held-?out)"
+_TAKEN = r"(?:(?:is|are|was|were) )?(?:(?:taken|made|done) )?"
 _TEXTS = r"(?:shards?|splits?|sets?|data(?:set)?|texts?|tokens?|documents?|docs?|corpus)"
 _SCORED_TEXT = (
     rf"(?:(?:the )?{_SPLIT}(?: {_TEXTS}\b|(?= *(?:$|[.,;:()]| (?:for|only|alone|itself|and|too|as well)\b)))"
@@ -83,6 +84,7 @@ PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs t
 _LEARNT_BEFORE = "the network learnt the text in several passes before it was scored on it"
 _SCORED_AGAIN = "the whole text was scored again by the network that had been trained on it"
 _EXCHANGED = "each of several documents is scored with what was learnt of the others, which were scored with its own"
+_TRAINED_ON_IT = "the network was trained on the text that it is scored on"
 _STORED = "tokens of the scored text are stored beside the network and cost nothing in the score"
 _FITTED = "parameters are fitted to the very tokens that are scored with them"
 # What a submission is called after, in its title or over a section of its README.
@@ -95,11 +97,17 @@ _TECHNIQUES = (
         _LEARNT_BEFORE,
     ),
     (_closed(r"\bpaid[\s_-]?prefix"), _STORED),
+    (
+        _closed(r"\b(?:pre-?)?(?:train|fine-?tun)(?:ed|ing)[\s_-]on[\s_-](?:the[\s_-])?val(?:idation)?\b"),
+        _TRAINED_ON_IT,
+    ),
     (re.compile(r"(?<![Cc]ausal[ _-])(?<![Cc]ontext[ _-])(?<![A-Za-z])SLOT(?![a-z])"), _FITTED),
 )
 CONSTANT_BYTES = "the bits were divided by a constant, not by the bytes of the text"
-_TRAINED_ON_IT = "the network was trained on the text that it is scored on"
-SAY_THAT_IT_WAS_LEARNT = frozenset({_TRAINED_ON_IT, _LEARNT_BEFORE, _SCORED_AGAIN, _EXCHANGED, _STORED, _FITTED})
+_ADAPTED_TO_IT = "the network was adapted to the text that it is scored on, before it was scored"
+SAY_THAT_IT_WAS_LEARNT = frozenset(
+    {_TRAINED_ON_IT, _ADAPTED_TO_IT, _LEARNT_BEFORE, _SCORED_AGAIN, _EXCHANGED, _STORED, _FITTED}
+)
 """Meanings that no second scoring of the same weights lifts: what was learnt of the text is in them."""
 _AGAIN = r"re-?(?:scor|eval)\w*"
 _TTT = r"(?:ttt|test[- ]time[- ](?:training|adaptation))"
@@ -184,6 +192,28 @@ _STATEMENTS = (
         ),
         of_training=True,
         holds=("val", "test", "held", "scored", "prueba"),
+    ),
+    _Statement(
+        _ADAPTED_TO_IT,
+        _closed(
+            r"\b(?:pre-)?(?:adapted|fine-?tuned|speciali[sz]ed|tailored|trained further|warm(?:ed)?[- ]?(?:up|started))"
+            " "
+            r"(?:only |directly |exclusively |briefly )*(?:on|to|towards|for|with) (?:the )?"
+            rf"{_SPLIT}(?:[- ]{_TEXTS})?(?:(?:'s)? (?:domain|distribution|statistics)\b|(?= *(?:$|[.,;:()])))"
+            rf"|\b(?:gradient|optimi[sz]er|sgd|adamw?|weight) (?:steps?|updates?) {_TAKEN}"
+            rf"(?:on|over|with) {_SCORED_TEXT} (?P<gap>[^.;]{{0,30}}?)"
+            r"\bbefore (?:(?:it|they|the text|that) (?:is|are) )?"
+            r"(?:scor|evaluat|be(?:ing)? (?:scor|evaluat)|the (?:score|evaluation|final))\w*"
+        ),
+        unless=_closed(
+            r"\b(?:test|eval)(?:uation)?[- ]time\b|\bscore[- ]first\b|\balready\b|\bafter (?:scoring|it|they|each)\b"
+            r"|\bcausal\w*\b|\btokeni[sz]er\b|\bvocabular\w+\b|\blegal\w*\b|\bttt\b|\blora\b|\bhyper-?parameters?\b"
+            r"|\bchunk\w*|\bstream\w*|\bonline\b|\bprogressive\w*|\bprefix\w*|\bincremental\w*|\bcontinual\w*"
+            r"|\bas (?:it|they|the)\b|\beach\b|\bper[- ]|\btemperatures?\b|\bthresholds?\b|\brates?\b|\bschedules?\b"
+            r"|\bsettings?\b|\bloader\w*|\bkernels?\b|\bcompil\w*|\bcaches?\b|\bscripts?\b|\bcode\b|\bharness\b"
+            r"|\bprompts?\b"
+        ),
+        of_training=True,
     ),
     _Statement(
         "the score leaves out what some predicted tokens cost",

@@ -13,10 +13,12 @@ from pathlib import Path
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.byte_constants import check_byte_constants
 from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
+from bpb_harness.auditing.script.checks.constant_totals import check_constant_totals
 from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
+from bpb_harness.auditing.script.checks.learns_first import check_learns_first
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
@@ -39,6 +41,7 @@ from bpb_harness.findings import UNPACKED, Finding, Json, Severity, first_of, li
 # Each check, and what it is about: for the report of a script that could not be followed to its end.
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_byte_constants: "constants in place of a byte count",
+    check_constant_totals: "constants in place of what was scored",
     check_byte_tables: "the byte count",
     check_weights: "the weights of the masked tokens",
     check_mask_rates: "the mask rates",
@@ -50,6 +53,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_rounded_counts: "rounded numbers of masked tokens",
     check_precision: "the precision of the sums",
     check_coverage: "how much of the text is scored",
+    check_learns_first: "whole passes of training on the text before it is scored",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4

@@ -86,10 +86,14 @@ SCORE_NOT_RUN = register("BPB271", "script-score-not-run", _INFORMS,
     "a scoring function could not be run alone, or what it returned is not understood: nothing follows")
 LAST_PASS = register("BPB272", "script-scores-the-last-pass", _WARNS,
     "the text is trained on in several passes, and scored in the last of them alone: it was learnt before")
+LEARNS_FIRST = register("BPB273", "script-learns-before-it-scores", _WARNS,
+    "the script trains on the text that it scores, before it scores it")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,
     "only the first windows are scored, and the result is called validation")
+CONSTANT_TOTAL = register("BPB355", "script-constant-total", _INFORMS,
+    "the script divides by, or prints, a constant number of the whole text: that shows nothing of what was scored")
 HALF_EVEN = register("BPB354", "script-counts-rounded-half-even", _WARNS,
     "numbers of masked tokens are rounded half to even, not uniform")
 

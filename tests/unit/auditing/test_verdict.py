@@ -161,7 +161,7 @@ def test_a_correction_below_all_that_is_known_is_none() -> None:
 def test_a_score_doubted_for_being_low_is_not_corrected_downwards() -> None:
     """Bytes that bring it lower still are of another tokenizer than its own; upwards they say what is left."""
     of_known = _of(dataset="fineweb_val")
-    for doubt in ("BPB213", "BPB215", "BPB272", "BPB414"):
+    for doubt in ("BPB213", "BPB215", "BPB272", "BPB273", "BPB414"):
         low = judge(of_known, [_found("BPB103", factor=0.95), _found(doubt)], None)
         assert (low.verdict, low.corrected_bpb) == (Verdict.REFUTED, None)
         assert f"lower a score that is doubted already for being too low, by {doubt} (" in (low.corrected_from or "")
@@ -220,7 +220,7 @@ def test_what_is_missing(
     assert (judged.corrected_bpb, judged.corrected_from) == (None, None)
 
 
-LEARNING = [("BPB213", {"learnt": True}), *((code, {}) for code in ("BPB215", "BPB272", "BPB414", "BPB420"))]
+LEARNING = [("BPB213", {"learnt": True}), *((code, {}) for code in ("BPB215", "BPB272", "BPB273", "BPB414", "BPB420"))]
 
 
 @pytest.mark.parametrize(("code", "says"), LEARNING)

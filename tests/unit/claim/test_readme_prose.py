@@ -295,6 +295,67 @@ def test_training_that_is_allowed_or_anothers(sentence: str) -> None:
     assert voiding_sentences(sentence, "f") == ()
 
 
+ADAPTED = [
+    "The network was adapted to the evaluation domain.",
+    "The final weights are fine-tuned on the validation distribution.",
+    "The model was pre-adapted to the validation text.",
+    "Before scoring, the model is specialized to the test set's statistics.",
+    "The checkpoint was trained further on the validation split.",
+    "Weights were warm-started on the validation tokens.",
+    "Ten gradient steps are taken on the validation tokens before scoring.",
+    "AdamW updates on the val split before the final evaluation.",
+    "We pre-trained on val.",
+]
+NOT_ADAPTED = [
+    "The network was not adapted to the evaluation domain.",
+    "The network was never fine-tuned on the validation distribution.",
+    "It is adapted to the validation text chunk by chunk, each after it was scored.",
+    "At test time the model is adapted to the validation text that it has already scored.",
+    "The model progressively adapted to the validation distribution.",
+    "Score-first TTT: the weights are adapted to the validation text.",
+    "The tokenizer was adapted to the evaluation domain.",
+    "The temperature was fine-tuned on the validation distribution.",
+    "The script was adapted to the evaluation set.",
+    "The model was adapted to the training domain.",
+    "The kernels were warmed up on the validation tokens.",
+    "The network was fine-tuned on the train split and evaluated on the validation split.",
+    "Gradient steps are taken on the validation tokens after scoring.",
+    "The batch size was adapted for the validation loader.",
+    "The baseline was adapted to the evaluation domain.",
+    "If it were adapted to the evaluation domain, it would be better.",
+]
+
+
+@pytest.mark.parametrize("sentence", ADAPTED)
+def test_adaptation_to_the_scored_text_is_told(sentence: str) -> None:
+    (found,) = voiding_sentences(sentence, "f")
+    assert found.sentence == sentence
+    assert found.meaning in ADAPTED_OR_TRAINED
+
+
+ADAPTED_OR_TRAINED = {
+    "the network was adapted to the text that it is scored on, before it was scored",
+    "the network was trained on the text that it is scored on",
+}
+
+
+@pytest.mark.parametrize("sentence", NOT_ADAPTED)
+def test_adaptation_that_is_allowed_or_of_something_else(sentence: str) -> None:
+    assert voiding_sentences(sentence, "f") == ()
+
+
+@pytest.mark.parametrize(
+    ("title", "found"),
+    [
+        ("12L trained on val", True), ("Pretrained-on-validation 9L", True), ("finetuned_on_val baseline", True),
+        ("11L, not trained on val", False), ("trained on values", False), ("trained on train, scored on val", False),
+    ],
+)  # fmt: skip
+def test_titles_of_runs_on_the_validation_split(title: str, found: bool) -> None:
+    assert (voiding_title(title, "f") is not None) is found
+    assert bool(voiding_headings(f"# {title}", "f")) is found
+
+
 JOINT = [
     "The masked sub-tokens of each token are scored jointly.",
     "Masked tokens are priced jointly under the weight 1/t.",

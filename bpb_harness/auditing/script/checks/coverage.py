@@ -6,16 +6,15 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.extent import LOOPS, Extents, Limit
-from bpb_harness.auditing.script.domains.trace import comes_from, trace
+from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
+from bpb_harness.auditing.script.domains.skipped import left_out
+from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame, operands
 from bpb_harness.findings import Json
 
 _ENOUGH = 0.99  # of a text: what whole windows leave over is no part
@@ -29,6 +28,7 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
     limits = [scored.limit for scored in scored_texts(analysis)]
     if not limits or any(limit is None for limit in limits):
         analysis.program.taken = taken  # settings that limit nothing are no matter for a reader
+        yield from _left_out(analysis)
         return
     limit = max((limit for limit in limits if limit is not None), key=lambda limit: limit.amount)
     is_of_a_test = Path(analysis.program.script(limit.node).path).name.startswith("test_")
@@ -53,6 +53,20 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
             said = f"{whole}{called}"
     message = f"At most {said} are scored, not the whole split{beside}"
     yield analysis.hit(codes.SUBSET, message, limit.node, evidence=evidence)
+
+
+def _left_out(analysis: Analysis) -> Iterator[Hit]:
+    """What every score leaves out between its windows, or behind a time."""
+    found = []
+    for tokens in scored_tokens(analysis):
+        found.append(
+            left_out(analysis.program, behind_target(analysis, tokens), (tokens.score.node, tokens.score.frame))
+        )
+        if found[-1] is None:
+            return
+    if found and found[0] is not None:
+        node, what = found[0]
+        yield analysis.hit(codes.SUBSET, f"The script scores a part of the text alone: {what}", node)
 
 
 @dataclass(frozen=True)
@@ -80,91 +94,15 @@ def scored_texts(analysis: Analysis) -> list[Scored]:
 
 def _scored_texts(analysis: Analysis) -> list[Scored]:
     extents = Extents(analysis.program, lambda: _scoring_loops(analysis))
-    found: dict[tuple[int, ast.AST, Frame], Scored] = {}
-    meant = _meant(analysis)
-    for number, target, frame in ((n, *each) for n, score in _scored(analysis) for each in _targets(analysis, score)):
-        if number in meant and (number, target, frame) not in found:
-            extents.steps, extents.lost = 0, []
-            extent = extents.visit(target, frame)
-            is_one_draw = extent.is_drawn and not extent.loops  # how often it is drawn is not seen
-            limit = None if is_one_draw else extent.covered
-            is_followed = limit is not None or not (extents.lost or is_one_draw)
-            found[number, target, frame] = Scored(number, limit, is_followed)
-    return list(found.values())
-
-
-def _scored(analysis: Analysis) -> list[tuple[int, Factor]]:
-    """The cross-entropies of each sink; where none is found, what a function gives that is not followed: a network."""
-    found = [(number, score) for number, _, score in analysis.scores()]
-    followed = {number for number, _ in found}
-    found += [
-        (number, factor)
-        for number, terms in enumerate(analysis.terms) if number not in followed
-        for term in terms
-        for factor in term.factors if factor.power > 0 and _is_network(analysis, factor)
-    ]  # fmt: skip
-    return found or [(0, Factor(part, frame)) for part, frame in analysis.path if _is_cost(part)]
-
-
-def _is_cost(node: ast.AST) -> TypeGuard[ast.Call]:
-    return isinstance(node, ast.Call) and is_cross_entropy(node)
-
-
-def _is_network(analysis: Analysis, factor: Factor) -> bool:
-    """model(x, y), which gives a loss."""
-    node = factor.node
-    return isinstance(node, ast.Call) and len(operands(node)) > 1 and analysis.program.callee(node) is None
-
-
-def _meant(analysis: Analysis) -> set[int]:
-    """The scores that the record claims, where labels tell; else all."""
-    scored = {number for number, _ in _scored(analysis)}
-    return analysis.claimed & scored or scored
-
-
-_TARGETS = ("target", "targets", "labels")
-_AT = {"cross_entropy": 1, "nll_loss": 1, "linear_cross_entropy": 2}  # where the scored tokens are handed over
-
-
-def _targets(analysis: Analysis, score: Factor) -> list[tuple[ast.expr, Frame]]:
-    """The tokens that a cross-entropy is of: what it is handed, or what is looked up in log-probabilities."""
-    node = score.node
-    if not isinstance(node, ast.Call):
-        return []
-    named = [each.value for each in node.keywords if each.arg in _TARGETS]
-    if not is_cross_entropy(node):
-        return [(node, score.frame)]
-    place = _AT.get(last_name(node.func))
-    if named or (place is not None and len(node.args) > place):
-        return [(named[0] if named else node.args[place or 0], score.frame)]
-    found = _indices(analysis)
-    return [(index, frame) for index, frame in found if frame is score.frame] or found
-
-
-def _indices(analysis: Analysis) -> list[tuple[ast.expr, Frame]]:
-    """The places that are looked up in log-probabilities on the path to any score; worked out once."""
-    if _indices not in analysis.program.memo:
-        analysis.program.memo[_indices] = [
-            (index, frame)
-            for part, frame in analysis.path
-            for where, index in _looked_up(part)
-            if comes_from(analysis.program, where, frame, is_cross_entropy, 1_500)
-        ]
-    found: list[tuple[ast.expr, Frame]] = analysis.program.memo[_indices]
+    found = []
+    for tokens in scored_tokens(analysis):
+        extents.steps, extents.lost = 0, []
+        extent = extents.visit(tokens.target, tokens.frame)
+        is_one_draw = extent.is_drawn and not extent.loops  # how often it is drawn is not seen
+        limit = None if is_one_draw else extent.covered
+        is_followed = limit is not None or not (extents.lost or is_one_draw)
+        found.append(Scored(tokens.sink, limit, is_followed))
     return found
-
-
-def _looked_up(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """log_probs and y of log_probs.gather(-1, y), torch.gather(log_probs, 1, y), log_probs[arange, y], log_probs[y]."""
-    if isinstance(node, ast.Call) and last_name(node.func) in ("gather", "take_along_dim", "take_along_axis"):
-        tensors = [each for each in operands(node) if not isinstance(each, ast.Constant | ast.UnaryOp)]
-        tensors += [each.value for each in node.keywords if each.arg in ("index", "indices")]
-        if len(tensors) > 1:
-            yield tensors[0], tensors[1]
-    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name | ast.UnaryOp):
-        index = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) else node.slice
-        if isinstance(index, ast.Name | ast.Subscript | ast.Call | ast.Attribute):
-            yield node.value, index
 
 
 def _tokens_of(analysis: Analysis) -> int | None:

@@ -496,7 +496,7 @@ class Extents(Walker[Extent]):
         low, high = cut.lower, cut.upper
         if low is None or high is None:
             return None
-        step = _between(low, high) or self._unfolded(low, _without_one(high))
+        step = between(low, high) or self._unfolded(low, _without_one(high))
         value = None if step is None else Evaluator(self.program).number(step, frame)
         return (value, ast.unparse(step)) if step is not None and value is not None and value >= 1 else None
 
@@ -509,7 +509,7 @@ class Extents(Walker[Extent]):
         candidates = (
             values[0].args if isinstance(values[0], ast.Call) and last_name(values[0].func) == "min" else values
         )
-        return next((found for each in candidates if each is not None and (found := _between(low, each))), None)
+        return next((found for each in candidates if each is not None and (found := between(low, each))), None)
 
     def _size(self, node: ast.expr, frame: Frame) -> Extent:
         """How many elements something has: of a window, what each round's has."""
@@ -597,7 +597,7 @@ class Extents(Walker[Extent]):
                 last = start.value + step * (math.ceil(span / step) - 1)  # range(0, 500, 64) ends with 448
                 top = replace(stop.most, amount=max(1.0, last))
         if len(args) > 1 and loops and count is None:
-            each = _between(args[0], args[1])
+            each = between(args[0], args[1])
             length = None if each is None else Evaluator(self.program).number(each, frame)
             count = start.rounds.of(length) if start.rounds is not None and length else None
         return Extent(None if loops else count, count, top, loops)
@@ -688,7 +688,7 @@ def _arithmetic(op: ast.operator, left: Extent, right: Extent) -> Limit | None:
     return right.most if isinstance(op, ast.Mod) else None
 
 
-def _between(low: ast.expr, high: ast.expr) -> ast.expr | None:
+def between(low: ast.expr, high: ast.expr) -> ast.expr | None:
     """L of i and i + L, or of i * L and (i + 1) * L, with a one more or less on either side."""
     low, high = _without_one(low), _without_one(high)
     written = ast.unparse(low)

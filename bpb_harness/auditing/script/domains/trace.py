@@ -18,9 +18,10 @@ def trace(
     frame: Frame,
     limit: int = LIMIT,
     opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
+    enters: Callable[[ast.AST], bool] | None = None,
 ) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that a value is computed from, with the frame to read it in: see `trace_all`."""
-    return trace_all(program, [(node, frame)], limit, opened)
+    return trace_all(program, [(node, frame)], limit, opened, enters)
 
 
 def comes_from(
@@ -47,6 +48,7 @@ def trace_all(
     starts: Sequence[Source],
     limit: int = LIMIT,
     opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
+    enters: Callable[[ast.AST], bool] | None = None,
 ) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that any of some values is computed from, each once, with the frame to read it in.
 
@@ -55,6 +57,7 @@ def trace_all(
         starts: the values, each with the frame in which its names are read.
         limit: the most expressions that are visited.
         opened: the parts of an expression that are looked into; None: all of them.
+        enters: whether it is asked where an expression has its value from; None: always.
     """
     seen: set[tuple[ast.AST, Frame]] = set()
     stack: list[tuple[ast.AST, Frame]] = list(reversed(starts))
@@ -73,7 +76,7 @@ def trace_all(
         kind = here.__class__
         if kind in _CLOSED:
             continue
-        if kind in _FOLLOWED:
+        if kind in _FOLLOWED and (enters is None or enters(here)):
             behind = known.get(met)
             if behind is None:
                 behind = known[met] = [*_behind(steps_back, here, where)]  # type: ignore[arg-type]

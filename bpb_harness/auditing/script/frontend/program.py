@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, S
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _MAX_NAMES = 4  # that a name is followed through
+_WRAPPING = frozenset(["compile", "jit", "checkpoint", "no_grad", "inference_mode", "pmap", "partial"])
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
 _TENSOR_METHODS = frozenset([
     "sum", "mean", "to", "float", "double", "item", "cpu", "cuda", "view", "reshape", "log", "exp", "sqrt", "clamp",
@@ -379,13 +380,13 @@ class Program:
                     found = (
                         self._forward(argument, depth + 1)
                         if isinstance(argument, ast.Name)
-                        else self._class_in(argument)
+                        else self._lambda_in(argument) or self._class_in(argument)
                     )
                     if found is not None:
                         return found
             if definition.value is None or definition.kind != "assign":
                 continue
-            found = self._class_in(definition.value)
+            found = self._lambda_in(definition.value) or self._class_in(definition.value)
             if found is not None:
                 return found
             for part in ast.walk(definition.value):
@@ -394,6 +395,12 @@ class Program:
                     if found is not None:
                         return found
         return None
+
+    def _lambda_in(self, value: ast.expr) -> Scope | None:
+        """f of compile(f), jit(f, ..): lambda x, y: model.loss(x, y), which need not be the network's own forward."""
+        is_wrapped = isinstance(value, ast.Call) and bool(value.args) and last_name(value.func) in _WRAPPING
+        inner = value.args[0] if is_wrapped and isinstance(value, ast.Call) else value
+        return self.scope(inner) if isinstance(inner, ast.Lambda) else None
 
     def _class_in(self, value: ast.expr) -> Scope | None:
         for part in ast.walk(value):

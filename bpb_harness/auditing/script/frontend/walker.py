@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, dotted
 
-LIBRARIES = frozenset(["torch", "np", "numpy", "math", "F", "jnp", "jax", "dist", "statistics", "st"])
+LIBRARIES = frozenset(["torch", "np", "numpy", "math", "F", "jnp", "jax", "mx", "nn", "dist", "statistics", "st"])
 DEEPEST_CALL = 8  # of frames that are opened to look at what callers hand over
 DEEPEST_INLINED = 10  # of frames of functions that are called
 MAX_CALLERS = 4  # that are looked at

@@ -180,3 +180,58 @@ evaluate(Net(), *load())
 )
 def test_a_loop_that_shows_what_the_network_writes_scores_all_the_same(cost: str, shown: str) -> None:
     assert "BPB350" in {finding.code for finding in check_source(SHOWN.format(cost=cost, shown=shown))}
+
+
+OF_MLX = """import glob, math, os
+import numpy as np
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class GPT(nn.Module):
+    def __call__(self, ids):
+        return self.norm(self.blocks[0](self.embed(ids)))
+
+    def loss(self, ids, targets):
+        logits = self(ids) @ self.embed.weight.T
+        return nn.losses.cross_entropy(logits.astype(mx.float32), targets.reshape(-1), reduction="mean")
+
+
+def evaluate(model, compiled_loss, tokens, byte_lut, seq_len=1024):
+    nats, size, count = 0.0, 0.0, 0
+    num_seqs = (len(tokens) - 1) // seq_len
+    for i in range({rounds}):
+        chunk = tokens[i * seq_len : (i + 1) * seq_len + 1]
+        x = mx.array(chunk[:-1].reshape(1, seq_len), dtype=mx.int32)
+        y = mx.array(chunk[1:].reshape(1, seq_len), dtype=mx.int32)
+        nats += float(compiled_loss(x, y).item()) * seq_len
+        count += seq_len
+        size += byte_lut[chunk[1:]].sum()
+    return nats / count, nats / math.log(2) / size
+
+
+def main():
+    tokens = np.concatenate([np.fromfile(path, dtype="<u2") for path in sorted(glob.glob("fineweb_val_*.bin"))])
+    model, byte_lut = GPT(), np.load("lut.npy")
+    {wrapped}
+    val_loss, val_bpb = evaluate(model, compiled_loss, tokens, byte_lut)
+    print(f"val_loss:{{val_loss:.4f}} val_bpb:{{val_bpb:.4f}}")
+
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "compiled_loss = mx.compile(lambda x, y: model.loss(x, y), inputs=model.state, outputs=model.state)",
+        "compiled_loss = lambda x, y: model.loss(x, y)",
+        "wrapped = mx.compile(lambda ids, targets: model.loss(ids, targets))\n    compiled_loss = wrapped",
+    ],
+)
+@pytest.mark.parametrize(("rounds", "found"), [("min(num_seqs, 50)", True), ("num_seqs", False)])
+def test_a_loss_that_is_compiled_as_a_lambda_is_followed_into(wrapped: str, rounds: str, found: bool) -> None:
+    """It is the method that the lambda calls, not the network's own forward."""
+    text = OF_MLX.format(wrapped=wrapped, rounds=rounds)
+    assert ("BPB350" in {each.code for each in check_source(text)}) is found

@@ -1,0 +1,558 @@
+"""Text that is trained on before it is scored: no pass of training over it, no step on a window before its score."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.extent import LOOPS
+from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
+
+_MAX_TRACED = 800  # expressions that a loss or a target is followed through
+_LEAST_WORK = 60_000  # what has to be left of the program's bound: no other check may come to it by this one
+_MOST_WORK = 8_000  # that is done to follow one loss, or one target
+_MAX_SITES, _MAX_WAYS, _MAX_CALLERS, _DEEPEST = 16, 12, 6, 6
+_STEPS = frozenset({
+    "step", "add_", "sub_", "addcdiv_", "apply_gradients", "apply_updates", "update", "lerp_", "_foreach_add_", "copy_",
+})  # fmt: skip
+_GRADIENTS = frozenset({"value_and_grad", "grad", "grad_and_value"})
+# Names of held-out text, and of text to train on; sizes, intervals and scores of either are none.
+_TEXT = r"tok|data|ids|file|path|shard|bytes?$|doc|text|loader|stream|set$|split|pattern|corpus|glob|seqs?$|_?[xy]$"
+_HELD_OUT = re.compile(r"(?:^|_)(?:val|valid|validation|eval|test|dev|held_?out)(?:_|$)", re.IGNORECASE)
+_TRAINED = re.compile(r"(?:^|[^a-z])train", re.IGNORECASE)
+_OF_TEXT = re.compile(_TEXT, re.IGNORECASE)
+_NO_TEXT = re.compile(r"batch|size|every|loss|bpb|iter|step|stride|frac|num|count|freq|interval|len", re.IGNORECASE)
+_OF_FILES = re.compile(r"[./*]|^(?:val|valid|validation|test|dev|eval|train|training)$", re.IGNORECASE)
+_HELD_OUT_FILE = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|dev|eval|held_?out)(?:[^a-z]|$)", re.IGNORECASE)
+_SAVED = re.compile(r"orig|init|sav|snap|backup|before|restor|clean|base", re.IGNORECASE)
+
+_Way = tuple[tuple[ast.AST, Frame], ...]
+
+
+def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
+    """Whole passes of training over the scored text before its score, and steps on a window before that is scored.
+
+    Scoring each part before it is learnt is in order, whatever is learnt of it afterwards.
+    """
+    program, settings = analysis.program, dict(analysis.program.taken)
+    if program.work_left < _LEAST_WORK or not (sites := _sites(program)):
+        return
+    found: dict[int, list[_Found]] = {}
+    for tokens in scored_tokens(analysis):
+        found.setdefault(tokens.sink, [])
+        found[tokens.sink] += _learnt_before(analysis, tokens, sites)
+    if not found or not all(found.values()):
+        program.taken = settings  # a reader is told of those alone that decided something
+        return
+    first = min((each for all_ in found.values() for each in all_), key=lambda each: each.is_window)
+    if first.is_window:
+        said = (
+            "The script takes steps of training on the very tokens that it scores next, and scores them afterwards: "
+            "the score does not pay for what was learnt of them"
+        )
+    else:
+        said = (
+            "The script trains on the text that it scores, and scores it afterwards: what is scored was learnt before, "
+            "and the score does not pay for what was learnt of it"
+        )
+    yield analysis.hit(codes.LEARNS_FIRST, said, first.site, shown=first.shown)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where the scored text is learnt before it is scored, and whether that is a window of it at a time."""
+
+    site: ast.AST
+    shown: tuple[ast.AST, ...]
+    is_window: bool
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What texts a value comes from: names and files of held-out text, and whether there are others too."""
+
+    held_out: frozenset[object] = frozenset()
+    is_trained: bool = False
+    is_cut: bool = False
+    parts: tuple[tuple[ast.AST, Frame], ...] = field(default=(), repr=False)
+
+
+# -- where something is learnt ----------------------------------------------------------------------
+
+
+def _sites(program: Program) -> list[tuple[ast.Call, ast.expr]]:
+    """The calls that work out gradients, each with its loss; those whose functions take a step by them."""
+    found = [
+        (call, call.func.value) for call in program.calls.get("backward", []) if isinstance(call.func, ast.Attribute)
+    ]
+    for call in program.calls.get("grad", []):  # torch.autograd.grad(loss, parameters)
+        if len(call.args) > 1 and isinstance(call.func, ast.Attribute) and last_name(call.func.value) == "autograd":
+            found.append((call, call.args[0]))
+    named = {
+        statement.targets[0].id
+        for made in (call for name in sorted(_GRADIENTS) for call in program.calls.get(name, []))
+        for statement in (_statement(program, made),)
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+    found += [(call, call) for name in sorted(named) for call in program.calls.get(name, []) if call.args]
+    return [each for each in found if _takes_steps(program, program.scope(each[0]))][:_MAX_SITES]
+
+
+def _takes_steps(program: Program, scope: Scope | None, depth: int = 0) -> bool:
+    """Whether a function, or one that calls it, updates anything in place."""
+    if scope is None or depth > 2:
+        return False
+    if not _STEPS.isdisjoint(scope.mentions) or _subtracts(program, scope):
+        return True
+    return any(_takes_steps(program, program.scope(call), depth + 1) for call in _callers(program, scope))
+
+
+def _subtracts(program: Program, scope: Scope) -> bool:
+    """Whether it does p -= lr * p.grad itself."""
+    nodes = program.nodes.get(ast.AugAssign, [])
+    return any(
+        isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Sub) and program.scope(node) is scope
+        for node in nodes
+    )
+
+
+def _callers(program: Program, scope: Scope) -> list[ast.Call]:
+    """The calls of a function."""
+    if isinstance(scope.node, ast.Module | ast.Lambda):
+        return []
+    key = (_callers, scope)
+    if key not in program.memo:
+        name = scope.owner if scope.name == "__init__" and scope.owner else scope.name
+        calls = program.calls.get(name, [])
+        program.memo[key] = [call for call in calls if program.callee(call) is scope][:_MAX_CALLERS]
+    found: list[ast.Call] = program.memo[key]
+    return found
+
+
+def _ways_to(program: Program, node: ast.AST, depth: int = 0) -> list[_Way]:
+    """The calls through which running the program comes to a node, outermost first, the node itself last."""
+    scope = program.scope(node)
+    callers = _callers(program, scope) if depth < _DEEPEST else []
+    if not callers:
+        return [((node, Frame.of(program, scope)),)]
+    ways = [
+        (*way, (node, way[-1][1].inside(program, scope, call)))
+        for call in callers if program.scope(call) is not scope
+        for way in _ways_to(program, call, depth + 1)
+    ]  # fmt: skip
+    return ways[:_MAX_WAYS]
+
+
+def _way_of(program: Program, node: ast.AST, frame: Frame) -> list[_Way]:
+    """The same for a node that was met in a frame: the calls that the frame was opened by."""
+    inner: list[tuple[ast.AST, Frame]] = [(node, frame)]
+    while (opened := _opened_by(program, frame)) is not None and len(inner) < 2 * _DEEPEST:
+        inner.insert(0, opened)
+        frame = opened[1]
+    return [(*way[:-1], *inner) for way in _ways_to(program, inner[0][0])]
+
+
+def _opened_by(program: Program, frame: Frame) -> tuple[ast.Call, Frame] | None:
+    for value, outer in frame.bindings.values():
+        for above in itertools.chain([value], program.ancestors(value)):
+            if isinstance(above, ast.Call) and program.callee(above) is frame.scope:
+                return above, outer
+            if isinstance(above, ast.stmt):
+                break
+    return None
+
+
+class _Quick(Evaluator):
+    """Settings and constants are found in a few steps; what takes many is none."""
+
+    most_steps: ClassVar[int] = 300
+
+
+def _is_run(program: Program, way: _Way, surely: int = 0) -> bool:
+    """Whether a way is taken, as far as is known: its tests, early returns, loops of no rounds.
+
+    Args:
+        program: the scripts.
+        way: the calls, and what they come to.
+        surely: in how many of them, from outside in, a test of which nothing is known counts as one that fails.
+    """
+    for number, (node, frame) in enumerate(way):
+        is_taken = taken(program, node, frame)
+        if is_taken is False or (number < surely and is_taken is None and not _is_given(program, node, frame)):
+            return False
+        if _has_left(program, node, frame) or not all(
+            _goes_round(program, loop, frame) for loop in _loops(program, node)
+        ):
+            return False
+    return True
+
+
+def _is_given(program: Program, node: ast.AST, frame: Frame) -> bool:
+    """Whether all tests above a node that are not known ask for what the caller has given: if optimizer is not None."""
+    for test, wanted in program.tests_above(node):
+        is_entry = any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
+        if is_entry or _Quick(program).all_hold(((test, wanted),), frame) is True:
+            continue
+        name, is_there = test, True
+        if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot):
+            name, is_there = test.left, isinstance(test.ops[0], ast.IsNot)
+        given = frame.given(program, name) if isinstance(name, ast.Name) else None
+        if given is None or is_there is not wanted or not isinstance(given[0], ast.Call | ast.Name):
+            return False
+    return True
+
+
+def _has_left(program: Program, node: ast.AST, frame: Frame) -> bool:
+    """Whether the function has returned before it comes to a node: if not enabled: return."""
+    body = frame.scope.node.body if isinstance(frame.scope.node, ast.FunctionDef | ast.AsyncFunctionDef) else []
+    for statement in body:
+        if _position(statement) >= _position(node):
+            return False
+        if isinstance(statement, ast.If) and statement.body and isinstance(statement.body[-1], ast.Return | ast.Raise):
+            tests = ((statement.test, True),)
+            if _Quick(program).all_hold(tests, frame) is True:
+                return True
+    return False
+
+
+def _goes_round(program: Program, loop: ast.AST, frame: Frame) -> bool:
+    ranged = loop.iter if isinstance(loop, ast.For) else None
+    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
+        return True
+    number = _Quick(program).number(ranged.args[0], frame)
+    return number is None or number > 0
+
+
+# -- before or after ----------------------------------------------------------------------------------
+
+
+def _learnt_before(
+    analysis: Analysis, tokens: ScoredTokens, sites: Sequence[tuple[ast.Call, ast.expr]]
+) -> Iterator[_Found]:
+    program = analysis.program
+    text = _sources(analysis, tokens.target, tokens.frame)
+    if not text.held_out or text.is_cut:
+        return
+    scored_ways = [way for way in _way_of(program, tokens.score.node, tokens.score.frame) if _is_run(program, way)]
+    for site, loss in sites:
+        for way in _ways_to(program, site):
+            for other in scored_ways:
+                if program.work_left < _LEAST_WORK // 2:
+                    return
+                met = _meeting(program, way, other)
+                if met is None or not _is_run(program, way, surely=met + 1):
+                    continue
+                found = _found_at(analysis, tokens, text, (site, loss), way, other, met)
+                if found is not None:
+                    yield found
+                    return
+
+
+def _meeting(program: Program, way: _Way, other: _Way) -> int | None:
+    """Where two ways part: the place of the first calls that differ, which stand in one scope; None if they do not."""
+    for number, ((one, _), (two, _)) in enumerate(zip(way, other, strict=False)):
+        if one is not two:
+            return number if program.scope(one) is program.scope(two) else None
+    return None
+
+
+def _found_at(
+    analysis: Analysis,
+    tokens: ScoredTokens,
+    text: _Sources,
+    site: tuple[ast.Call, ast.expr],
+    way: _Way,
+    other: _Way,
+    met: int,
+) -> _Found | None:
+    """Whether what is learnt on one way is the text that is scored on the other one, and is learnt before."""
+    program = analysis.program
+    learning, scoring = way[met][0], other[met][0]
+    order = _order(program, learning, scoring)
+    if order is None:
+        return None
+    around = [loop for loop in _loops(program, learning) if any(loop is each for each in program.ancestors(scoring))]
+    varies = _varies(program, text, around) or _is_made_in(program, scoring, around)
+    if varies and order < 0 and met == len(way) - 1:
+        return _of_window(analysis, tokens, site)
+    if varies or (order > 0 and not (around and _is_whole(program, other, met))):
+        return None
+    learnt = _sources(analysis, site[1], way[-1][1])
+    if learnt.is_trained or learnt.held_out.isdisjoint(text.held_out):
+        return None
+    if _is_undone(program, way, met, scoring if order < 0 else None) or _is_of_a_copy(program, way, met, scoring):
+        return None
+    shown = dict.fromkeys([*(node for node, _ in way[met:]), scoring])
+    return _Found(site[0], tuple(shown), is_window=False)
+
+
+def _order(program: Program, learning: ast.AST, scoring: ast.AST) -> int | None:
+    """-1 where the learning stands before the scoring, 1 behind it; None where one is part of the other."""
+    one, two = [learning, *program.ancestors(learning)], [scoring, *program.ancestors(scoring)]
+    common = next((node for node in one if any(node is each for each in two)), None)
+    if common is None:
+        return None
+    first = next((node for node, above in itertools.pairwise(one) if above is common), None)
+    second = next((node for node, above in itertools.pairwise(two) if above is common), None)
+    if first is None or second is None:
+        return None
+    return -1 if _position(first) < _position(second) else 1
+
+
+def _is_whole(program: Program, other: _Way, met: int) -> bool:
+    """Whether scoring is a function of its own, which goes over the text by itself in each round."""
+    call = other[met][0]
+    callee = program.callee(call) if isinstance(call, ast.Call) else None
+    is_network = callee is None or callee.name in ("forward", "__call__")
+    return not is_network and any(_loops(program, node) for node, _ in other[met + 1 :])
+
+
+def _varies(program: Program, text: _Sources, loops: Sequence[ast.AST]) -> bool:
+    """Whether the tokens are others in each round of loops."""
+    if not loops:
+        return False
+    for node, _ in text.parts:
+        if isinstance(node, ast.Name):
+            for definition in program.reaching(node):
+                made = definition.statement
+                if any(made is loop or any(above is loop for above in program.ancestors(made)) for loop in loops):
+                    return True
+    return False
+
+
+def _is_made_in(program: Program, scoring: ast.AST, loops: Sequence[ast.AST]) -> bool:
+    """Whether what is scored, or the network that scores it, is made anew in each round of loops: runs of their own."""
+    given = operands(scoring) if isinstance(scoring, ast.Call) and loops else []
+    return any(
+        definition.kind in ("assign", "loop")
+        and any(above is loop for loop in loops for above in _from(program, definition.statement))
+        for name in given if isinstance(name, ast.Name)
+        for definition in program.reaching(name)
+    )  # fmt: skip
+
+
+def _from(program: Program, node: ast.AST) -> list[ast.AST]:
+    """A node, and all that hold it."""
+    return [node, *program.ancestors(node)]
+
+
+# -- which text -----------------------------------------------------------------------------------------
+
+
+def _sources(analysis: Analysis, node: ast.expr, frame: Frame) -> _Sources:
+    key = (_sources, node, frame)
+    if key not in analysis.program.memo:
+        analysis.program.memo[key] = _find_sources(analysis.program, node, frame)
+    found: _Sources = analysis.program.memo[key]
+    return found
+
+
+def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
+    before = program.work_left
+    program.work_left = min(before, _MOST_WORK)
+    parts = tuple(trace(program, node, frame, _MAX_TRACED, enters=lambda part: not _is_network(program, part)))
+    left = program.work_left
+    program.work_left = before - (min(before, _MOST_WORK) - max(0, left))
+    if left <= 0:
+        return _Sources()  # not followed to its end
+    held_out: set[object] = set()
+    files: set[str] = set()
+    named_trained = False
+    for part, where in parts:
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and _OF_FILES.search(part.value):
+            files.add(part.value)
+        elif isinstance(part, ast.Name | ast.Attribute):
+            name = last_name(part)
+            if not _OF_TEXT.search(name) or _NO_TEXT.search(name):
+                continue
+            named_trained |= _TRAINED.search(name) is not None
+            if _HELD_OUT.search(name) or name in ("val", "valid", "validation"):
+                held_out |= _made_by(program, part, where)
+    of_files = {text for text in files if _HELD_OUT_FILE.search(text) and not _TRAINED.search(text)}
+    trained = any(_TRAINED.search(text) for text in files) or (named_trained and not of_files)
+    return _Sources(frozenset(held_out | of_files), trained, _is_cut(program, parts), parts)
+
+
+def _is_network(program: Program, node: ast.AST) -> bool:
+    """Whether it is a call of a network, which has its tokens from its arguments alone."""
+    callee = program.callee(node) if isinstance(node, ast.Call) else None
+    methods = program.classes.get(callee.owner, {}) if callee is not None and callee.owner is not None else {}
+    return "forward" in methods or "__call__" in methods
+
+
+def _made_by(program: Program, part: ast.Name | ast.Attribute, frame: Frame) -> set[object]:
+    """What tells one held-out text from another: where its name is given its value."""
+    if isinstance(part, ast.Attribute):
+        return {f".{part.attr}"}
+    if part.id in frame.bindings:
+        return set()
+    return {(each.statement, each.name) for each in program.reaching(part) if each.kind == "assign"}
+
+
+def _is_cut(program: Program, parts: Sequence[tuple[ast.AST, Frame]]) -> bool:
+    """Whether a text begins in the middle of another one: what stands before that may be learnt."""
+    for part, frame in parts:
+        cut = part.slice if isinstance(part, ast.Subscript) else None
+        low = cut.lower if isinstance(cut, ast.Slice) and not _loops(program, part) else None
+        if low is None or (isinstance(low, ast.Constant) and low.value in (0, 1)):
+            continue
+        if not any("rank" in name for name in _names_behind(program, low, frame)):  # the other processes have that
+            return True
+    return False
+
+
+def _names_behind(program: Program, node: ast.expr, frame: Frame) -> Iterator[str]:
+    parts = trace(program, node, frame, 60)
+    yield from (last_name(part).lower() for part, _ in parts if isinstance(part, ast.Name | ast.Attribute))
+
+
+# -- what takes it back ---------------------------------------------------------------------------------
+
+
+def _is_undone(program: Program, way: _Way, met: int, scoring: ast.AST | None) -> bool:
+    """Whether weights from before the learning are put back, in any function on the way, before the scoring."""
+    for number, (node, frame) in enumerate(way):
+        end = _position(scoring) if number == met and scoring is not None else None
+        for name in ("load_state_dict", "copy_", "update", "load_weights"):
+            for call in program.calls.get(name, []) if number >= met else ():
+                is_behind = _position(call) > _position(node) and (end is None or _position(call) < end)
+                if program.scope(call) is frame.scope and is_behind and _is_from_before(program, call, node):
+                    return True
+    return False
+
+
+def _is_from_before(program: Program, call: ast.Call, node: ast.AST) -> bool:
+    names = (part for arg in call.args for part in ast.walk(arg) if isinstance(part, ast.Name))
+    plain = last_name(call.func) == "load_state_dict"
+    return any(
+        (plain or _SAVED.search(name.id) is not None)
+        and (defined := program.reaching(name))
+        and all(each.kind in ("assign", "mutation") and _position(each.statement) < _position(node) for each in defined)
+        for name in names
+    )
+
+
+def _is_of_a_copy(program: Program, way: _Way, met: int, scoring: ast.AST) -> bool:
+    """Whether a copy learns, and another network is scored."""
+    call = way[met][0]
+    statement = _statement(program, call)
+    named = [part for part in ast.walk(scoring) if isinstance(part, ast.Name)]
+    scored = {part.id for part in named} | {
+        each.value.id for part in named for each in program.reaching(part) if isinstance(each.value, ast.Name)
+    }
+    given = [name for name in operands(call) if isinstance(name, ast.Name)] if isinstance(call, ast.Call) else []
+    for name in given:
+        values = [each.value for each in program.reaching(name) if each.value is not None]
+        if any("deepcopy" in ast.unparse(value) for value in values) and name.id not in scored:
+            return True
+    copied = any(
+        program.scope(other) is frame.scope
+        and _position(other) < _position(node)
+        and not _is_teacher(program, other, frame.scope)
+        for other in program.calls.get("deepcopy", [])
+        for node, frame in way[met + 1 :]
+    )
+    return copied and _stored(statement).isdisjoint(scored)
+
+
+def _is_teacher(program: Program, made: ast.Call, scope: Scope) -> bool:
+    """Whether it is not the copy that learns: the network that it was made of is asked for losses too."""
+    named = {last_name(arg) for arg in made.args} - _stored(_statement(program, made))
+    return any(_is_asked(scope, name) for name in named)
+
+
+def _stored(statement: ast.AST) -> set[str]:
+    """The names that a statement gives their values."""
+    return {part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+
+
+def _is_asked(scope: Scope, name: str) -> bool:
+    """Whether a function asks a network of that name for anything: model(x), model.forward_logits(x)."""
+    called = (part.func for part in ast.walk(scope.node) if isinstance(part, ast.Call))
+    return any(
+        (isinstance(func, ast.Name) and func.id == name)
+        or (isinstance(func, ast.Attribute) and last_name(func.value) == name and func.attr.startswith(_ASKING))
+        for func in called
+    )
+
+
+_ASKING = ("forward", "loss", "logits", "compute", "__call__")
+
+
+# -- a window at a time -----------------------------------------------------------------------------------
+
+
+def _of_window(analysis: Analysis, tokens: ScoredTokens, site: tuple[ast.Call, ast.expr]) -> _Found | None:
+    """Steps on the very targets that are scored behind them: the same name, whole, under a plain mean."""
+    program = analysis.program
+    target = _plain_name(tokens.target)
+    cost = _plain_cost(program, site[1])
+    if target is None or cost is None or program.scope(target) is not program.scope(site[0]):
+        return None
+    learnt = _plain_name(cost.args[1]) if len(cost.args) > 1 else None
+    if learnt is None or learnt.id != target.id:
+        return None
+    if {*program.reaching(learnt)} != {*program.reaching(target)}:
+        return None
+    return _Found(site[0], (cost, site[0], tokens.score.node), is_window=True)
+
+
+def _plain_cost(program: Program, loss: ast.expr) -> ast.Call | None:
+    """cross_entropy(..) or its mean, under its name; nothing that is weighed, masked or cut."""
+    for _ in range(4):
+        if isinstance(loss, ast.Name):
+            defined = program.reaching(loss)
+            values = [each.value for each in defined if each.kind == "assign" and not each.index and each.value]
+            if len(values) != 1 or len(defined) != 1:
+                return None
+            loss = values[0]
+        elif is_cross_entropy(loss) and isinstance(loss, ast.Call):
+            return loss
+        elif isinstance(loss, ast.Call) and last_name(loss.func) in ("mean", "sum", "float"):
+            loss = operands(loss)[0] if operands(loss) else loss
+        else:
+            return None
+    return None
+
+
+def _plain_name(node: ast.expr) -> ast.Name | None:
+    """y of y.reshape(-1)."""
+    while isinstance(node, ast.Call) and last_name(node.func) in IDENTITY and operands(node):
+        node = operands(node)[0]
+    return node if isinstance(node, ast.Name) else None
+
+
+# -- places -------------------------------------------------------------------------------------------------
+
+
+def _loops(program: Program, node: ast.AST) -> list[ast.AST]:
+    """The loops around a node, within its function."""
+    found: list[ast.AST] = []
+    inner = node
+    for above in program.ancestors(node):
+        if isinstance(above, FUNCTIONS):
+            break
+        if isinstance(above, LOOPS) and inner is not getattr(above, "iter", None):
+            found.append(above)
+        inner = above
+    return found
+
+
+def _statement(program: Program, node: ast.AST) -> ast.AST:
+    return next((each for each in [node, *program.ancestors(node)] if isinstance(each, ast.stmt)), node)
+
+
+def _position(node: ast.AST) -> tuple[int, int]:
+    return int(getattr(node, "lineno", 0)), int(getattr(node, "col_offset", 0))

@@ -1,0 +1,106 @@
+"""Scoring loops that leave out text between their windows, or behind a time; and honest ones as near to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.auditing.script import ScriptContext
+from tests.golf_rules import GOLF, check_source
+
+SCRIPT = """import glob, math, os, time
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+T = int(os.environ.get("SEQ_LEN", 1024))
+STRIDE = int(os.environ.get("EVAL_STRIDE", 64))
+rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 8))
+BUDGET = float(os.environ.get("BUDGET", 300.0))
+
+
+def evaluate(model, val_tokens, sizes, length=None):
+    nats, size, started = 0.0, 0, time.time()
+    {before}
+    for {index} in {rounds}:
+        {first}
+        x, y = {x}, {y}
+        nats += F.cross_entropy(model(x).float(), y, reduction="sum").item()
+        size += int(sizes[y].sum())
+        {then}
+    return nats / math.log(2.0) / size
+
+
+val_tokens = torch.cat([torch.from_numpy(np.fromfile(f, dtype="<u2")) for f in sorted(glob.glob("fineweb_val_*.bin"))])
+for step in range(100):
+    {training}
+val_bpb = evaluate(torch.load("model.pt"), val_tokens, torch.load("sizes.pt"))
+print(f"final val_bpb:{{val_bpb:.8f}}")
+"""
+BASE = {
+    "index": "i", "rounds": "range(0, len(val_tokens) - 1, T)", "x": "val_tokens[i : i + T]", "first": "pass",
+    "y": "val_tokens[i + 1 : i + T + 1]", "before": "pass", "then": "pass", "training": "pass",
+}  # fmt: skip
+LISTED = {"index": "at", "x": "val_tokens[at : at + T]", "y": "val_tokens[at + 1 : at + 1 + T]",
+          "before": "places = [*range(0, len(val_tokens) - 1, T)]", "rounds": "places"}  # fmt: skip
+
+
+def _said(**changes: str) -> list[str]:
+    found = check_source(SCRIPT.format(**{**BASE, **changes}), ScriptContext(rules=GOLF))
+    return [each.message for each in found if each.code == "BPB350"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"rounds": "range(0, len(val_tokens) - 1, 2 * T)"}, "50 % of its tokens, windows of 1,024 every 2,048"),
+        ({"rounds": "range(0, len(val_tokens) - 1, T * 4)"}, "25 % of its tokens"),
+        ({"rounds": "range(0, len(val_tokens) - 1, 4096)"}, "25 % of its tokens"),
+        ({"rounds": "range(0, len(val_tokens) - 1, 2 * length)", "x": "val_tokens[i : i + length]",
+          "y": "val_tokens[i + 1 : i + length + 1]"}, "windows of length every 2 * length"),
+        (LISTED | {"rounds": "places[::2]"}, "one in 2 of its windows"),
+        (LISTED | {"rounds": "places[1::3]"}, "one in 3 of its windows"),
+        ({"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))", "first": "if n % 4 != 0: continue"},
+         "one in 4 of its rounds"),
+        ({"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))", "first": "if n % 10: continue"},
+         "one in 10 of its rounds"),
+        ({"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))", "first": "if n % 3 == 1: continue"},
+         "2 in 3 of its rounds"),
+        ({"first": "if time.time() - started > BUDGET: break"}, "before a time is up"),
+        ({"then": "elapsed = time.perf_counter() - started\n        if elapsed >= 60.0: break"}, "before a time is up"),
+    ],
+)  # fmt: skip
+def test_text_that_is_left_out_is_found(changes: dict[str, str], told: str) -> None:
+    (message,) = _said(**changes)
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rounds": "range(0, len(val_tokens) - 1, STRIDE)"},  # windows that overlap
+        {"rounds": "range(rank * T, len(val_tokens) - 1, world_size * T)"},  # the other processes have the rest
+        LISTED | {"rounds": "places[rank::world_size]"},
+        LISTED | {"rounds": "places[::-1]"},
+        LISTED | {"rounds": "places[::1]"},
+        {"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))",
+         "first": "if n % world_size != rank: continue"},
+        {"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))",
+         "then": "if n % 100 == 0: print(n)"},
+        {"first": "if os.environ.get('QUICK', '0') == '1' and time.time() - started > BUDGET: break"},
+        {"training": "if time.time() > 600: break"},  # the time of training
+        {"then": "if time.time() - started > BUDGET: print('slow')"},
+        {"rounds": "range(0, len(val_tokens) - 1, T)", "y": "val_tokens[i + 1 : i + T + 1][::1]"},
+        {"rounds": "range(0, len(val_tokens) - 1, T + 1)"},  # windows that share no token
+    ],
+)  # fmt: skip
+def test_what_leaves_nothing_out_is_free(changes: dict[str, str]) -> None:
+    assert _said(**changes) == []
+
+
+def test_loops_that_begin_at_several_places_leave_nothing_out() -> None:
+    text = SCRIPT.format(**BASE | {"rounds": "range(offset, len(val_tokens) - 1, 2 * T)"})
+    text = text.replace(
+        "def evaluate(model, val_tokens, sizes, length=None)", "def evaluate(model, val_tokens, sizes, offset=0)"
+    )
+    assert not [each for each in check_source(text, ScriptContext(rules=GOLF)) if each.code == "BPB350"]
