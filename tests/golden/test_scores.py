@@ -22,11 +22,11 @@ def _without_model(signature):
     return re.sub(r"model:[0-9a-f]+", "model:", signature)
 
 
-# Another of their kind is there every day: chain.margin, chain.entropy; discrete.tolerance, mc.compare.
-LEFT = {"chain.random", "chain", "mc.tolerance.compare"}
+# Another of their kind is there every day: chain.margin, chain.entropy; discrete.tolerance, mc.compare; mc.one-sample.
+LEFT = {"chain.random", "chain", "mc.tolerance.compare", "mc.documents"}
 
 
-@pytest.mark.parametrize("case", some_of([*sorted(set(CASES) - LEFT), *sorted(LEFT)], everyday=21))
+@pytest.mark.parametrize("case", some_of([*sorted(set(CASES) - LEFT), *sorted(LEFT)], everyday=20))
 def test_every_number_is_what_it_was(case, stored, tmp_path):
     before, now = dict(numbers(stored["outcomes"][case])), dict(numbers(outcome(case, tmp_path)))
     assert now.keys() == before.keys()
