@@ -3,7 +3,7 @@
     python -m tests.benchmarks.slow_units > tests/not_quick.txt
 
 runs the folder once, in one process, and prints the options that leave them out. A test is one of them if a case of it
-takes 0.05 seconds, or all its cases together 0.15; who is first pays for an import that others need as well.
+takes 0.05 seconds, or all its cases together 0.1; who is first pays for an import that others need as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-_CASE, _ALL = 0.05, 0.15  # seconds of a processor, of the tests' process and of those that it started
+_CASE, _ALL = 0.05, 0.1  # seconds of a processor, of the tests' process and of those that it started
 
 
 class _Clock:
