@@ -4,9 +4,9 @@ frontend/    reading: text out of files, logs and self-extracting wrappers (sour
              (scopes, index); what a name refers to and a call means (program, options); one way through expressions
              (walker), and what was worked out of them (answers)
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
-             (cancel), bytes of single tokens (pieces, byte_counts), what a value is computed from (trace), how much of
-             a text it has been (extent), where the score is reported (sinks); and what the checks share (analysis,
-             weight, hiding, hidden_text)
+             (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
+             value is computed from (trace), how much of a text it has been (extent), where the score is reported
+             (sinks); and what the checks share (analysis, weight, hiding, hidden_text)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
              lifted_tables), scoring functions on an oracle network (run_scoring, scoring_function, lifted_loops,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.cancel import Factor, left_after_cancelling, weighted_mean
+from bpb_harness.auditing.script.domains.changed import Change, Choice, Condition, conditions_of
 from bpb_harness.auditing.script.domains.sinks import Sink
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
@@ -42,18 +43,27 @@ class Term:
         reductions: those of the scores; of a term without any, all of them.
         sums: the sums and means of what is no score, each to its power: numbers that the factors in them do not tell
             from masks.
+        sign: +1 or -1; of a term of scores it says nothing.
+        conditions: under which the term is added; of a term of scores they say nothing.
+        choices: the values that the term belongs to, where there is a choice.
+        below: what is below the line, as it stood there before it was turned round.
     """
 
     factors: tuple[Factor, ...] = ()
     reductions: tuple[tuple[str, ast.AST], ...] = ()
     sums: tuple[Factor, ...] = ()
+    sign: int = 1
+    conditions: tuple[Condition, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    below: tuple[Change, ...] = ()
 
     def inverse(self) -> Term:
         """The term with its factors on the other side of the line."""
         factors, sums = (
             tuple(replace(factor, power=-factor.power) for factor in side) for side in (self.factors, self.sums)
         )
-        return replace(self, factors=factors, sums=sums)
+        change = Change(self.factors, self.sign, self.conditions, self.choices)
+        return Term(factors, self.reductions, sums, below=(change,))
 
     def cross_entropies(self) -> list[Factor]:
         """The factors that are a cross-entropy or log-probability."""
@@ -146,12 +156,16 @@ class Algebra(Walker[list[Term]]):
                 return _product(once, once) if abs(exponent) == 2.0 else once
         # A plain function of the noise level is kept whole.
         if isinstance(node.op, ast.Add | ast.Sub) and self._number(node, frame) is None:
-            return self._all((side for side in (node.left, node.right) if not self._is_tiny(side, frame)), frame)
+            sides = (node.left, node.right)
+            added, more = ([] if self._is_tiny(side, frame) else self.visit(side, frame) for side in sides)
+            return added + (_negative(more) if isinstance(node.op, ast.Sub) else more)
         return self.unknown(node, frame)
 
     def _unaryop(self, node: ast.UnaryOp, frame: Frame, path: Path) -> list[Term]:
-        is_sign = isinstance(node.op, ast.USub | ast.UAdd)
-        return self.visit(node.operand, frame, path) if is_sign else self.unknown(node, frame)
+        if not isinstance(node.op, ast.USub | ast.UAdd):
+            return self.unknown(node, frame)
+        found = self.visit(node.operand, frame, path)
+        return found if isinstance(node.op, ast.UAdd) else _negative(found)
 
     def _multiplied(self, factors: Iterable[Factor]) -> list[Term]:
         """A product of factors, each unfolded."""
@@ -181,19 +195,31 @@ class Algebra(Walker[list[Term]]):
         several = len({id(origin.definition) for origin in behind}) > 1
         sums: list[Term] = []
         scale: list[Term] = [Term()]
-        for value, where, way, definition in behind:
+        if any(not isinstance(each.definition and each.definition.operator, _UNFOLDED) for each in behind):
+            return self.unknown(node, frame)  # x &= y
+        values = [each for each in behind if each.definition is not None and each.definition.kind in _ONE_OF_SEVERAL]
+        values = [each for each in values if each.definition and not (several and _is_start(each.definition, path))]
+        for origin in behind:
+            value, where, way, definition = origin
             assert definition is not None
-            if isinstance(definition.operator, ast.Mult | ast.Div):
-                power = 1 if isinstance(definition.operator, ast.Mult) else -1
+            power = _power_of(definition)
+            if power:
                 scale = _product(scale, self._multiplied([Factor(value, where, power)]))
             elif not (several and _is_start(definition, path)):
-                sums += self._looped(value, where, way) if definition.kind == "loop" else self.visit(value, where, way)
+                found = self._looped(value, where, way) if definition.kind == "loop" else self.visit(value, where, way)
+                if _is_taken_away(definition):
+                    found = _negative(found)
+                if definition.kind != "parameter":
+                    found = _under(found, conditions_of(self.program, definition.statement, where))
+                chosen = [i for i, each in enumerate(values) if each is origin] if len(values) > 1 else []
+                is_nearest_first = definition.kind == "assign"
+                sums += _under(found, choices=tuple(Choice(node, number, is_nearest_first) for number in chosen))
         return _product(sums, scale) if sums else self.unknown(node, frame)
 
     def _looped(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
         """The elements of what a loop runs over; a path means a part of an element, not of the whole."""
         if isinstance(node, ast.Tuple | ast.List):
-            return self._all(node.elts, frame, path)
+            return self._one_of(node, [(each, frame, path) for each in node.elts])
         name = last_name(node.func) if isinstance(node, ast.Call) and path else ""
         if isinstance(node, ast.Call) and name == "zip":
             column = path[0]
@@ -203,13 +229,36 @@ class Algebra(Walker[list[Term]]):
             return self._looped(node.args[0], frame, path[1:]) if path[0] == 1 else []
         return self.visit(node, frame, path)
 
+    def _one_of(self, node: ast.AST, sources: Sequence[tuple[ast.expr, Frame, Path]]) -> list[Term]:
+        """The terms of several values of which an expression has one."""
+        terms: list[Term] = []
+        for number, source in enumerate(sources):
+            choices = (Choice(node, number),) if len(sources) > 1 else ()
+            terms += _under(self.visit(*source), choices=choices)
+        return terms
+
     def _behind(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
         """All that an expression may have its value from; nan and its like stand where there is no score."""
-        behind = (origin for origin in self.origins(node, frame, path) if not _is_filler(origin.node))
-        terms = [term for value, where, way, _ in behind for term in self.visit(value, where, way)]
+        behind = [origin for origin in self.origins(node, frame, path) if not _is_filler(origin.node)]
+        if not isinstance(node, ast.Call) or len(behind) < 2:
+            added = any(isinstance(self.program.parent(origin.node), ast.AugAssign) for origin in behind)
+            sources = [(origin.node, origin.frame, origin.path) for origin in behind]
+            whole = [term for source in sources for term in self.visit(*source)] if added else None
+            return (self._one_of(node, sources) if whole is None else whole) or self.unknown(node, frame)
+        terms: list[Term] = []
+        behind.sort(key=lambda origin: (origin.node.lineno, origin.node.col_offset))
+        for number, (value, where, way, _) in enumerate(behind):  # of the first return that is come to
+            conditions = conditions_of(self.program, value, where)
+            terms += _under(self.visit(value, where, way), conditions, (Choice(node, number, True),))
         return terms or self.unknown(node, frame)
 
-    _ifexp = _behind
+    def _ifexp(self, node: ast.IfExp, frame: Frame, path: Path) -> list[Term]:
+        branches = [each for each in (node.body, node.orelse) if not _is_filler(each)]
+        terms: list[Term] = []
+        for branch in branches:
+            condition = Condition(node.test, frame, branch is node.body)
+            terms += _under(self.visit(branch, frame, path), (condition,))
+        return terms or self.unknown(node, frame)
 
     def _attribute(self, node: ast.Attribute, frame: Frame, path: Path) -> list[Term]:
         is_one = len(self.program.values_of(node)) <= MAX_VALUES
@@ -226,7 +275,8 @@ class Algebra(Walker[list[Term]]):
         return self.visit(element, frame, rest) if element is not node else []
 
     def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, frame: Frame, path: Path) -> list[Term]:
-        return self.visit(node.elt, frame, path)
+        conditions = tuple(Condition(test, frame, True) for each in node.generators for test in each.ifs)
+        return _under(self.visit(node.elt, frame, path), conditions)
 
     _generatorexp = _listcomp
 
@@ -282,7 +332,15 @@ class Algebra(Walker[list[Term]]):
             found = self.visit(first, frame)
             return found if any(map(_holds_a_score, found)) else self.unknown(node, frame)  # an entry of a table
         if name == "where" and len(more) == 2:
-            return self._reduced("select", node, self._all((part for part in more if not _is_zero(part)), frame))
+            kept = [part for part in more if not _is_zero(part)]
+            found = [
+                term
+                for part in kept
+                for term in _under(self.visit(part, frame), (Condition(first, frame, part is more[0]),))
+            ]
+            return self._reduced("select", node, found)
+        if name in _ADDING and len(more) == 1 and not node.keywords:
+            return self.visit(first, frame) + (_negative if name in _TAKING else list)(self.visit(more[0], frame))
         if name in ("mul", "multiply", "mul_", "div", "div_", "divide", "true_divide") and len(more) == 1:
             return self._multiplied([Factor(first, frame), Factor(more[0], frame, 1 if name.startswith("mul") else -1)])
         return None
@@ -291,6 +349,40 @@ class Algebra(Walker[list[Term]]):
         """Whether a function is called on a name that the program gives no value: a module's."""
         base = func.value if isinstance(func, ast.Attribute) else None
         return isinstance(base, ast.Name) and not self.program.reaching(base)
+
+
+_ONE_OF_SEVERAL = ("assign", "parameter")  # of these definitions a name has the value of one
+_UNFOLDED = (type(None), ast.Add, ast.Sub, ast.Mult, ast.Div)
+_TAKING = frozenset(["sub", "sub_", "subtract"])
+_ADDING = frozenset(["add", "add_"]) | _TAKING
+
+
+def _power_of(definition: Definition) -> int:
+    """+1 or -1 where a definition multiplies or divides what is there; else 0."""
+    if isinstance(definition.operator, ast.Mult | ast.Div):
+        return 1 if isinstance(definition.operator, ast.Mult) else -1
+    return {"mul_": 1, "div_": -1}.get(_mutator(definition), 0)
+
+
+def _is_taken_away(definition: Definition) -> bool:
+    return isinstance(definition.operator, ast.Sub) or _mutator(definition) in _TAKING
+
+
+def _mutator(definition: Definition) -> str:
+    """add_ of x.add_(y)."""
+    call = definition.statement
+    return last_name(call.func) if definition.kind == "mutation" and isinstance(call, ast.Call) else ""
+
+
+def _negative(terms: list[Term]) -> list[Term]:
+    return [replace(term, sign=-term.sign) for term in terms]
+
+
+def _under(terms: list[Term], conditions: tuple[Condition, ...] = (), choices: tuple[Choice, ...] = ()) -> list[Term]:
+    """Terms that are added under conditions, or belong to one of several values."""
+    if not conditions and not choices:
+        return terms
+    return [replace(term, conditions=term.conditions + conditions, choices=term.choices + choices) for term in terms]
 
 
 def _is_filler(node: ast.expr) -> bool:
@@ -347,13 +439,20 @@ def _product(left: list[Term], right: list[Term]) -> list[Term]:
     # The sums and means on the way to the scores: a sum of bytes that they are divided by is none of them.
     ours, others = ([(term, _holds_a_score(term)) for term in side] for side in (left, right))
     return [
-        Term(
-            a.factors + b.factors,
-            a.reductions + b.reductions if a_scores is b_scores else a.reductions if a_scores else b.reductions,
-            a.sums + b.sums,
-        )
+        _times(a, b, a_scores, b_scores)
         for (a, a_scores), (b, b_scores) in itertools.islice(itertools.product(ours, others), _MAX_TERMS)
     ]
+
+
+def _times(a: Term, b: Term, a_scores: bool, b_scores: bool) -> Term:
+    factors, sums, below = a.factors + b.factors, a.sums + b.sums, a.below + b.below
+    if a_scores is not b_scores:
+        scored = a if a_scores else b
+        return replace(scored, factors=factors, sums=sums, below=below)
+    return Term(
+        factors, a.reductions + b.reductions, sums, a.sign * b.sign, a.conditions + b.conditions,
+        a.choices + b.choices, below,
+    )  # fmt: skip
 
 
 def _holds_a_score(term: Term) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.domains.changed import Change, Choice, Condition
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
@@ -27,6 +29,77 @@ _NAMED_FOLDS: dict[str, _Fold] = {
 }  # fmt: skip
 
 
+_OF_BITS = (math.log(2.0), 1.0 / math.log(2.0))
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What a change of a count comes to for a specimen.
+
+    Attributes:
+        key: what two mentions of it share.
+        value: the bytes.
+        change: the change.
+        is_sure: whether all of its conditions are known.
+        is_met: whether none of them fails.
+    """
+
+    key: object
+    value: float
+    change: Change
+    is_sure: bool
+    is_met: bool = True
+
+
+def _of_one_value(products: list[list[_Counted]]) -> list[list[_Counted]] | None:
+    """The summands without those of other values that a name might have; None where it is not known which it has."""
+    left = products
+    uses = dict.fromkeys(choice.use for product in left for each in product for choice in each.change.choices)
+    for use in uses:
+        values: dict[int, list[list[_Counted]]] = {}
+        rest: list[list[_Counted]] = []
+        for product in left:
+            numbers = [choice.number for each in product for choice in each.change.choices if choice.use is use]
+            (values.setdefault(numbers[0], []) if numbers else rest).append(product)
+        met = {n: found for n, found in values.items() if any(all(each.is_met for each in one) for one in found)}
+        if not values:
+            continue
+        if not met:
+            left = rest
+            continue
+        nearest = met[min(met)]
+        choices = {choice for product in nearest for each in product for choice in each.change.choices}
+        is_sure = all(each.is_sure for product in nearest for each in product) and all(
+            choice.is_nearest_first for choice in choices if choice.use is use
+        )
+        sums = {sum(math.prod(each.value for each in one) for one in found) for found in met.values()}
+        if not is_sure and len(sums) > 1:
+            return None
+        left = rest + nearest
+    return left
+
+
+def _looked_up_by(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that tables are looked up by in some expressions."""
+    entries = (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Subscript))
+    return {part.id for entry in entries for part in ast.walk(entry.slice) if isinstance(part, ast.Name)}
+
+
+def _asked_about(test: ast.expr) -> set[str]:
+    """The names whose value a test asks for, not their size or whether they are there at all."""
+    if isinstance(test, ast.Name):
+        return {test.id}
+    if isinstance(test, ast.Attribute) or (isinstance(test, ast.Call) and last_name(test.func) in _OF_SIZE):
+        return set()
+    if isinstance(test, ast.Compare) and any(isinstance(op, ast.Is | ast.IsNot) for op in test.ops):
+        return set()
+    parts = [part for part in ast.iter_child_nodes(test) if isinstance(part, ast.expr)]
+    return set().union(*map(_asked_about, parts))
+
+
+_OF_SIZE = frozenset(["len", "numel", "size", "dim", "isinstance"])
+
+
 class Counter(Walker[float | None]):
     """Works out what the tables in an expression count; None where it holds none or is not understood.
 
@@ -43,32 +116,68 @@ class Counter(Walker[float | None]):
         self.loops = loops
         self.specimen: Specimen = WORD
         self.used: ByteLoop | None = None
+        self.num_entries = 0  # of tables that were asked for
+        self.is_open = False  # whether a condition asks about the token what is not known of it
         self.met: list[tuple[ast.expr, float]] = []  # expressions that count something for the last specimen
         # By specimen, what factors count, and the loop that fills the table of each.
         self._known: dict[tuple[Specimen, ast.expr, Frame], tuple[tuple[object, float] | None, ByteLoop | None]] = {}
 
     def count(self, terms: list[Term], specimen: Specimen) -> float | None:
         """Bytes for a specimen: the sum over the denominator's summands; None where it has no table."""
-        self.specimen, self.met = specimen, []
-        total, found = 0.0, False
-        seen: set[object] = set()
+        self.specimen, self.met, self.is_open = specimen, [], False
+        added: dict[object, list[_Counted]] = {}
         for term in terms:
-            tabled: dict[object, float] = {}
-            for factor in term.factors:
-                value = self._value(factor) if factor.power < 0 else None
-                if value is not None:
-                    tabled[value[0]] = value[1]
-                    self.met.append((factor.node, value[1]))
-            if not tabled:
-                if term.cross_entropies():
-                    return None  # a summand of the denominator that is not understood
-                continue
-            key = frozenset(tabled)
-            if key in seen:
-                continue
-            seen.add(key)
-            total, found = total + math.prod(tabled.values()), True
-        return total if found else None
+            counted = [known for change in term.below if (known := self._added_by(change)) is not None]
+            if counted:
+                added.setdefault(frozenset(each.key for each in counted), counted)
+            elif term.cross_entropies():
+                return None  # a summand of the denominator that is not understood
+        left = _of_one_value([*added.values()])
+        return None if not left or self.is_open else sum(math.prod(each.value for each in product) for product in left)
+
+    def _added_by(self, change: Change) -> _Counted | None:
+        """What a change adds for the specimen; None where it holds no table."""
+        tabled: dict[object, float] = {}
+        scale, is_inside = float(change.sign), False
+        for factor in change.factors:
+            value = self._value(factor)
+            if value is not None:
+                tabled[value[0]] = value[1]
+                is_inside = is_inside or value[0] is not factor.node
+                self.met.append((factor.node, value[1]))
+            else:
+                scale *= self._scale_of(factor)
+        if is_inside:  # a loop that looks at the pieces was walked through as it stands
+            return _Counted(frozenset(tabled), math.prod(tabled.values()), change, True)
+        asks_tables = bool(tabled)
+        known: list[bool] = []
+        unknown: list[Condition] = []
+        of_tokens = _looked_up_by([*(factor.node for factor in change.factors), *(c.test for c in change.conditions)])
+        for condition in change.conditions:
+            before = self.num_entries
+            truth = self.visit(condition.test, condition.frame)
+            asks_tables = asks_tables or self.num_entries > before
+            if self.num_entries == before and not (of_tokens & _asked_about(condition.test)):
+                unknown.append(condition)  # a setting: not of this token
+            elif truth is None:
+                self.is_open = True
+            else:
+                known.append(bool(truth) is condition.wanted)
+        if not asks_tables:
+            return None
+        if not tabled:
+            self.met.extend((factor.node, scale) for factor in change.factors)
+        which = tuple(Choice(condition.test, int(not condition.wanted)) for condition in unknown)
+        change = replace(change, choices=change.choices + which)
+        counted = math.prod(tabled.values()) * scale * float(all(known))
+        return _Counted(change.key, counted, change, not unknown, all(known))
+
+    def _scale_of(self, factor: Factor) -> float:
+        """What a number multiplies a count by; 1 where it is none, or the ln 2 that makes bits of nats."""
+        number = Evaluator(self.program).number(factor.node, factor.frame)
+        if number is None or number == 0.0 or any(math.isclose(number, each, rel_tol=1e-3) for each in _OF_BITS):
+            return 1.0
+        return float(number**factor.power)
 
     def _value(self, factor: Factor) -> tuple[object, float] | None:
         """What a factor counts, under a key: factors of one running count or one function share it."""
@@ -87,9 +196,7 @@ class Counter(Walker[float | None]):
             if any(above is loop.node for above in self.program.ancestors(node)):
                 return self._inside(loop, node)
         value = self.visit(node, factor.frame)
-        if value is None and isinstance(node, ast.Constant):
-            value = self._conditional(node, factor.frame)
-        return None if value is None else (id(node), value)
+        return None if value is None else (node, value)
 
     def _inside(self, loop: ByteLoop, node: ast.AST) -> tuple[object, float] | None:
         """A count inside the loop or function that looks at the pieces."""
@@ -111,33 +218,6 @@ class Counter(Walker[float | None]):
         self.used = loop
         return key, float(value)
 
-    def _conditional(self, node: ast.Constant, frame: Frame) -> float | None:
-        """if has_space[tok] and not boundary[prev]: count += 1; 1 if has_space[tok] else 0."""
-        above = self.program.parent(node)
-        branch = self.program.parent(above) if isinstance(above, ast.AugAssign) else above
-        if not isinstance(branch, ast.If | ast.IfExp) or not isinstance(node.value, int | float):
-            return None
-        if isinstance(branch, ast.IfExp) and not self._is_added(branch):
-            return None
-        test = self.visit(branch.test, frame)
-        is_taken = bool(test) is (node is not getattr(branch, "orelse", None))
-        return None if test is None else float(node.value) * float(is_taken)
-
-    def _is_added(self, branch: ast.IfExp) -> bool:
-        """Whether a choice is added as it stands: no second choice around it, nothing that scales or subtracts it."""
-        for above in self.program.ancestors(branch):
-            match above:
-                case ast.IfExp() | ast.UnaryOp() | ast.comprehension() | ast.If():
-                    return False
-                case ast.BinOp(op=op) | ast.AugAssign(op=op) if not isinstance(op, ast.Add):
-                    return False
-                case ast.GeneratorExp(generators=generators) | ast.ListComp(generators=generators):
-                    if any(each.ifs for each in generators):
-                        return False
-                case ast.For() | ast.FunctionDef() | ast.Module():
-                    return True
-        return True
-
     def unknown(self, _node: ast.expr, _frame: Frame, _path: Path = (), /) -> float | None:
         """None: the expression holds no table, or is not understood."""
         return None
@@ -149,9 +229,9 @@ class Counter(Walker[float | None]):
         return None
 
     def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> float | None:
-        table = self._table(node.value, frame)
+        tables = self._tables(node.value, frame)
         # Else a sum of tables, or a slice of counts.
-        return self._entry(table) if table is not None else self.visit(node.value, frame)
+        return self._entry_of(tables) if tables else self.visit(node.value, frame)
 
     def _unaryop(self, node: ast.UnaryOp, frame: Frame, _path: Path) -> float | None:
         value = self.visit(node.operand, frame) if isinstance(node.op, ast.Invert | ast.Not) else None
@@ -160,8 +240,7 @@ class Counter(Walker[float | None]):
     def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> float | None:
         op = node.ops[0]
         if isinstance(op, ast.In | ast.NotIn):
-            table = self._table(node.comparators[0], frame)
-            held = self._entry(table) if table is not None else None
+            held = self._entry_of(self._tables(node.comparators[0], frame))
             return None if held is None else float(bool(held) is isinstance(op, ast.In))
         # prev == bos: an ordinary token is none.
         return float(isinstance(op, ast.NotEq)) if isinstance(op, ast.Eq | ast.NotEq) else None
@@ -171,13 +250,19 @@ class Counter(Walker[float | None]):
         table = self._written_here(node, frame)
         if table is not None:
             return self._entry(table)
-        values = [
-            self.visit(value, where)
+        found = [
+            (self.visit(value, where), definition)
             for value, where, _, definition in self.origins(node, frame)
             if definition is not None and definition.kind in ("assign", "augment") and not definition.index
         ]
-        known = [value for value in values if value is not None]
-        return sum(known) if known and len(known) == len(values) else None
+        known = [value for value, _ in found if value is not None]
+        if not known or len(known) < len(found) or sum(each.kind == "assign" for _, each in found) > 1:
+            return known[0] if found and len(known) == len(found) and len({*known}) == 1 else None
+        total = None
+        for value, definition in reversed(found):  # the nearest stands first
+            fold = _FOLDS.get(type(definition.operator), sum)
+            total = value if total is None else float(fold([total, value or 0.0]))
+        return total
 
     def _binop(self, node: ast.BinOp | ast.BoolOp, frame: Frame, _path: Path) -> float | None:
         sides = node.values if isinstance(node, ast.BoolOp) else [node.left, node.right]
@@ -208,23 +293,28 @@ class Counter(Walker[float | None]):
 
     def _entry(self, table: _Table) -> float | None:
         loop, name = table
+        self.num_entries += 1
         self.used = loop if self.used is None or WORD.name in loop.outcomes else self.used
         value = loop.outcomes[self.specimen.name].writes.get(name)
         if value is None:
             value = initial_entry(self.program, loop.scope, name)
         return float(value) if isinstance(value, bool | int | float) else None
 
-    def _table(self, node: ast.expr, frame: Frame, path: Path = (), depth: int = 0) -> _Table | None:
-        """The loop and array that a table expression goes back to, through calls, tuples and attributes."""
+    def _entry_of(self, tables: Sequence[_Table]) -> float | None:
+        """What all of some tables hold; None where they differ: which of them it is, nobody says."""
+        entries = {self._entry(table) for table in tables}
+        return entries.pop() if len(entries) == 1 else None
+
+    def _tables(self, node: ast.expr, frame: Frame, path: Path = (), depth: int = 0) -> list[_Table]:
+        """The loops and arrays that a table expression goes back to, through calls, tuples and attributes."""
         if depth > 14 or not self.program.spend():
-            return None
+            return []
         found = self._written_here(node, frame) if not path else None
         if found is not None:
-            return found
-        tables = (
-            self._table(value, where, way, depth + 1) for value, where, way, _ in self._origins(node, frame, path)
-        )
-        return next((table for table in tables if table is not None), None)
+            return [found]
+        behind = self._origins(node, frame, path)
+        every = [each for value, where, way, _ in behind for each in self._tables(value, where, way, depth + 1)]
+        return [*dict.fromkeys(every)]
 
     def _origins(self, node: ast.expr, frame: Frame, path: Path) -> list[Origin]:
         together = converted_together(node)
