@@ -382,6 +382,27 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
     return tuple(found)
 
 
+def first_trained_document(text: str, file: str) -> tuple[int, Source] | None:
+    """After how many documents of the text a README says that its training shards begin, and where it says so.
+
+    ``the 80 training shards match the default val_docs=10000 output``: of several such numbers the largest.
+
+    Args:
+        text: the README.
+        file: its name, for sources.
+    """
+    for number, paragraph in _paragraphs(text[:_LARGEST_PROSE]):
+        for sentence in _SENTENCE_END.split(paragraph):
+            counts = [int(re.sub("[,_]", "", digits)) for digits in _VAL_DOCUMENTS.findall(sentence)]
+            if counts and _TRAINING_SHARDS.search(sentence) and not _DENIED_BEFORE.search(sentence):
+                return max(counts), Source(file, number)
+    return None
+
+
+_VAL_DOCUMENTS = _closed(r"\bval[-_]docs\s?[=:]?\s?([0-9][0-9_,]{2,12})\b")
+_TRAINING_SHARDS = _closed(r"\btrain(?:ing)? shards?\b")
+
+
 def word_hints(text: str, file: str) -> Source | None:
     """Where a README tells of hints within words and at their beginnings that it does not say to be shut or mended.
 

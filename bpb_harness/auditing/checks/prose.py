@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.learnt import LEARNT
+from bpb_harness.auditing.said import text_of
+from bpb_harness.claim import LogRecord
 from bpb_harness.claim.readme_prose import (
     PRICED_JOINTLY,
     SAY_THAT_IT_WAS_LEARNT,
     VoidingSentence,
+    first_trained_document,
     voiding_headings,
     voiding_sentences,
     voiding_title,
 )
+from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity, listed
 
 
@@ -32,6 +37,39 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
         said.setdefault(found.meaning, []).append(found)
     for meaning, alike in said.items():
         yield _finding_of(meaning, alike)
+    yield from _trained_on_scored_documents(evidence)
+
+
+def _trained_on_scored_documents(evidence: Evidence) -> Iterator[Finding]:
+    """Training shards that begin, by the README, in front of the last of the documents that a log scores."""
+    claim = evidence.claim
+    told = first_trained_document(claim.readme.text, claim.readme.file) if claim.readme is not None else None
+    if told is None:
+        return
+    for log in evidence.claim_logs or claim.logs:
+        scored = [int(digits) for digits in _SCORED_DOCUMENTS.findall(_text_of(log))]
+        if scored and max(scored) > told[0]:
+            message = (
+                f"{told[1]} says that the training shards begin after the first {told[0]:,} documents, and {log.file} "
+                f"scores {max(scored):,}: if both are counted from the beginning of one text, the network was trained "
+                f"on {max(scored) - told[0]:,} of the documents that it is scored on"
+            )
+            missing = "the script that cut the shards, and the first document of the training shards that were used"
+            yield codes.PROSE_VOIDS.finding(message, place=str(told[1]), missing=missing, facts={LEARNT: True})
+            return
+
+
+_SCORED_DOCUMENTS = re.compile(r"\btotal_docs\s?[:=]\s?([0-9]{2,12})\b")
+
+
+def _text_of(log: LogRecord) -> str:
+    """A log once more; nothing where it is no longer there."""
+    if log.path is None:
+        return ""
+    try:
+        return text_of(log.path, log.file)
+    except ClaimError:
+        return ""
 
 
 def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:

@@ -457,3 +457,33 @@ def test_a_sentence_of_a_statement_holds_one_of_its_words(statement: object) -> 
         assert any(held in sentence.lower() for held in statement.holds)  # type: ignore[attr-defined]
 
     holds_one()
+
+
+SHARDS = "The 80 training shards match the default `val_docs=10000` output byte for byte.\n"
+
+
+@pytest.mark.parametrize(
+    ("readme", "documents", "found"),
+    [
+        (SHARDS, 50_000, True),
+        ("We keep the train shards of --val-docs 10_000 and score all.\n", 50_000, True),
+        (SHARDS, 10_000, False),
+        (SHARDS, None, False),
+        ("The training shards were built with val_docs=50000, where others have val_docs=10000.\n", 50_000, False),
+        ("The validation shard is that of val_docs=10000.\n", 50_000, False),
+        ("The training shards are not those of val_docs=10000.\n", 50_000, False),
+    ],
+    ids=["more are scored", "another spelling", "as many", "not told", "the larger", "no training", "denied"],
+)
+def test_training_shards_that_begin_within_what_is_scored(
+    tmp_path: Path, readme: str, documents: int | None, found: bool
+) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, SP1024), 8)))
+    line = "" if documents is None else f"ttt_phased: total_docs:{documents} prefix_docs:2000\n"
+    (tmp_path / "train.log").write_text(line + log(NATS, SP1024))
+    (tmp_path / "README.md").write_text(f"# A run\n\n{readme}")
+    report = audit(tmp_path)
+    assert bool(report.with_code("BPB213")) is found
+    assert report.verdict == ("unverifiable" if found else "consistent")
+    if found:
+        assert "trained on 40,000 of the documents" in report.with_code("BPB213")[0].message
