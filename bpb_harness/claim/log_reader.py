@@ -146,7 +146,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         folded=said.folded,
         adaptations=adaptations(said.epochs),
         last_steps=said.last_steps,
-        parts=tuple(said.parts),
+        parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
@@ -158,6 +158,19 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
         code_digest=_digest(line for _, line, is_script in lines if is_script),
     )
+
+
+def _of_all_ranks(parts: Sequence[PartTold], text: str) -> tuple[PartTold, ...]:
+    """Without what one process of several counts of its own share, by the mark in front of its line."""
+    lines = text.split("\n") if parts else []
+    return tuple(
+        part
+        for part in parts
+        if part.fraction is not None or part.source.line is None or not _RANKED.match(lines[part.source.line - 1])
+    )
+
+
+_RANKED = re.compile(r"\s{0,20}\[?rank[ _]?[0-9]", re.IGNORECASE)
 
 
 def _placeholder(lines: Sequence[tuple[int, str, bool]], file: str) -> Source | None:

@@ -45,6 +45,31 @@ def settings_of(text: str) -> Mapping[str, str]:
     return dict(list(known.items())[:_MAX_SETTINGS])
 
 
+def is_of_a_trial(text: str, name: str) -> bool:
+    """Whether a setting is that of a trial: by what is said in front of it, or as the same script is started without.
+
+    Args:
+        text: the README.
+        name: of the setting.
+    """
+    prose_and_code = _FENCE.split(text[:_LARGEST_README])
+    is_meant, given, without = False, set[str](), set[str]()
+    for said, block in zip(prose_and_code[0::2], prose_and_code[1::2], strict=False):
+        commands = _END_OF_COMMAND.split(_COMMENT.sub("", _CONTINUED.sub(" ", block)))
+        sets = [any(each["name"] == name for each in _SETTING.finditer(command)) for command in commands]
+        started = [{PurePosixPath(each[0]).name for each in _SCRIPT.finditer(command)} for command in commands]
+        before = " ".join([*said.split("\n")[-_LINES_BEFORE:], *_COMMENT.findall(block)])
+        is_meant |= any(sets) and _TRIAL.search(before) is None
+        of_all = any(is_set and not scripts for is_set, scripts in zip(sets, started, strict=True))
+        for is_set, scripts in zip(sets, started, strict=True):
+            (given if is_set or of_all else without).update(scripts)
+    return not is_meant or not given.isdisjoint(without)
+
+
+_LINES_BEFORE = 4  # of a fence
+_TRIAL = re.compile(r"\b(?:smoke|sanity|debug\w{0,6}|dry[- ]?run|toy|laptop|quick(?!\W?start)\w{0,2})\b", re.IGNORECASE)
+
+
 def _code_of(text: str) -> Iterator[str]:
     """The insides of fences; one that is never closed ends with the text."""
     inside = _FENCE.split(text)[1::2]

@@ -25,6 +25,7 @@ class PartTold:
         fraction: of the text's documents, windows or tokens.
         documents: documents, counted.
         tokens: the most tokens that there can be: chunks times their tokens, windows times their stride.
+        may_be_held_out: whether a fraction may be what was held out of one's own text to be scored, and whole.
     """
 
     words: str
@@ -33,6 +34,7 @@ class PartTold:
     fraction: float | None = None
     documents: int | None = None
     tokens: int | None = None
+    may_be_held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class GatesTold:
 _UNIT = r"(?:doc|document|token|window|seq|sequence|batch|subset)(?:e?s)?"
 # A share of validation data alone, ``val_frac``, may be what was split off of one's own data, and whole.
 _FRACTION = re.compile(
-    rf"(?<![a-z])(?:(?:val|validation)_{_UNIT}|(?:eval|evaluation)(?:_{_UNIT})?)_frac(?:tion)?[\"']?\s?[:=]\s?"
+    r"(?<![a-z_])(?:(?:[a-z0-9]{1,12}_)?ttt_|final_|full_)?"  # of train_eval_frac, proxy_eval_frac it is another score
+    rf"(?:(?:val|validation)_{_UNIT}|(?P<bare>(?:eval|evaluation)(?:_{_UNIT})?))_frac(?:tion)?[\"']?\s?[:=]\s?"
     r"(?P<fraction>[01]?\.[0-9]{1,9}|[01](?:\.0{1,9})?)(?![0-9.%])",
     re.IGNORECASE,
 )
@@ -70,6 +73,13 @@ _CHUNKS = re.compile(
 )
 _WINDOWS = re.compile(
     rf"(?<![a-z_])total_windows{_BY}(?P<count>[0-9]{{1,9}})[,;]? stride{_BY}(?P<each>[0-9]{{1,9}})\b", re.IGNORECASE
+)
+# Lines of one process of several or of one document, and of what is no evaluation of the text.
+_OF_ANOTHER = re.compile(
+    r"(?<![a-z_])(?:rank|gpu|worker|device|process|doc|document)[ :=#_]{0,3}[0-9]"
+    r"|(?<![a-z])per[-_ ](?:rank|gpu|worker|doc)|calib|gptq|hessian"
+    r"|(?<![a-z])(?:warm[-_ ]?up|smoke|dry[-_ ]run|bench\w{0,8}|(?<!time[-_ ])train(?:ing)?)(?![a-z])",
+    re.IGNORECASE,
 )
 _GATES = re.compile(
     rf"(?<![a-z_])(?P<words>(?:within|word)_gate{_BY}(?P<count>[0-9]{{1,18}}))(?![0-9.])", re.IGNORECASE
@@ -86,7 +96,10 @@ def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
         run: which run of the log.
     """
     if "frac" in low and (found := _FRACTION.search(line)):
-        return PartTold(found[0], source, run, fraction=float(found["fraction"]))
+        of_own = found["bare"] is not None
+        return PartTold(found[0], source, run, fraction=float(found["fraction"]), may_be_held_out=of_own)
+    if _OF_ANOTHER.search(line):
+        return None
     if " doc" in low and (found := _DOCUMENTS.search(line)):
         return PartTold(found[0], source, run, documents=_count(found["count"]))
     shape = _CHUNKS if "chunks" in low else _WINDOWS if "total_windows" in low else None

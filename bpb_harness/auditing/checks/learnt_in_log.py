@@ -12,11 +12,16 @@ from bpb_harness.claim.readme_prose import word_hints
 from bpb_harness.findings import Finding
 
 _EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
-_WITHOUT = re.compile(r"(?<![a-z])(?:no|pre|before|without|sans|wo)[-_ /]?(?:slot|etlb|ttt)", re.IGNORECASE)
+_OFF = r"(?:off|disabled|none|false|0(?![0-9.]))"
+_WITHOUT = re.compile(
+    r"(?<![a-z])(?:(?:no|non|not|pre|before|without|sans|wo|w/o)[-_ /]{0,2}(?:(?:causal|final|eval|sliding)[-_ ])?"
+    rf"(?:slot|etlb|ttt)|(?:slot(?:[-_](?:eval|sliding))?|etlb)[-_ :=]{{1,3}}{_OFF}(?![a-z]))",
+    re.IGNORECASE,
+)
 # Names of a score by which the whole text was scored once more, behind the training on it.
 _SCORED_AGAIN = re.compile(
-    r"(?<![a-z])(?:post|after)[-_ ]?ttt(?![a-z])[a-z0-9_ -]{0,24}re[-_ ]?(?:scor|eval)"
-    r"|re[-_ ]?(?:scor|eval)[a-z]{0,8}[-_ ](?:after|post)[-_ ]?ttt(?![a-z])",
+    r"(?<![a-z])(?:post|after)[-_ ]?ttt(?![a-z])[a-z0-9_ -]{0,24}(?<![a-z])re[-_ ]?(?:scor|eval)"
+    r"|(?<![a-z])re[-_ ]?(?:scor|eval)[a-z]{0,8}[-_ ](?:after|post)[-_ ]?ttt(?![a-z])",
     re.IGNORECASE,
 )
 # What is fitted in front of each score, by the name of it; "slot" alone is a place too, so as the last word of a name.

@@ -14,7 +14,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import WHOLE_SPLIT, Evidence
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import LogRecord, ScoreLine
-from bpb_harness.claim.settings import settings_of
+from bpb_harness.claim.settings import is_of_a_trial, settings_of
 from bpb_harness.claim.told_by_log import PartTold
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
@@ -68,17 +68,21 @@ def _by_log(evidence: Evidence, line: ScoreLine) -> _Told | None:
     if log is None or place is None or not log.parts:
         return None
     before = [part for part in log.parts if part.run == line.run and (part.source.line or 0) < place]
-    return _of_setting(line, before) or _of_documents(evidence, line, log, before) or _of_bound(evidence, line, log)
+    return (
+        _of_setting(evidence, line, before)
+        or _of_documents(evidence, line, log, before)
+        or _of_bound(evidence, line, log)
+    )
 
 
-def _of_setting(line: ScoreLine, before: list[PartTold]) -> _Told | None:
+def _of_setting(evidence: Evidence, line: ScoreLine, before: list[PartTold]) -> _Told | None:
     """The last share that was set, for a score that is no validation during training and none of the plain network."""
     last = next((part for part in reversed(before) if part.fraction is not None), None)
     if last is None or line.is_training_step or _AS_IT_IS.search(line.label):
         return None
     assert last.fraction is not None
-    if not 0.0 < last.fraction < WHOLE_SPLIT:
-        return None
+    if not 0.0 < last.fraction < WHOLE_SPLIT or (last.may_be_held_out and evidence.full is None):
+        return None  # of no known split, a share may be what was held out of one's own text, and whole
     return _Told(str(last.source), last.words, f"{100.0 * last.fraction:g} % of the text")
 
 
@@ -122,6 +126,8 @@ def _by_command(evidence: Evidence) -> _Told | None:
             continue
         count = int(value.replace("_", ""))
         if 0 < count < WHOLE_SPLIT * full.num_tokens and _is_asked_for(evidence, name):
+            if is_of_a_trial(readme.text, name):
+                continue
             share = f"{count:,} tokens, {100.0 * count / full.num_tokens:.2g} % of the split"
             return _Told(readme.file, f"{name}={value}", share, count)
     return None

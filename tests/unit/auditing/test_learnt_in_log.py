@@ -43,6 +43,8 @@ def test_a_name_by_which_the_text_was_learnt(tmp_path: Path, label: str, words: 
     [
         *("post_ttt", "quantized_ttt_phased", "rescored", "final_no_slot", "pre_slot", "slot0steps", "timeslot_eval"),
         *("pre_ttt_reeval", "final_sliding", "bottleneck", "without_etlb"),
+        *("post_ttt_core_eval", "post_ttt_restore_eval", "score_eval_after_ttt", "pre_eval_post_ttt"),
+        *("final etlb=0", "final_etlb_off", "w/o slot_eval", "slot_eval disabled", "no_causal_slot"),
     ],
 )
 def test_names_of_other_scores(tmp_path: Path, label: str) -> None:

@@ -78,6 +78,13 @@ def test_settings_that_tell_of_no_part_of_this_score(tmp_path: Path, settings: l
     assert report.verdict == "consistent"
 
 
+@pytest.mark.parametrize("name", ["eval_frac", "eval_fraction", "val_doc_fraction"])
+def test_a_share_held_out_of_ones_own_text_is_none_of_a_known_split(tmp_path: Path, name: str) -> None:
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.52}')
+    (tmp_path / "train.log").write_text(f"{name}: 0.05\nfinal val_bpb:1.5200\n")
+    assert bool(audit(tmp_path).with_code("BPB301")) is (name == "val_doc_fraction")
+
+
 def _command(setting: str) -> str:
     return f"# A run\n\n```bash\n{setting} \\\ntorchrun train_gpt.py\n```\n"
 
@@ -113,3 +120,33 @@ def test_commands_that_tell_of_no_part(tmp_path: Path, setting: str, more: dict[
 def test_right_bytes_of_the_whole_text_are_said_to_be_that_where_a_part_was_scored(tmp_path: Path) -> None:
     (found,) = _report(tmp_path, "val_doc_fraction: 0.02").with_code("BPB101")
     assert "that is the whole text's number, and a part of it was scored (BPB301, train.log:1 says so)" in found.message
+
+
+_SMOKE = "```bash\nVAL_TOKENS=65536 torchrun train_gpt.py\n```\n"
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        f"# A run\n\nSmoke test on a laptop:\n\n{_SMOKE}",
+        f"# A run\n\n{_SMOKE.replace('VAL', '# quick sanity check' + chr(10) + 'VAL', 1)}",
+        f"# A run\n\n{_SMOKE}\nThe score:\n\n```bash\nSEED=1 torchrun train_gpt.py\n```\n",
+    ],
+    ids=["said in front", "said in a comment", "the same script is started without"],
+)
+def test_a_trial_in_the_readme_tells_of_no_part(tmp_path: Path, readme: str) -> None:
+    assert _report(tmp_path, readme=readme, script=SCRIPT).with_code("BPB301") == []
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        f"# A run\n\n## Quick start\n\n{_SMOKE}",
+        f"# A run\n\n```bash\npython prepare.py\n```\n{_SMOKE}",
+        "# A run\n\n```bash\nexport VAL_TOKENS=65536\nexport SEED=1\ntorchrun train_gpt.py\n```\n",
+        f"# A run\n\nSmoke test:\n\n{_SMOKE}\nThe score, on eight GPUs in ten minutes:\n\n{_SMOKE}",
+    ],
+    ids=["quick start", "another script", "exported", "both"],
+)
+def test_the_command_of_a_score_is_no_trial(tmp_path: Path, readme: str) -> None:
+    assert len(_report(tmp_path, readme=readme, script=SCRIPT).with_code("BPB301")) == 1

@@ -21,6 +21,9 @@ _SCORE = "final_exact val_loss:2.0 val_bpb:1.18"
         ("ttt_sliding:start chunks=2 chunk_tokens=32768 stride=64", (None, None, 65536)),
         ("ttt: num_chunks: 3, chunk_size: 100", (None, None, 300)),
         ("sliding total_windows=10 stride=64", (None, None, 640)),
+        ("test-time training: chunks=2 chunk_tokens=32768 lora_rank=8 world_size=8", (None, None, 65536)),
+        ("e2e_ttt: starting eval on 1000 docs, chunk_size=48, world_size=8", (None, 1000, None)),
+        ("rank 0: e2e_ttt_eval_frac=0.5", (0.5, None, None)),
     ],
 )
 def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, int | None]) -> None:
@@ -41,6 +44,16 @@ def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, in
         "trained on 1000 docs",
         "chunk_tokens=32768",
         "grad_chunks=2 chunk_tokens=32768",
+        "train_eval_frac: 0.1",
+        "proxy_eval_doc_fraction=0.05",
+        "rank 0: eval on 6250 docs",
+        "[rank3] scoring over 6250 documents",
+        "gpu 3: eval on 6250 docs",
+        "rank=3 chunks=29 chunk_tokens=32768",
+        "gptq: calibration chunks=64 chunk_tokens=2048",
+        "doc 12: chunks=3 chunk_size=256",
+        "warmup: total_windows=4 stride=64",
+        "train: chunks=4 chunk_tokens=2048",
     ],
 )
 def test_other_settings_tell_of_no_part(line: str) -> None:
