@@ -310,11 +310,11 @@ class Counter(Walker[float | None]):
         if depth > 14 or not self.program.spend():
             return []
         found = self._written_here(node, frame) if not path else None
-        if found is not None:
+        if found is not None and not isinstance(node, ast.Attribute):
             return [found]
         behind = self._origins(node, frame, path)
         every = [each for value, where, way, _ in behind for each in self._tables(value, where, way, depth + 1)]
-        return [*dict.fromkeys(every)]
+        return [*dict.fromkeys(every)] or ([found] if found is not None else [])
 
     def _origins(self, node: ast.expr, frame: Frame, path: Path) -> list[Origin]:
         together = converted_together(node)

@@ -342,11 +342,22 @@ class Index:
                 isinstance(value, ast.Tuple) and len(index) == 1 and index[0] < len(value.elts)
             ):  # self.a, self.b = x, y
                 self.attributes.setdefault(target.attr, []).append(value.elts[index[0]])
+            elif isinstance(value, ast.Call) and kind == "assign":  # self.a, self.b = f(x)
+                self.attributes.setdefault(target.attr, []).append(self._element(value, index, node))
         elif isinstance(target, ast.Subscript):
             base = target.value
             if isinstance(base, ast.Name):
                 found = Definition(base.id, "mutation", node, value, index, key=target.slice)
                 self._add(scope, found)
+
+    def _element(self, value: ast.expr, index: tuple[int, ...], statement: ast.AST) -> ast.expr:
+        """An element of what a call gives, as one that is looked up by its place."""
+        for place in index:
+            at = ast.copy_location(ast.Constant(place), value)
+            element = ast.copy_location(ast.Subscript(value, at, ast.Load()), value)
+            self.parents[at], self.parents[element] = element, statement
+            value = element
+        return value
 
 
 _NOTED: dict[type, Callable[[Index, Any, Scope, Scope], None]] = {

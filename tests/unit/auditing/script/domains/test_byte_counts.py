@@ -212,3 +212,31 @@ PAIRS = "for a, b in zip(x.tolist(), y.tolist())"
 def test_a_choice_that_is_not_added_as_it_stands_is_no_right_count(counted: str) -> None:
     text = OPENED + TABLES + EVALUATION.replace("COUNTED", f"size[y].sum()\n    count += {counted}")
     assert "BPB162" not in _codes(text)
+
+
+KEPT = """class Validation:
+    def __init__(self, sp):
+        self.size, self.spaced, self.bound = build_tables(sp)
+
+
+"""
+
+
+def _kept(text: str) -> str:
+    """The script with its tables in an object that a function fills by one assignment."""
+    text = text.replace("    CONVERTED\n", "").replace(
+        "def evaluate(model, tokens, tables):", "def evaluate(model, tokens, kept):"
+    )
+    text = text.replace(
+        "size[y].int() + (spaced[y] & ~bound[x])", "kept.size[y].int() + (kept.spaced[y] & ~kept.bound[x])"
+    )
+    text = text.replace("torch.load('v.pt'), build_tables(sp))", "torch.load('v.pt'), Validation(sp))")
+    return text.replace("def evaluate", f"{KEPT}def evaluate")
+
+
+def test_tables_that_one_assignment_puts_into_an_object_are_followed() -> None:
+    assert "BPB162" in _codes(_kept(SCRIPT))
+    twice = _kept(SCRIPT).replace("            piece = piece[1:]\n", "            piece = ' ' + piece[1:]\n")
+    assert "BPB151" in _codes(twice)
+    swapped = _kept(SCRIPT).replace("self.size, self.spaced, self.bound", "self.bound, self.spaced, self.size")
+    assert not {"BPB162", "BPB151"} & _codes(swapped)

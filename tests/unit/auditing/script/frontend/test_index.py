@@ -80,7 +80,8 @@ def test_a_with_statement_that_names_nothing_changes_no_constant() -> None:
     ("text", "expected"),
     [
         ("self.a, self.b = f(), g()", {"a": ["f()"], "b": ["g()"]}),
-        ("self.a, self.b = f()", {}),  # which of it, nothing says
+        ("self.a, self.b = f()", {"a": ["f()[0]"], "b": ["f()[1]"]}),
+        ("self.a, self.b = c", {}),  # which of it, nothing says
         ("self.a, (self.b, self.c) = f(), (g(), h())", {"a": ["f()"]}),
         ("self.a = self.b = f()", {"a": ["f()"], "b": ["f()"]}),
     ],
