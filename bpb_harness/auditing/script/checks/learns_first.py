@@ -84,6 +84,7 @@ class _Sources:
     """What texts a value comes from: names and files of held-out text, and whether there are others too."""
 
     held_out: frozenset[object] = frozenset()
+    files: frozenset[str] = frozenset()  # of every kind, folders too
     is_trained: bool = False
     is_cut: bool = False
     parts: tuple[tuple[ast.AST, Frame], ...] = field(default=(), repr=False)
@@ -290,7 +291,7 @@ def _found_at(
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
     learnt = _sources(analysis, site[1], way[-1][1])
-    if learnt.is_trained or learnt.held_out.isdisjoint(text.held_out):
+    if learnt.is_trained or not _is_same(program, learnt, text):
         return None
     if _is_undone(program, way, met, scoring if order < 0 else None) or _is_of_a_copy(program, way, met, scoring):
         return None
@@ -382,7 +383,37 @@ def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
                 held_out |= _made_by(program, part, where)
     of_files = {text for text in files if _HELD_OUT_FILE.search(text) and not _TRAINED.search(text)}
     trained = any(_TRAINED.search(text) for text in files) or (named_trained and not of_files)
-    return _Sources(frozenset(held_out | of_files), trained, _is_cut(program, parts), parts)
+    return _Sources(frozenset(held_out | of_files), frozenset(files), trained, _is_cut(program, parts), parts)
+
+
+def _is_same(program: Program, learnt: _Sources, text: _Sources) -> bool:
+    """Whether what is learnt is the scored text, not another file of its folder, and not the rest of a text."""
+    shared = learnt.held_out & text.held_out
+    if not shared or (shared <= text.files and not text.files <= learnt.files):
+        return False
+    highs = {ast.dump(cut.upper) for cut in _cuts(program, text) if cut.upper is not None}
+    if any(cut.lower is not None and ast.dump(cut.lower) in highs for cut in _cuts(program, learnt)):
+        return False  # tokens[:n] is scored, tokens[n:] is learnt
+    scored, taken_apart = _taken_apart(program, text), _taken_apart(program, learnt)
+    return not any(names.isdisjoint(scored[made]) for made, names in taken_apart.items() if made in scored)
+
+
+def _cuts(program: Program, sources: _Sources) -> Iterator[ast.Slice]:
+    """The slices that something is made by, but for those of its windows."""
+    for part, _ in sources.parts:
+        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and not _loops(program, part):
+            yield part.slice
+
+
+def _taken_apart(program: Program, sources: _Sources) -> dict[ast.AST, set[str]]:
+    """Statements that give their names parts of one value, each with the names that something is made of."""
+    found: dict[ast.AST, set[str]] = {}
+    for part, frame in sources.parts:
+        if isinstance(part, ast.Name) and part.id not in frame.bindings:
+            for each in program.reaching(part):
+                if each.kind == "assign" and each.index:
+                    found.setdefault(each.statement, set()).add(each.name)
+    return found
 
 
 def _is_network(program: Program, node: ast.AST) -> bool:

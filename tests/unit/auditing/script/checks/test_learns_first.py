@@ -415,3 +415,81 @@ print(f"val_bpb:{val_bpb:.6f}")
 """
     assert _hits(text)
     assert not _hits(text.replace("adapt(model, val_tokens)", "adapt(model, train_tokens)"))
+
+
+PARTS = """import math, os
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+model, size = torch.load("model.pt"), torch.load("size.pt")
+opt = torch.optim.AdamW(model.parameters())
+
+
+class Net(torch.nn.Module):
+    def forward(self, x, y):
+        return F.cross_entropy(self.head(self.emb(x)).float().flatten(0, 1), y.flatten())
+
+
+def load(path):
+    return torch.from_numpy(np.fromfile(path, dtype=np.uint16).astype(np.int64))
+
+
+def windows(tokens, n=256):
+    for i in range(0, len(tokens) - n, n):
+        yield tokens[None, i : i + n], tokens[None, i + 1 : i + n + 1]
+
+
+def evaluate(model, tokens):
+    nats, count = 0.0, 0
+    with torch.no_grad():
+        for x, y in windows(tokens):
+            nats += model(x, y).item() * y.numel()
+            count += size[y].sum().item()
+    return nats / math.log(2) / count
+
+
+def learn(model, tokens):
+    for x, y in windows(tokens):
+        model(x, y).backward()
+        opt.step()
+        opt.zero_grad()
+
+
+model = Net()
+{}
+print(f"val_bpb:{{evaluate(model, scored):.6f}}")
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "D = '/dev/shm/web'\nscored = load(D + '/b.bin')\nlearn(model, load(D + '/a.bin'))",
+        "D = '/home/test/web'\nscored = load(os.path.join(D, 'b.bin'))\nlearn(model, load(os.path.join(D, 'a.bin')))",
+        "tokens = load('wiki_test.bin')\nn = len(tokens) // 9\nscored, rest = tokens[:n], tokens[n:]\n"
+        "learn(model, rest)",
+        "tokens = load('wiki_test.bin')\nn = len(tokens) // 9\nscored = tokens[:n]\nrest = tokens[n:]\n"
+        "learn(model, rest)",
+        "b = load('wiki_test.bin').view(-1, 256)\np = torch.randperm(len(b))\nscored = b[p[:9]].flatten()\n"
+        "learn(model, b[p[9:]].flatten())",
+        "tokens = load('wiki_test.bin')\nscored, rest = tokens.split([900, len(tokens) - 900])\nlearn(model, rest)",
+    ],
+    ids=["folder in memory", "folder of that name", "cut", "cut by two statements", "shuffled", "split"],
+)
+def test_another_file_or_the_rest_of_a_text_is_not_the_scored_one(body: str) -> None:
+    assert check_source(PARTS.format(body)) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "D = '/dev/shm/web'\nscored = load(D + '/val.bin')\nlearn(model, load(D + '/val.bin'))",
+        "tokens = load('wiki_test.bin')\nn = len(tokens) // 9\nscored, rest = tokens[:n], tokens[n:]\n"
+        "learn(model, scored)",
+        "tokens = load('wiki_test.bin')\nscored = tokens[: len(tokens) // 256 * 256]\nlearn(model, tokens)",
+    ],
+    ids=["the same file", "the part that is scored", "all of it"],
+)
+def test_the_scored_part_of_a_text_is(body: str) -> None:
+    assert [finding.code for finding in check_source(PARTS.format(body))] == ["BPB273"]
