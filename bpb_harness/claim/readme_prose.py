@@ -138,7 +138,7 @@ _STATEMENTS = (
             rf"|\bpost-?{_TTT} {_AGAIN}"
         ),
         unless=_closed(
-            r"\b(?:reset|restor|origin|base|diagnos|sanity|check|unadapt|frozen|next|verif|compar|report|baseline)\w*"
+            r"\b(?:reset|restor|origin|base|diagnos|sanity|check|unadapt|frozen|next|verif|compar|report|baseline|nothing|forbid|forbad|leak|illegal)\w*"
             r"|\bper[- ](?:chunk|doc\w*)\b|\beach (?:chunk|doc\w*)\b"
         ),
         of_adapting=True,
@@ -414,12 +414,32 @@ def word_hints(text: str, file: str) -> Source | None:
         file: its name, for sources.
     """
     text = text[:_LARGEST_PROSE]
-    within, begins = _WITHIN_WORDS.search(text), _WORD_BEGINS.search(text)
+    told = _without_denied(text)
+    within, begins = _WITHIN_WORDS.search(told), _WORD_BEGINS.search(told)
     if within is None or begins is None or _HINTS_SHUT.search(text) or not _NGRAM.search(text):
         return None
-    return Source(file, text.count("\n", 0, min(within.start(), begins.start())) + 1)
+    return Source(file, told.count("\n", 0, min(within.start(), begins.start())) + 1)
 
 
+def _without_denied(text: str) -> str:
+    """A README with those lines left empty that deny something, or stand below a heading or an introduction that does.
+
+    What is left stands in the lines in which it stood.
+    """
+    kept, below, behind = list[str](), False, False
+    for line in text.split("\n"):
+        is_denied = _DENYING_HEADING.search(line) is not None
+        if line.startswith("#"):
+            below, behind = is_denied, False
+        elif line.rstrip().endswith(":"):
+            behind = is_denied
+        elif line.strip() and not line.lstrip().startswith(("-", "*", "+")):
+            behind = False
+        kept.append("" if below or behind or _NO_HINTS.search(line) else line)
+    return "\n".join(kept)
+
+
+_NO_HINTS = _closed(r"\b(?:no|not|never|without|unlike|(?:turned|switched) off|reject\w*|abandon\w*|tried)\b")
 _OF_HINTS = r"(?:hints?|experts?|continuations?|channels?|boosts?)"
 _WITHIN_WORDS = _closed(rf"\bwithin[- ]word(?: (?:bpe|subword))? {_OF_HINTS}\b")
 _WORD_BEGINS = _closed(rf"\bword[- ](?:start|initial|level)(?: (?:first-token|n-?gram))? {_OF_HINTS}\b")
@@ -427,6 +447,8 @@ _NGRAM = _closed(r"\bn-?grams?\b")
 _HINTS_SHUT = _closed(
     r"\bdisabl\w*|\btoken-only\b|\bcausality[- ](?:bug|fix\w*|violation)"
     r"|\bprefix-only gat\w*|\bis_bnd\b|\bWITHIN_(?:TAU|BOOST|BETA)\b"
+    r"|\bgates?\b[^.;\n]{0,40}\bthe prefix (?:only|alone)\b"
+    r"|\b(?:chosen|decided|gated?|gates?) (?:by|on|from) the (?:previous|preceding|last)\b"
     r"|\bwithin_gate ?= ?0\b|\b(?:removed|dropped|without) (?:the )?within\b"
 )
 

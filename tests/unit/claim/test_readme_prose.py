@@ -17,6 +17,7 @@ from bpb_harness.claim.readme_prose import (
     voiding_headings,
     voiding_sentences,
     voiding_title,
+    word_hints,
 )
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.bounded import require_an_end
@@ -487,3 +488,34 @@ def test_training_shards_that_begin_within_what_is_scored(
     assert report.verdict == ("unverifiable" if found else "consistent")
     if found:
         assert "trained on 40,000 of the documents" in report.with_code("BPB213")[0].message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "N-grams. What did not work:\n\n- a within-word hint\n- a word-start hint\n",
+        "## Negative results, not used\n\nA within-word expert and a word-level n-gram expert gave little.\n",
+        "N-grams: within-word hints and word-start hints. Both gates look at the prefix only.\n",
+        "N-grams: within-word hints and word-start hints, chosen by the previous token alone.\n",
+        "Unlike another record, no within-word hints and no word-level n-gram hints.\n",
+        "The within-word experts and word-start n-gram experts of that record are turned off.\n",
+    ],
+)
+def test_hints_of_words_that_are_denied_or_look_back_alone(text: str) -> None:
+    assert word_hints(text, "README.md") is None
+
+
+def test_hints_of_words_are_told_in_their_own_line_behind_denials() -> None:
+    text = "## What did not work\n\n- TTT\n\n## N-grams\n\n- within-word hints\n- word-start hints\n"
+    assert str(word_hints(text, "README.md")) == "README.md:7"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "After all chunks are scored we re-evaluate nothing.",
+        "Score-first TTT: score, train, then re-score is forbidden.",
+    ],
+)
+def test_a_second_pass_that_is_forbidden_is_none(sentence: str) -> None:
+    assert voiding_sentences(sentence, "README.md") == ()
