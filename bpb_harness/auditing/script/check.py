@@ -20,6 +20,7 @@ from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.learns_first import check_learns_first
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
+from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
@@ -49,6 +50,8 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_two_passes: "two passes that show each other's tokens",
     check_joint_prices: "joint probabilities of several tokens",
     check_hashed_counts: "n-gram counts as probabilities",
+    check_experts: "prices that are mixed and depend on no token",
+    check_choice: "prices that are chosen by the token that came",
     check_last_pass: "training on the text before it is scored",
     check_rounded_counts: "rounded numbers of masked tokens",
     check_precision: "the precision of the sums",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.coverage import scored_texts
+from bpb_harness.auditing.script.checks.mixed_prices import is_mixed
 from bpb_harness.auditing.script.checks.weights import are_weighed
 from bpb_harness.auditing.script.domains.analysis import Analysis
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -15,6 +16,7 @@ from bpb_harness.findings import Finding, listed
 SCORE = "how the score was computed"
 TEXT, BYTES = "how much of the text the script scores", "how the script counts bytes"
 MASKS = "how the script draws and weighs masked tokens"
+MIXTURE = "whether the probabilities that the script mixes add up to 1"
 _UNIFORM = frozenset(["rand", "rand_like", "bernoulli", "uniform_", "bernoulli_"])
 _OF_BYTES, _OF_MASKS = ("BPB15", "BPB16"), ("BPB25", "BPB26")
 
@@ -50,6 +52,8 @@ def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[s
         yield BYTES
     if not any(finding.code.startswith(_OF_MASKS) for finding in findings) and _has_masks(analysis):
         yield MASKS
+    if is_mixed(analysis):
+        yield MIXTURE
 
 
 def _has_masks(analysis: Analysis) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
@@ -28,25 +28,47 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
     is priced by them is the length of a code.
     """
     counted = _counted_up(analysis.program)
-    if not _reads(analysis.program, counted) or not any(_looked_up(node) in counted for node, _ in analysis.path):
+    if not _reads(analysis.program, counted) or not any(
+        _looked_up(node) in counted for node, _ in analysis.claimed_path
+    ):
         return  # what a quotient of the path is made of is on the path too
-    for node, frame in analysis.path:
+    for node, frame in analysis.claimed_path:
         quotient = _quotient(node)
         if quotient is None:
             continue
         above = _hashed_entries(analysis.program, quotient[0], frame, counted)
         below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
         if below and _is_count(analysis.program, quotient[1], frame, counted):
-            divided = _OF_ITSELF if below.keys() == above.keys() else _OF_CONTEXT
+            divided = _divided(analysis.program, *quotient)
             tables = ", ".join(sorted({*above.values(), *below.values()}))
             said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
             yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables})
             return
 
 
+def _divided(program: Program, over: ast.expr, under: ast.expr) -> str:
+    """What a count is divided by, in words, with what that does to the sum over all tokens."""
+    if ast.dump(over) in map(ast.dump, _addends(under)):
+        return _OF_ITSELF
+    parts = (part for part in _written_out(program, over) if isinstance(part, ast.Call))
+    is_cut = any(last_name(part.func) in _BOUNDING for part in parts)
+    return f"A count of a hashed context with its target{_CUT if is_cut else ''}{_OF_CONTEXT}"
+
+
+def _addends(node: ast.expr) -> list[ast.expr]:
+    """The summands of a divisor, behind a bound on it: of np.maximum(n + 1024, 1)."""
+    if isinstance(node, ast.Call) and last_name(node.func) in _RAISING:
+        return [each for operand in operands(node) for each in _addends(operand)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_addends(node.left), *_addends(node.right)]
+    return [node]
+
+
+_RAISING = frozenset(["maximum", "max", "clamp", "clamp_min", "clip", "float"])
+_BOUNDING = frozenset(["minimum", "min", "fmin", "clamp", "clamp_max", "clip"])
+_CUT = ", cut to at most that of the context,"
 _OF_CONTEXT = (
-    "A count of a hashed context with its target is divided by the count of the context, for the target alone: targets "
-    "that collide add up to more than 1"
+    " is divided by the count of the context, for the target alone: targets that collide add up to more than 1"
 )
 _OF_ITSELF = (
     "A count of a hashed context with its target is divided by itself and a constant, for the target alone: over all "
@@ -121,7 +143,11 @@ def _hashed_entries(program: Program, node: ast.expr, frame: Frame, counted: set
 def _tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> list[tuple[str, ast.expr, Frame]]:
     """Look-ups in tables of counts on the way to a value: the table's name, the place, the frame."""
     found = []
-    for part, where in trace(program, node, frame, _MAX_TRACED):
+
+    def opened(part: ast.AST) -> Sequence[ast.AST]:  # how an entry's place is found is long, and no entry
+        return () if _looked_up(part) in counted else program.parts(part)
+
+    for part, where in trace(program, node, frame, _MAX_TRACED, opened):
         name = _looked_up(part)
         if name in counted and isinstance(part, ast.Subscript):
             found.append((str(name), part.slice, where))

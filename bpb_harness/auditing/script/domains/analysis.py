@@ -149,8 +149,14 @@ class Analysis:
     @cached_property
     def claimed(self) -> set[int]:
         """The sinks that print what the claim's lines in the logs begin with; none where no label tells."""
-        labels = self.context.claimed_labels
-        return {n for n, sink in enumerate(self.sinks) if any(sink.is_printed_as(label) for label in labels)}
+        places = [
+            {number for number, sink in enumerate(self.sinks) if sink.is_printed_as(label)}
+            for label in self.context.claimed_labels
+        ]
+        found = set[int]().union(*places)
+        # Several lines carry the claim. What one place alone prints is the claim, and so is what prints the same.
+        sure = {self._value_of(number) for at in places if len(at) == 1 for number in at}
+        return {number for number in found if self._value_of(number) in sure} or found
 
     def _hold_what_was_printed(self) -> None:
         """A line that a log holds was printed: the branches that print it were taken, whatever a default says."""
@@ -185,6 +191,21 @@ class Analysis:
         sinks = self.sinks[:8]
         starts = [(sink.node, Frame.at(self.program, sink.node)) for sink in sinks]
         return list(trace_all(self.program, starts, LIMIT * len(starts)))
+
+    def _value_of(self, sink: int) -> tuple[Scope, str]:
+        """What a sink prints, as it is written in its function."""
+        node = self.sinks[sink].node
+        return self.program.scope(node), ast.dump(node)
+
+    @cached_property
+    def claimed_path(self) -> list[tuple[ast.AST, Frame]]:
+        """What the claimed score is computed from; where that is not known, what any reported one is."""
+        if not self.claimed or self.claimed == set(range(len(self.sinks))):
+            return self.path
+        nodes = [self.sinks[number].node for number in sorted(self.claimed)][:8]
+        starts = [(node, Frame.at(self.program, node)) for node in nodes]
+        found = list(trace_all(self.program, starts, LIMIT * len(starts)))
+        return found if any(is_cross_entropy(node) for node, _ in found) else self.path
 
     def calls(self, *names: str) -> bool:
         """Whether some reported score is computed through a function of one of these names."""

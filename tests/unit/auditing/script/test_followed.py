@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
-from bpb_harness.auditing.script.followed import BYTES, MASKS, SCORE, TEXT
+from bpb_harness.auditing.script.followed import BYTES, MASKS, MIXTURE, SCORE, TEXT
 from fixtures.claims.patterns import submission
 from tests.golf_rules import GOLF
 from tests.unit.auditing.script.domains.test_byte_counts import EVALUATION, LOOKED_UP, OPENED, TABLES
@@ -67,6 +67,30 @@ def test_what_was_not_followed_is_named(tmp_path: Path, text: str, parts: list[s
     report = audit_of(tmp_path, submission__json=submission(val_bpb=1.2, tokenizer="sp1024"), train_gpt__py=text)
     assert [part for part in report.unchecked if part in (TEXT, BYTES, MASKS, SCORE)] == parts
     assert ("that the script printed the score" in report.unchecked) is (SCORE not in parts)
+
+
+_P = "torch.exp(F.log_softmax(model(x), -1).gather(1, y[:, None]))"
+MIXING = [
+    f"p = {_P}\n        nats -= torch.log(0.7 * p + 0.3 * q[y]).sum().item()",
+    f"p = {_P}\n        mixed = (1 - w) * p + w * q[y]\n        nats -= torch.log(mixed.clamp(min=1e-9)).sum().item()",
+    f"p = {_P}\n        nats -= np.logaddexp(math.log(0.7) + p.log(), math.log(0.3) + q[y].log()).sum()",
+    f"p = {_P}\n        nats -= torch.logsumexp(torch.stack([p.log(), q[y].log()]) - math.log(2), 0).sum().item()",
+    f"a, b = {_P}.log(), q[y].log()\n        c = torch.log1p(torch.exp(-abs(a - b)))\n"
+    "        nats -= (torch.maximum(a, b) + c - math.log(2)).sum()",
+]
+PRICED = 'nats += F.cross_entropy(model(x), y, reduction="sum").item()'
+UNMIXED = [
+    PRICED,
+    "z = model(x)\n        nats += (z.logsumexp(-1) - z.gather(1, y[:, None])[:, 0]).sum().item()",
+    f"print(math.log(0.3 * x + 0.7 * y))\n        {PRICED}",
+]
+
+
+@pytest.mark.parametrize(("line", "mixes"), [*((line, True) for line in MIXING), *((line, False) for line in UNMIXED)])
+def test_that_a_mixture_adds_up_to_one_is_not_taken_for_checked(tmp_path: Path, line: str, mixes: bool) -> None:
+    text = UNKNOWN.replace(PRICED, line)
+    report = audit_of(tmp_path, submission__json=submission(val_bpb=1.2, tokenizer="sp1024"), train_gpt__py=text)
+    assert (MIXTURE in report.unchecked) is mixes
 
 
 @pytest.mark.parametrize("drawn", DRAWS)

@@ -1,0 +1,127 @@
+"""Prices of experts made one: one that knows no target, one that is chosen by the target, and mixtures that are none."""
+
+# ruff: noqa: E501 - lines of scripts, as they are
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.findings import Severity
+from tests.golf_rules import check_source
+
+SCRIPT = """
+import math
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def score(model, tokens, counts, num_bytes, threshold):
+    total = 0.0
+    for x, y in tokens:
+        logits = model(x)
+        lp = F.log_softmax(logits, dim=-1)
+        nll = -lp.gather(2, y.unsqueeze(2)).squeeze(2)
+        uni = -counts.log()[y]
+        {mixing}
+        total += mixed.sum().item()
+    return total
+
+
+def main(model, tokens, counts, num_bytes):
+    val_bpb = score(model, tokens, counts, num_bytes, 0.5) / math.log(2.0) / num_bytes
+    print(f"final val_bpb: {{val_bpb:.5f}}")
+
+
+main(torch.load("m.pt"), torch.load("t.pt"), torch.load("c.pt"), 10)
+"""
+_MIXED = "mixed = -(w.log() - {stack}).logsumexp(-1)"
+WITHOUT_TARGET = {
+    "entropy": "e = -(lp.exp() * lp).sum(-1)\n        " + _MIXED.format(stack="torch.stack([nll, uni, e], dim=-1)"),
+    "entropy written there": _MIXED.format(stack="torch.stack([nll, uni, -(lp.exp() * lp).sum(-1)], dim=-1)"),
+    "entropy of a library": "e = torch.distributions.Categorical(logits=logits).entropy()\n        " + _MIXED.format(stack="torch.stack((nll, e), dim=-1)"),
+    "maximum": "top = -lp.max(-1).values\n        " + _MIXED.format(stack="torch.stack([nll, top], -1)"),
+    "largest": "top = -lp.amax(dim=-1)\n        mixed = -torch.logsumexp(torch.stack([-nll, -top]) - math.log(2), dim=0)",
+    "joined": "e = -(lp.exp() * lp).sum(-1)\n        mixed = -torch.logsumexp(torch.cat([-nll[..., None], -e[..., None]], -1), -1)",
+    "logaddexp": "e = (lp.exp() * lp).sum(-1)\n        mixed = -torch.logaddexp(-nll + math.log(0.7), e + math.log(0.3))",
+    "added": "top = lp.exp().max(-1).values\n        mixed = -torch.log(0.7 * torch.exp(-nll) + 0.3 * top)",
+    "cross-entropy": "c = F.cross_entropy(logits.view(-1, 64), y.view(-1), reduction='none')\n        e = -(lp.exp() * lp).sum(-1)\n        " + _MIXED.format(stack="torch.stack([c, e], dim=-1)"),
+    "of a function": "e = -(F.softmax(logits, -1) * lp).sum(-1)\n        both = torch.stack([nll, e], -1)\n        mixed = -torch.logsumexp(w - both, -1)",
+}  # fmt: skip
+HONEST_MIXTURES = {
+    "uniform": "u = torch.full_like(nll, math.log(64))\n        " + _MIXED.format(stack="torch.stack([nll, uni, u], dim=-1)"),
+    "uniform number": "mixed = -torch.log(0.9 * torch.exp(-nll) + 0.1 / 64)",
+    "two experts": _MIXED.format(stack="torch.stack([nll, uni], dim=-1)"),
+    "a gate of entropy": "g = torch.sigmoid(-(lp.exp() * lp).sum(-1))\n        mixed = -torch.log(g * torch.exp(-nll) + (1 - g) * torch.exp(-uni))",
+    "a gate of several": "f = torch.stack([-(lp.exp() * lp).sum(-1), lp.max(-1).values], -1)\n        g = torch.sigmoid(f @ v)\n        mixed = -torch.logaddexp(g.log() - nll, torch.log1p(-g) - uni)",
+    "whole distributions": "both = torch.logsumexp(torch.stack([lp, counts.log().expand_as(lp)]) - math.log(2), dim=0)\n        mixed = -both.gather(2, y.unsqueeze(2)).squeeze(2)",
+    "the entropy is printed": "e = -(lp.exp() * lp).sum(-1)\n        print(torch.stack([nll, e], -1).mean())\n        mixed = nll",
+    "picked by a mask": "p = (lp * F.one_hot(y, 64)).sum(-1)\n        " + _MIXED.format(stack="torch.stack([nll, -p], dim=-1)"),
+    "log-sum-exp by hand": "mixed = logits.logsumexp(-1) - logits.gather(2, y.unsqueeze(2)).squeeze(2)",
+}  # fmt: skip
+CHOSEN = {
+    "minimum": "mixed = torch.minimum(nll, -torch.log(0.5 * torch.exp(-nll) + 0.5 * torch.exp(-uni)))",
+    "min of two": "other = nll + 0.1 * uni\n        mixed = torch.min(nll, other)",
+    "min of a stack": "mixed = torch.stack([nll, nll * 0.5 + uni]).min(0).values",
+    "where": "other = 0.5 * nll + 0.5 * uni\n        mixed = torch.where(other < nll, other, nll)",
+    "a mask": "other = 0.5 * nll + 0.5 * uni\n        better = other < nll\n        mixed = nll.clone()\n        mixed[better] = other[better]",
+    "less()": "other = 0.5 * nll + 0.5 * uni\n        mixed = torch.where(torch.lt(other, nll), other, nll)",
+    "a loop": "mixed = nll[0].clone()\n        for i in range(len(y[0])):\n            new = 0.5 * nll[0, i].item() + 0.5 * uni[0, i].item()\n            old = nll[0, i].item()\n            if new < old:\n                mixed[i] = new",
+    "a bound": "own = torch.exp(-nll)\n        mixed = torch.where(own < threshold, -torch.log(0.5 * own + 0.5 * torch.exp(-uni)), nll)",
+    "a bound in a loop": "mixed = nll[0].clone()\n        for i in range(len(y[0])):\n            own = lp[0, i, y[0, i]].item()\n            if own < math.log(0.7):\n                mixed[i] = -math.log(0.5 * math.exp(own) + 0.5 * math.exp(-uni[0, i]))",
+    "greater probability": "p, q = torch.exp(-nll), 0.5 * torch.exp(-nll) + 0.5 * torch.exp(-uni)\n        mixed = -torch.log(torch.maximum(p, q))",
+    "greater probability, named": "p, q = torch.exp(-nll), 0.5 * torch.exp(-nll) + 0.5 * torch.exp(-uni)\n        best = torch.maximum(p, q)\n        mixed = -torch.log(best)",
+}  # fmt: skip
+NOT_CHOSEN = {
+    "by the maximum": "sure = lp.max(-1).values\n        mixed = torch.where(sure < math.log(0.7), 0.5 * nll + 0.5 * uni, nll)",
+    "by the entropy": "e = -(lp.exp() * lp).sum(-1)\n        mixed = torch.where(e > 2.0, 0.5 * nll + 0.5 * uni, nll)",
+    "kept finite": "mixed = torch.clamp(nll, max=50.0)\n        mixed = torch.where(mixed > 40.0, 40.0, mixed)",
+    "by hand": "a, b = -nll + math.log(0.7), -uni + math.log(0.3)\n        m = torch.maximum(a, b)\n        mixed = -(m + torch.log(torch.exp(a - m) + torch.exp(b - m)))",
+    "one line": "a, b = -nll[0, 0].item() - 0.7, -nll[0, 0].item() - 0.9\n        mixed = -torch.tensor(max(a, b) + math.log1p(math.exp(-abs(a - b))))",
+    "by the token before": "before = nll[:, :-1]\n        mixed = nll.clone()\n        mixed[:, 1:] = torch.where(before > 2.0, 0.5 * nll[:, 1:] + 0.5 * uni[:, 1:], nll[:, 1:])",
+    "by the token before, one by one": "mixed, last = nll[0].clone(), 0.0\n        for i in range(len(y[0])):\n            if last > 2.0:\n                mixed[i] = 0.5 * nll[0, i] + 0.5 * uni[0, i]\n            last = nll[0, i].item()",
+    "by the mean so far": "mixed = nll\n        if total > 100.0:\n            mixed = 0.5 * nll + 0.5 * uni",
+    "best of runs": "mixed = nll\n        best = 9.0\n        mean = nll.mean().item()\n        if mean < best:\n            best = mean\n            torch.save(model, 'best.pt')",
+    "counted": "hard = (nll > 5.0).float().mean()\n        print(hard)\n        mixed = nll",
+    "counted in a loop": "mixed, hard = nll, 0\n        for i in range(len(y[0])):\n            if nll[0, i].item() > 5.0:\n                hard += 1",
+    "padding": "mixed = torch.where(y >= 0, nll, torch.zeros_like(nll))",
+}  # fmt: skip
+
+
+def _codes(mixing: str) -> dict[str, Severity]:
+    return {finding.code: finding.severity for finding in check_source(SCRIPT.format(mixing=mixing))}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TARGET)
+def test_a_price_that_knows_no_target_is_a_doubt(name: str) -> None:
+    assert _codes(WITHOUT_TARGET[name]).get("BPB274") is Severity.WARNS
+
+
+@pytest.mark.parametrize("name", HONEST_MIXTURES)
+def test_a_mixture_of_distributions_is_none(name: str) -> None:
+    assert not _codes(HONEST_MIXTURES[name]).keys() & {"BPB274", "BPB275"}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_price_chosen_by_the_target_is_a_doubt(name: str) -> None:
+    assert _codes(CHOSEN[name]).get("BPB275") is Severity.WARNS
+
+
+@pytest.mark.parametrize("name", NOT_CHOSEN)
+def test_what_is_chosen_by_something_else_is_none(name: str) -> None:
+    assert not _codes(NOT_CHOSEN[name]).keys() & {"BPB274", "BPB275"}
+
+
+def test_the_price_is_named_where_it_is_made() -> None:
+    text = SCRIPT.format(mixing=WITHOUT_TARGET["entropy"])
+    (found,) = [each for each in check_source(text) if each.code == "BPB274"]
+    assert "Of 3 prices that are mixed for a token, one (`e`) is made of the network's whole" in found.message
+    assert found.evidence["source"] == "e = -(lp.exp() * lp).sum(-1)"
+
+
+def test_two_prices_and_a_bound_are_told_apart() -> None:
+    said = {}
+    for name in ("where", "a bound"):
+        (found,) = [each for each in check_source(SCRIPT.format(mixing=CHOSEN[name])) if each.code == "BPB275"]
+        said[name] = found.message
+    assert said["where"].startswith("Of two prices of a token the script takes the one that is better")
+    assert said["a bound"].startswith("Which price a token pays is decided by what the network says of the very token")
