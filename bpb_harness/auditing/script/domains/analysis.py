@@ -26,6 +26,7 @@ from bpb_harness.rules.denominators import Denominator
 INFERRED = "inferred from the vocabulary alone"
 _TOKENIZER = re.compile(r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", re.IGNORECASE)
 _MAX_BEHIND = 1_500  # expressions that one score is followed through
+_MOST_SINKS = 8  # that a path is followed from
 _QUADRATURES = ("trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid")
 
 
@@ -188,7 +189,7 @@ class Analysis:
     @cached_property
     def path(self) -> list[tuple[ast.AST, Frame]]:
         """All expressions that some reported score is computed from, with their frames."""
-        sinks = self.sinks[:8]
+        sinks = self.sinks[:_MOST_SINKS]
         starts = [(sink.node, Frame.at(self.program, sink.node)) for sink in sinks]
         return list(trace_all(self.program, starts, LIMIT * len(starts)))
 
@@ -202,9 +203,9 @@ class Analysis:
         """What the claimed score is computed from; where that is not known, what any reported one is."""
         if not self.claimed or self.claimed == set(range(len(self.sinks))):
             return self.path
-        nodes = [self.sinks[number].node for number in sorted(self.claimed)][:8]
+        nodes = [self.sinks[number].node for number in sorted(self.claimed)][:_MOST_SINKS]
         starts = [(node, Frame.at(self.program, node)) for node in nodes]
-        found = list(trace_all(self.program, starts, LIMIT * len(starts)))
+        found = list(trace_all(self.program, starts, LIMIT * _MOST_SINKS))  # as far as the others would go
         return found if any(is_cross_entropy(node) for node, _ in found) else self.path
 
     def calls(self, *names: str) -> bool:
