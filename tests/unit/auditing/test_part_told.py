@@ -24,7 +24,7 @@ def _report(
 ) -> AuditReport:
     (folder / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, SP1024), 8), tokenizer="sp1024"))
     text = log(NATS, SP1024, tokens=tokens, label=label, extra=tail)
-    (folder / "train.log").write_text("\n".join([*settings, text]))
+    (folder / "train.log").write_text(text.replace("seed:1337\n", "\n".join(["seed:1337", *settings, ""])))
     if readme:
         (folder / "README.md").write_text(readme)
     if script:
@@ -62,7 +62,7 @@ def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], sai
         (["val_doc_fraction: 0.02"], {"label": "diagnostic quantized"}),
         (["val_doc_fraction: 0.02"], {"tail": f" scored_tokens:{SP1024_TOKENS}"}),
         (["eval on 50000 docs"], {}),
-        (["eval on 100 docs", "ttt val_loss:2.2 val_bpb:1.3030"], {}),
+        (["eval on 100 docs"], {"label": "quick val_loss:2.2 val_bpb:1.3030\nlegal_ttt"}),
         (["chunks=1893 chunk_tokens=32768"], {}),
         (["chunks=2 chunk_tokens=32768"], {"tokens": SP1024_TOKENS}),
         (["chunks=2 chunk_tokens=32768", "total_windows=969057 stride=64"], {}),
@@ -119,7 +119,7 @@ def test_commands_that_tell_of_no_part(tmp_path: Path, setting: str, more: dict[
 
 def test_right_bytes_of_the_whole_text_are_said_to_be_that_where_a_part_was_scored(tmp_path: Path) -> None:
     (found,) = _report(tmp_path, "val_doc_fraction: 0.02").with_code("BPB101")
-    assert "that is the whole text's number, and a part of it was scored (BPB301, train.log:1 says so)" in found.message
+    assert "that is the whole text's number, and a part of it was scored (BPB301, train.log:" in found.message
 
 
 _SMOKE = "```bash\nVAL_TOKENS=65536 torchrun train_gpt.py\n```\n"
