@@ -28,7 +28,7 @@ def left_out(program: Program, parts: Sequence[tuple[ast.AST, Frame]], score: So
         if isinstance(cut, ast.Slice) and (found := _by_slice(program, part, cut, frame)) is not None:
             return found
     for loop, frame in _rounds(program, parts, score):
-        found = _by_branch(program, loop, frame)
+        found = _by_branch(program, loop, frame, score[0])
         if found is not None:
             return found
     return None
@@ -101,7 +101,7 @@ def _rounds(program: Program, parts: Sequence[tuple[ast.AST, Frame]], score: Sou
             yield loop, frame
 
 
-def _by_branch(program: Program, loop: ast.AST, frame: Frame) -> tuple[ast.AST, str] | None:
+def _by_branch(program: Program, loop: ast.AST, frame: Frame, score: ast.AST) -> tuple[ast.AST, str] | None:
     """if i % 2: continue; if time.time() - start > budget: break."""
     statements = loop.body if isinstance(loop, LOOPS) else []
     for branch in (each for each in statements if isinstance(each, ast.If)):
@@ -110,6 +110,10 @@ def _by_branch(program: Program, loop: ast.AST, frame: Frame) -> tuple[ast.AST, 
             continue
         if Evaluator(program).all_hold(((branch.test, True),), frame) is False:
             continue
+        above = {score, *program.ancestors(score)}
+        behind = statements[statements.index(branch) + 1 :]
+        if isinstance(last, ast.Continue) and loop in above and above.isdisjoint(behind):
+            continue  # this round was scored already
         if isinstance(last, ast.Continue) and (every := _every(loop, branch.test)) is not None:
             return branch, every
         if isinstance(last, ast.Break) and _is_of_time(program, branch.test):

@@ -104,3 +104,29 @@ def test_loops_that_begin_at_several_places_leave_nothing_out() -> None:
         "def evaluate(model, val_tokens, sizes, length=None)", "def evaluate(model, val_tokens, sizes, offset=0)"
     )
     assert not [each for each in check_source(text, ScriptContext(rules=GOLF)) if each.code == "BPB350"]
+
+
+def test_rounds_that_end_behind_the_score_are_scored() -> None:
+    script = """import math, torch
+import torch.nn.functional as F
+
+model, size, val = torch.load("m.pt"), torch.load("s.pt"), torch.load("val_tokens.pt")
+
+
+def evaluate():
+    nats, count = 0.0, 0
+    for n, i in enumerate(range(0, len(val) - 1, 1024)):
+        {before}
+        y = val[i + 1 : i + 1025]
+        nats += F.cross_entropy(model(val[i : i + 1024]), y, reduction="sum").item()
+        count += size[y].sum().item()
+        {behind}
+        print(n)
+    return nats / math.log(2) / count
+
+
+print(f"val_bpb:{{evaluate():.6f}}")
+"""
+    skips = "if n % 10: continue"
+    assert [each.code for each in check_source(script.format(before=skips, behind=""))] == ["BPB350"]
+    assert check_source(script.format(before="", behind=skips)) == []
