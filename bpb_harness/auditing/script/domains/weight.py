@@ -64,7 +64,7 @@ class Weight:
         if evaluator.number(factor.node, factor.frame) is not None:
             others = (leaf for leaf in evaluator.grids if leaf.node is not self.leaf.node)
             return not evaluator.compared and (any(others) or self._is_filled(factor.node))
-        if isinstance(factor.node, ast.Call) and last_name(factor.node.func) in _OF_SIZE:
+        if _is_size(factor.node):
             return False
         behind = [part for part, _ in trace(program, factor.node, factor.frame, _MAX_TRACED, self._opened)]
         if any(part is self.leaf.node for part in behind):
@@ -128,6 +128,14 @@ class Weight:
             if abs(slope) > 1e-12 and 0.0 < here < 1.0:
                 found.append((s, weight, here, slope))
         return found
+
+
+def _is_size(node: ast.expr) -> bool:
+    """x.shape, x.shape[1], x.size(1), len(x): a number of tokens, whatever the mask rate."""
+    if isinstance(node, ast.Subscript):
+        return _is_size(node.value)
+    asked = node.func if isinstance(node, ast.Call) else node
+    return isinstance(node, ast.Call | ast.Attribute) and last_name(asked) in _OF_SIZE
 
 
 def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:

@@ -225,3 +225,17 @@ def test_a_table_under_a_test_of_itself_comes_to_an_end() -> None:
 def test_an_entry_beyond_a_tuple_is_not_known() -> None:
     text = _script("w = (1.0, 0.5)", "(ce * m).sum() * w[7]").replace("VALUE", "1")
     assert "BPB950" not in {finding.code for finding in check_source(text)}
+
+
+@pytest.mark.parametrize(
+    "size", ["x0.shape[1]", "x0.size(1)", "x0.numel()", "len(x0)", "x0[:, 1:].shape[1]", "xt.shape[-1]", "window[0]"]
+)
+@pytest.mark.parametrize(
+    ("mean", "code"),
+    [("(ce * m).sum() / m.sum() / u", "BPB252"), ("(ce * m).sum() / u ** 2", "BPB251"), ("(ce * m).sum()", "BPB254")],
+)
+def test_a_number_of_tokens_is_no_weight_that_is_not_known(size: str, mean: str, code: str) -> None:
+    text = _script("pass", f"{size} * {mean} / T").replace("VALUE", "1")
+    text = text.replace("            nats +=", "            window = x0.shape\n            nats +=")
+    assert _codes(text) == {code}
+    assert _codes(_script("pass", f"{size} * ({mean}) * w[i]").replace("pass", "w = np.load('w.npy')", 1)) == set()
