@@ -36,7 +36,7 @@ from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, fi
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
 from bpb_harness.claim.readme_reader import title_of
-from bpb_harness.claim.settings import flags_of, settings_of
+from bpb_harness.claim.settings import flags_of, set_beside, settings_of
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
@@ -273,7 +273,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
     # Deferred: most records come without a script.
     from bpb_harness.auditing.script import ScriptContext, check_scripts
 
-    protocol = evidence.claim.protocol
+    protocol, scripts = evidence.claim.protocol, _scripts_of(evidence)
     context = ScriptContext(
         num_windows=protocol.num_windows,
         num_tokens=evidence.scored_tokens,
@@ -286,9 +286,9 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
         settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
+        set_beside=set_beside(evidence.claim.scripts),
         rules=evidence.rules,
     )
-    scripts = _scripts_of(evidence)
     names = {str(script): script.name for script in scripts}
     for finding in check_scripts(
         scripts, context, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
 
 _LARGEST_README = 1 << 18  # characters
 _MAX_SETTINGS = 400
@@ -24,6 +28,12 @@ _CONTINUED = re.compile(r"\\\r?\n")
 _FLAG = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]{0,60}")
 _SCRIPT = re.compile(r"(?<![\w./-])[\w./-]+\.py(?!\w)")  # from the start of a word: from every place it is quadratic
 _MAX_WORDS = 400  # of one command
+_LARGEST_COMMANDS = 1 << 16  # bytes of a shell script
+_MAX_COMMANDS = 16  # shell scripts
+# NAME="${NAME:-value}": what a shell script sets unless whoever starts it does.
+_UNLESS_SET = re.compile(
+    r"(?<![\w$.-])[A-Z][A-Z0-9_]{1,59}=\"?\$\{(?P<name>[A-Z][A-Z0-9_]{1,59}):?-(?P<value>[^{}$\s\"]{0,200})\}"
+)
 NO_VALUE = ""  # of a flag that stands alone
 
 
@@ -43,6 +53,31 @@ def settings_of(text: str) -> Mapping[str, str]:
     agreed = {name: values.pop() for name, values in found.items() if len(values) == 1}
     known = {name: value for name, value in agreed.items() if "$" not in value}
     return dict(list(known.items())[:_MAX_SETTINGS])
+
+
+def set_beside(scripts: Iterable[Path]) -> Mapping[str, frozenset[str]]:
+    """What shell scripts beside some scripts set in the environment: of each setting all values.
+
+    Nothing says which of them made the score. But a script that is started by them need not have had its own default.
+
+    Args:
+        scripts: the scripts; of the folders that hold them, links are not followed.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    folders = dict.fromkeys(script.parent for script in scripts)
+    files = [file for folder in folders for file in sorted(folder.glob("*.sh"))]
+    for file in files[:_MAX_COMMANDS]:
+        try:
+            text = read_text(file, file.name, _LARGEST_COMMANDS).text
+        except ClaimError:
+            continue  # a link, say: nothing is known of it
+        commands = _COMMENT.sub(" ", text)
+        for match in _SETTING.finditer(commands):
+            value = next(part for part in match.group("double", "single", "plain") if part is not None)
+            found[match["name"]].update([] if "$" in value else [value])
+        for match in _UNLESS_SET.finditer(commands):
+            found[match["name"]].add(match["value"])
+    return {name: frozenset(values) for name, values in found.items() if values}
 
 
 def is_of_a_trial(text: str, name: str) -> bool:

@@ -24,6 +24,7 @@ class ScriptContext:
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         settings: what the README's commands set in the environment.
         flags: what they give to scripts on their command lines, by script and flag.
+        set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
         rules: the contest's: denominators, and what byte bugs do to its text.
     """
 
@@ -38,4 +39,5 @@ class ScriptContext:
     claimed_labels: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bpb_harness.claim.settings import flags_of, settings_of
+from bpb_harness.claim.settings import flags_of, set_beside, settings_of
 from tests.bounded import require_an_end
 
 
@@ -82,3 +84,22 @@ def test_a_command_that_cannot_be_read_is_looked_through_once(words: str) -> Non
     program = f"print(flags_of('```\\n' + {words} + chr(39) + '\\n```'))"
     printed = require_an_end(f"from bpb_harness.claim.settings import flags_of; {program}")
     assert printed.strip() == "{}"
+
+
+def test_shell_scripts_beside_a_script_tell_what_it_may_have_been_started_with(tmp_path: Path) -> None:
+    script = tmp_path / "record" / "train.py"
+    script.parent.mkdir()
+    (script.parent / "run.sh").write_text(
+        'export STEPS=64\nMOST="${MOST:-0}" MODE=\'x y\' \\\nLIMIT=${LIMIT:-500} python a.py  # SEEN=3\nNEXT="$LIMIT"\n'
+    )
+    (script.parent / "smoke.sh").write_text("STEPS=2 python train.py\n")
+    (script.parent / "other.txt").write_text("TEXT=1\n")
+    (tmp_path / "above.sh").write_text("ABOVE=1\n")
+    (script.parent / "link.sh").symlink_to(tmp_path / "above.sh")
+    assert set_beside([script, script.parent / "eval.py"]) == {
+        "STEPS": {"64", "2"},
+        "MOST": {"0"},
+        "MODE": {"x y"},
+        "LIMIT": {"500"},
+    }
+    assert set_beside([]) == {}

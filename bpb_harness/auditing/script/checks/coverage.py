@@ -14,11 +14,14 @@ from bpb_harness.auditing.script.domains.extent import LOOPS, Extents, Limit
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
 from bpb_harness.auditing.script.domains.skipped import left_out
 from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Json
 
 _ENOUGH = 0.99  # of a text: what whole windows leave over is no part
 _ONE_SPLIT = 4e6  # tokens; of a text that is not known, so many may be the split itself: enwik8's and text8's have 5e6
+_MAX_TRACED = 200  # expressions behind a limit
 _LONGEST_ROUND = 2**16  # tokens that a round scores, where nothing says how many
 
 
@@ -100,9 +103,44 @@ def _scored_texts(analysis: Analysis) -> list[Scored]:
         extent = extents.visit(tokens.target, tokens.frame)
         is_one_draw = extent.is_drawn and not extent.loops  # how often it is drawn is not seen
         limit = None if is_one_draw else extent.covered
+        if limit is not None and _may_be_lifted(analysis, limit):
+            found.append(Scored(tokens.sink, None, is_followed=False))
+            continue
         is_followed = limit is not None or not (extents.lost or is_one_draw)
         found.append(Scored(tokens.sink, limit, is_followed))
     return found
+
+
+def _may_be_lifted(analysis: Analysis, limit: Limit) -> bool:
+    """Whether it is a setting's default, and a shell script of the folder sets that to more, or to something else."""
+    beside = analysis.context.set_beside
+    if not beside:
+        return False
+    evaluator = Evaluator(analysis.program)
+    asked = (evaluator.setting_asked(*met) for met in _with_defaults(analysis, limit.node))
+    open_to = {name for name in asked if name is not None} - analysis.program.settings.keys()
+    return any(_lifts(value, limit.number) for name in open_to for value in beside.get(name, ()))
+
+
+def _with_defaults(analysis: Analysis, node: ast.expr) -> Iterator[tuple[ast.AST, Frame]]:
+    """What a value is computed from, the defaults of parameters among it."""
+    program, starts, met = analysis.program, [node], set[ast.AST]()
+    while starts:
+        start = starts.pop()
+        for part, frame in trace(program, start, Frame(program.scope(start)), _MAX_TRACED):
+            yield part, frame
+            if isinstance(part, ast.Name) and part not in met:
+                met.add(part)
+                defaults = (each.value for each in program.reaching(part) if each.kind == "parameter")
+                starts += [value for value in defaults if value is not None]
+
+
+def _lifts(value: str, number: float) -> bool:
+    """Whether a setting may bound less than a number: 0 and -1 mostly mean no bound at all."""
+    try:
+        return not 0.0 < float(value.replace("_", "")) <= number
+    except ValueError:
+        return True
 
 
 def _tokens_of(analysis: Analysis) -> int | None:

@@ -674,6 +674,16 @@ class Evaluator(Walker[object]):
         """Whether a call asks the environment for what is not known to stand there."""
         return dotted(node.func) in _FROM_ENVIRONMENT and bool(node.args) and self._given(node.args[0], frame) is None
 
+    def setting_asked(self, node: ast.AST, frame: Frame) -> str | None:
+        """The setting for which a call asks the environment, where its name is known; None of anything else."""
+        if not isinstance(node, ast.Call) or dotted(node.func) not in _FROM_ENVIRONMENT or not node.args:
+            return None
+        try:
+            asked = self._elsewhere().visit(node.args[0], frame)
+        except UNKNOWN_ERRORS:
+            return None
+        return asked if isinstance(asked, str) else None
+
     def _note_taken(self, default: ast.expr | None, name: str, value: str, frame: Frame) -> None:
         """A reader is told of each setting with which a script does otherwise than by its own default."""
         try:

@@ -62,7 +62,7 @@ class Weight:
             return False
         evaluator = Evaluator(program)
         if evaluator.number(factor.node, factor.frame) is not None:
-            others = (leaf for leaf in evaluator.grids if leaf.node is not self.leaf.node)
+            others = (leaf for leaf in evaluator.grids if leaf.node is not self.leaf.node and not self._is_own(leaf))
             return not evaluator.compared and (any(others) or self._is_filled(factor.node))
         if _is_size(factor.node):
             return False
@@ -73,6 +73,13 @@ class Weight:
             return False
         of_text = {part for part, _ in self.analysis.behind(self.draw.score)}
         return not any(part in of_text and self._is_source(part) for part in behind)
+
+    def _is_own(self, leaf: Leaf) -> bool:
+        """Whether a list is that of the mask rates themselves, by which a quadrature's integrand is divided."""
+        draw = self.draw
+        return self.analysis.has_quadrature and comes_from(
+            self.analysis.program, draw.rate, draw.frame, lambda node: node is leaf.node, _MAX_TRACED
+        )
 
     def _is_filled(self, node: ast.expr) -> bool:
         """Whether entries of a table are set after it was made: ``w = torch.ones(T)``, and then ``w[1:] = ..``."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.golf_rules import check_source
+from bpb_harness.auditing.script import ScriptContext, check_scripts
+from tests.golf_rules import GOLF, check_source
 
 SCRIPT = """
 import math
@@ -235,3 +238,78 @@ def test_a_loss_that_is_compiled_as_a_lambda_is_followed_into(wrapped: str, roun
     """It is the method that the lambda calls, not the network's own forward."""
     text = OF_MLX.format(wrapped=wrapped, rounds=rounds)
     assert ("BPB350" in {each.code for each in check_source(text)}) is found
+
+
+DEFAULTS = {
+    "default of a parameter": ("", 'int(os.environ.get("VAL_MAX_TOKENS", 500_000))'),
+    "module": ('LIMIT = int(os.getenv("VAL_MAX_TOKENS", "500000"))', "LIMIT"),
+    "field": ("class Args:\n    most = int(os.environ.get('VAL_MAX_TOKENS', 500_000))", "Args.most"),
+    "helper": (
+        "def asked(name, own):\n    return int(os.environ.get(name, own))",
+        'asked("VAL_MAX_TOKENS", 500_000)',
+    ),
+}
+LIMITED = """
+import math
+import os
+import torch
+import torch.nn.functional as F
+
+{above}
+
+
+def load(path, most={most}):
+    tokens = torch.load(path)
+    if most > 0:
+        tokens = tokens[: most + 1]
+    return tokens
+
+
+def evaluate(model, tokens, size_of):
+    nats, size = 0.0, 0.0
+    for start in range(0, tokens.numel() - 1, 512):
+        x, y = tokens[start : start + 512], tokens[start + 1 : start + 513]
+        nats += F.cross_entropy(model(x), y, reduction="sum").item()
+        size += size_of[y].sum().item()
+    return nats / math.log(2.0) / size
+
+
+print(f"val_bpb:{{evaluate(torch.load('a.pt'), load('fineweb_val_000000.pt'), torch.load('c.pt')):.4f}}")
+"""
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.parametrize(
+    ("beside", "is_open"),
+    [
+        ({}, False),
+        ({"VAL_MAX_TOKENS": {"0"}}, True),
+        ({"VAL_MAX_TOKENS": {"-1"}}, True),
+        ({"VAL_MAX_TOKENS": {"100000000", "1000"}}, True),  # one of them is a trial's
+        ({"VAL_MAX_TOKENS": {"all"}}, True),
+        ({"VAL_MAX_TOKENS": {"1_000"}}, False),
+        ({"VAL_MAX_TOKENS": {"500000"}}, False),
+        ({"OTHER": {"0"}}, False),
+    ],
+)
+def test_a_default_that_a_shell_script_lifts_is_no_limit(name: str, beside: dict[str, set[str]], is_open: bool) -> None:
+    above, most = DEFAULTS[name]
+    context = ScriptContext(rules=GOLF, set_beside={key: frozenset(values) for key, values in beside.items()})
+    found = check_source(LIMITED.format(above=above, most=most), context)
+    assert ("BPB350" in {finding.code for finding in found}) is not is_open
+
+
+def test_what_a_readme_sets_is_not_lifted_by_a_shell_script() -> None:
+    above, most = DEFAULTS["module"]
+    context = ScriptContext(
+        rules=GOLF, settings={"VAL_MAX_TOKENS": "4096"}, set_beside={"VAL_MAX_TOKENS": frozenset({"0"})}
+    )
+    assert "BPB350" in {f.code for f in check_source(LIMITED.format(above=above, most=most), context)}
+
+
+def test_a_limit_that_may_be_lifted_is_said_not_to_be_followed(tmp_path: Path) -> None:
+    above, most = DEFAULTS["helper"]
+    (tmp_path / "train.py").write_text(LIMITED.format(above=above, most=most))
+    context = ScriptContext(rules=GOLF, set_beside={"VAL_MAX_TOKENS": frozenset({"0"})})
+    (said,) = (f for f in check_scripts([tmp_path / "train.py"], context) if f.code == "BPB954")
+    assert "How much of the text the script scores" in said.message

@@ -234,6 +234,24 @@ def test_a_quadrature_gives_each_rate_its_interval_itself(rule: str, rates: list
     assert _codes(INTEGRATED.format(rule=rule, rates=rates, count=len(rates))) == found
 
 
+@pytest.mark.parametrize(
+    ("over", "severity"),
+    [
+        ("/ rates", Severity.REFUTES),
+        ("/ rates.to(x0.device)", Severity.REFUTES),
+        ("* np.load('w.npy')", Severity.WARNS),
+        ("/ torch.tensor([0.1, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 0.9])", Severity.WARNS),
+    ],
+)
+def test_what_a_quadrature_leaves_out_may_be_paid_by_weights_but_not_by_the_rates_themselves(
+    over: str, severity: Severity
+) -> None:
+    text = INTEGRATED.format(rule="trapezoid", rates=INNER, count=len(INNER))
+    text = text.replace("hidden_tokens, rates)", f"hidden_tokens {over}, rates)")
+    (found,) = (finding for finding in check_source(text) if finding.code == "BPB257")
+    assert found.severity is severity
+
+
 @pytest.mark.parametrize(("tokenizer", "is_token"), [(512, False), (513, True), (1024, True), (None, True)])
 def test_a_mask_id_behind_the_tokenizers_last_is_no_token(tokenizer: int | None, is_token: bool) -> None:
     text = MEANS.format(rates="[0.5]", weight="", count=1).replace(
