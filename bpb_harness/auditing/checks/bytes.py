@@ -410,7 +410,7 @@ def _or_another(evidence: Evidence, ratio: Ratio, row: Denominator) -> str:
         return ""
     other = min(far, key=lambda each: abs(ratio.value / each.bytes_per_token - 1.0))
     off = _signed((ratio.value / other.bytes_per_token - 1.0) * 100)
-    whose = "the latter's" if ratio.is_near(other.bytes_per_token, _QUITE) else "neither's"
+    whose = f"that of {other}" if ratio.is_near(other.bytes_per_token, _QUITE) else "neither's"
     return f", {other} {other.bytes_per_token:.5f} ({off} %): it is {whose} to the digit"
 
 

@@ -601,7 +601,9 @@ def test_a_score_that_is_that_of_one_seed_is_named_so(tmp_path: Path, claimed: f
     assert "the score is in the log: 'final_exact'" in found.message
 
 
-@pytest.mark.parametrize(("ratio", "whose"), [(2.44003, "neither's"), (SP1024, None), (2.4423, "the latter's")])
+@pytest.mark.parametrize(
+    ("ratio", "whose"), [(2.44003, "neither's"), (SP1024, None), (2.4423, "that of fineweb_val (older export)")]
+)
 def test_bytes_near_two_texts_are_said_to_be_the_ones_or_neithers(
     tmp_path: Path, ratio: float, whose: str | None
 ) -> None:
@@ -609,4 +611,4 @@ def test_bytes_near_two_texts_are_said_to_be_the_ones_or_neithers(
     (tmp_path / "train.log").write_text(log(2.0312, ratio))
     (found,) = audit(tmp_path).with_code("BPB101")
     assert ("to the digit" in found.message) is (whose is not None)
-    assert whose is None or f"it is {whose} to the digit" in found.message
+    assert whose is None or f"it is {whose}" in found.message

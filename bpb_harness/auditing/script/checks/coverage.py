@@ -59,16 +59,16 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _left_out(analysis: Analysis) -> Iterator[Hit]:
-    """What every score leaves out between its windows, or behind a time."""
-    found = []
+    """What every score leaves out between its windows, or behind a time; what one leaves to another is not left out."""
+    found: dict[int, set[tuple[ast.AST, str]]] = {}
     for tokens in scored_tokens(analysis):
-        found.append(
-            left_out(analysis.program, behind_target(analysis, tokens), (tokens.score.node, tokens.score.frame))
-        )
-        if found[-1] is None:
+        score = (tokens.score.node, tokens.score.frame)
+        left = left_out(analysis.program, behind_target(analysis, tokens), score)
+        if left is None:
             return
-    if found and found[0] is not None:
-        node, what = found[0]
+        found.setdefault(tokens.sink, set()).add(left)
+    if found and all(len(places) == 1 for places in found.values()):
+        ((node, what),) = next(iter(found.values()))
         yield analysis.hit(codes.SUBSET, f"The script scores a part of the text alone: {what}", node)
 
 

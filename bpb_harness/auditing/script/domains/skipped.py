@@ -12,6 +12,7 @@ from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
 
 _NEARLY_ALL = 100  # one in so many rounds is no part that matters
+_NO_SCORES = ("nan", "inf")
 _CLOCKS = frozenset({"time", "perf_counter", "monotonic", "process_time", "time_ns"})
 
 
@@ -116,9 +117,27 @@ def _by_branch(program: Program, loop: ast.AST, frame: Frame, score: ast.AST) ->
             continue  # this round was scored already
         if isinstance(last, ast.Continue) and (every := _every(loop, branch.test)) is not None:
             return branch, every
-        if isinstance(last, ast.Break) and _is_of_time(program, branch.test):
+        if isinstance(last, ast.Break) and _is_of_time(program, branch.test) and not _spoils(branch):
             return branch, "as much of it as comes before a time is up, and nothing tells how much that was"
     return None
+
+
+def _spoils(branch: ast.If) -> bool:
+    """Whether a branch leaves no score behind: nats = float("nan"), or None."""
+    kept = [each.value for each in branch.body if isinstance(each, ast.Assign)]
+    return any(
+        (isinstance(value, ast.Constant) and value.value is None)
+        or last_name(value) in _NO_SCORES
+        or (
+            isinstance(value, ast.Call)
+            and any(isinstance(arg, ast.Constant) and arg.value in _NO_SCORES for arg in value.args)
+        )
+        for value in kept
+    )
+
+
+def _is_no_score(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in _NO_SCORES
 
 
 def _every(loop: ast.AST, test: ast.expr) -> str | None:

@@ -24,6 +24,10 @@ _REDUCING = frozenset([
     "sum", "mean", "nansum", "nanmean", "fsum", "average", "amax", "amin", "median", "var", "std", "norm", "cumsum",
     "all_reduce", "len", "numel", "argmax", "argmin", "topk", "sort", "argsort", "quantile", "entropy", "eval",
 ])  # fmt: skip
+_FILLED = frozenset([
+    "full_like", "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like",
+    "new_full", "new_zeros", "new_ones", "new_empty", "new_tensor",
+])  # fmt: skip
 _SHIFTING = frozenset(["roll", "pad", "shift"])
 _TARGET = re.compile(r"(?:.*_)?(?:y|st|tgts?|targets?|labels?|next)(?:_.*)?|.*(?:target|label|tgt).*", re.IGNORECASE)
 
@@ -140,7 +144,7 @@ def _of_call(steps: _StepsBack, node: ast.Call, frame: Frame, found: Kinds, *, t
     if name in _NETWORK:
         found.from_network = True
         return []
-    if name in _SHIFTING:
+    if name in _SHIFTING or name in _FILLED:  # of a price they take its shape alone
         return []
     if name == "entropy":
         found.from_network = found.reduced = True

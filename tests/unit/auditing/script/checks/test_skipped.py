@@ -66,6 +66,8 @@ def _said(**changes: str) -> list[str]:
         ({"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))", "first": "if n % 3 == 1: continue"},
          "2 in 3 of its rounds"),
         ({"first": "if time.time() - started > BUDGET: break"}, "before a time is up"),
+        ({"then": "if time.time() - started > BUDGET:\n            late = True\n            break"},
+         "before a time is up"),
         ({"then": "elapsed = time.perf_counter() - started\n        if elapsed >= 60.0: break"}, "before a time is up"),
     ],
 )  # fmt: skip
@@ -89,6 +91,9 @@ def test_text_that_is_left_out_is_found(changes: dict[str, str], told: str) -> N
          "then": "if n % 100 == 0: print(n)"},
         {"first": "if os.environ.get('QUICK', '0') == '1' and time.time() - started > BUDGET: break"},
         {"training": "if time.time() > 600: break"},  # the time of training
+        {"then": "if time.time() - started > BUDGET:\n            nats = float('nan')\n            break"},
+        {"then": "if time.time() - started > BUDGET:\n            nats = math.nan\n            break"},
+        {"then": "if time.time() - started > BUDGET:\n            raise TimeoutError"},
         {"then": "if time.time() - started > BUDGET: print('slow')"},
         {"rounds": "range(0, len(val_tokens) - 1, T)", "y": "val_tokens[i + 1 : i + T + 1][::1]"},
         {"rounds": "range(0, len(val_tokens) - 1, T + 1)"},  # windows that share no token
@@ -130,3 +135,36 @@ print(f"val_bpb:{{evaluate():.6f}}")
     skips = "if n % 10: continue"
     assert [each.code for each in check_source(script.format(before=skips, behind=""))] == ["BPB350"]
     assert check_source(script.format(before="", behind=skips)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("if n % 2: continue", "if n % 2 == 0: continue"),
+        ("if n % 3: continue", "if n % 3 == 0: continue"),
+    ],
+)
+def test_what_one_loop_leaves_to_another_is_scored(one: str, other: str) -> None:
+    """What the second of two loops scores is not worked out: two that leave something out tell nothing."""
+    loop = """    for n, i in enumerate(range(0, len(val) - 1, 1024)):
+        {skips}
+        y = val[i + 1 : i + 1025]
+        nats += F.cross_entropy(model(val[i : i + 1024]), y, reduction="sum").item()
+        count += size[y].sum().item()
+"""
+    script = """import math, torch
+import torch.nn.functional as F
+
+model, size, val = torch.load("m.pt"), torch.load("s.pt"), torch.load("val_tokens.pt")
+
+
+def evaluate():
+    nats, count = 0.0, 0
+{loops}    return nats / math.log(2) / count
+
+
+print(f"val_bpb:{{evaluate():.6f}}")
+"""
+    first, second = loop.format(skips=one), loop.format(skips=other)
+    assert check_source(script.format(loops=first + second)) == []
+    assert [each.code for each in check_source(script.format(loops=first))] == ["BPB350"]
