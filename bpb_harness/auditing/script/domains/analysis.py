@@ -360,9 +360,9 @@ class Analysis:
                 yield from ((number, term, score) for score in term.cross_entropies())
 
     @cached_property
-    def scored(self) -> frozenset[ast.AST]:
-        """The cross-entropies that are scored, wherever they stand."""
-        return frozenset(score.node for _, _, score in self.scores())
+    def scored(self) -> Mapping[ast.AST, Frame]:
+        """The cross-entropies that are scored, wherever they stand, each with a frame to read it in."""
+        return {score.node: score.frame for _, _, score in self.scores()}
 
     def hit(
         self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: Sequence[ast.AST] = (),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping
 
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
+from bpb_harness.auditing.script.domains.embedded import OF_ANY, EmbeddedText
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.index import children
@@ -18,8 +19,6 @@ _CHOOSING = frozenset([
     "putmask", "place", "copyto", "select", "choose", "compress", "extract", "index_put", "index_put_", "einsum",
     "average", "mul", "mul_", "multiply", "dot", "filterfalse",
 ])  # fmt: skip
-# What a tensor says of itself whatever it holds.
-_OF_ANY = frozenset(["shape", "size", "device", "dtype", "ndim", "numel", "dim", "layout"])
 # What makes numbers of a network: layers, and what is done between them.
 _LAYERS = frozenset([
     "Linear", "Embedding", "EmbeddingBag", "Parameter", "ParameterList", "ModuleList", "ModuleDict", "Sequential",
@@ -34,31 +33,32 @@ _DEEPEST = 8  # of frames of functions that a draw is handed over to
 
 
 def hides_tokens(
-    program: Program, draw: ast.AST, scores: Set[ast.AST] | None = None, frame: Frame | None = None
+    program: Program, draw: ast.AST, scores: Mapping[ast.AST, Frame] | None = None, frame: Frame | None = None
 ) -> bool:
     """Whether a draw chooses tokens or their costs: by ``where``, a test or an index, in a blend, or times a cost.
 
     It is followed to wherever it is handed on: through names, attributes, calls, what they return, and what else
     leaves a mask a mask. What is only multiplied by something else, as what a network drops or draws for its own
     weights is, chooses none, and what chooses between a network's own numbers (layers that are skipped, gates, drop
-    paths) none either; of what cannot be followed to its end, that is not known.
+    paths) none either, but for the vectors of the scored tokens themselves (see `EmbeddedText`); of what cannot be
+    followed to its end, that is not known.
 
     Args:
         program: the program.
         draw: the draw.
-        scores: the cross-entropies that are scored; None: any of the program.
+        scores: the cross-entropies that are scored, with their frames; None: any of the program.
         frame: where the names of the draw are read; None: whoever calls.
     """
-    is_score = is_cross_entropy if scores is None else scores.__contains__
-    return _Draw(program, is_score, frame or Frame.at(program, draw)).chooses(draw)
+    return _Draw(program, scores, draw, frame or Frame.at(program, draw)).chooses(draw)
 
 
 class _Draw:
     """A draw on its way through a program."""
 
-    def __init__(self, program: Program, is_score: Callable[[ast.AST], bool], frame: Frame) -> None:
+    def __init__(self, program: Program, scores: Mapping[ast.AST, Frame] | None, draw: ast.AST, frame: Frame) -> None:
         self.program = program
-        self.is_score = is_score
+        self.is_score = is_cross_entropy if scores is None else scores.__contains__
+        self.text = EmbeddedText(program, (scores or {}).items(), (draw, frame))
         self.frame = frame
         self.waiting: list[tuple[ast.AST, Frame]] = []
         self.blended: dict[ast.AST, ast.AST] = {}  # sums, by which of their sides was come from first
@@ -82,8 +82,8 @@ class _Draw:
         child = node
         for above in self.program.ancestors(node):
             if isinstance(above, ast.Subscript) and child is above.slice:
-                return self._are_tokens([above.value])
-            if isinstance(above, ast.Attribute) and above.attr in _OF_ANY:
+                return self._are_tokens([above.value]) or self._hides_where_set(above)
+            if isinstance(above, ast.Attribute) and above.attr in OF_ANY:
                 return False
             if isinstance(above, ast.IfExp | ast.If | ast.While) and child is above.test:
                 # A setting of a network that was given the draw says nothing of the draw.
@@ -97,13 +97,13 @@ class _Draw:
                 if last_name(above.func) in _CHOOSING:
                     others = [each for each in self._operands(above) if each is not _value_of(child)]
                     if not all(map(self._is_number, others)) or not others:
-                        return self._are_tokens(others)
+                        return self._are_tokens(others) or self.text.is_hidden(above, others, self._frame_of(above))
                 elif is_cross_entropy(above) or self._hand_over(above, child):
                     return False
             elif isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult | ast.MatMult | ast.Div | ast.Pow):
                 other = above.right if child is above.left else above.left
                 if not isinstance(other, ast.Constant):
-                    return isinstance(above.op, ast.Mult) and (self._is_cost(other) or self._is_blend(above, other))
+                    return isinstance(above.op, ast.Mult) and self._is_chosen_by_product(above, other)
             elif isinstance(above, ast.Return | ast.Yield):
                 return self._returned(self.program.scope(above))
             elif isinstance(above, ast.Lambda) and self._is_argument(above):
@@ -112,6 +112,18 @@ class _Draw:
                 return self._stated(above)
             child = above
         return False
+
+    def _hides_where_set(self, place: ast.Subscript) -> bool:
+        """h[m] = vector."""
+        statement = self.program.parent(place)
+        if not isinstance(statement, ast.Assign):
+            return False
+        return self.text.is_hidden(place, [place.value, statement.value], self._frame_of(place))
+
+    def _is_chosen_by_product(self, product: ast.BinOp, other: ast.expr) -> bool:
+        if self._is_cost(other) or self._is_blend(product, other):
+            return True
+        return self.text.is_hidden(product, [other], self._frame_of(product))
 
     def _is_asked_for_another(self, node: ast.AST) -> bool:
         """``model.cap`` of a model into which a draw went: an attribute that is read, not called."""
@@ -123,7 +135,8 @@ class _Draw:
 
     def _stated(self, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Mult):
-            return self._is_cost(statement.target)
+            target = statement.target
+            return self._is_cost(target) or self.text.is_hidden(statement, [target], self._frame_of(statement))
         if isinstance(statement, ast.Assign):
             self._named(statement.targets, statement)
         elif isinstance(statement, ast.AnnAssign | ast.AugAssign | ast.For | ast.AsyncFor):
@@ -225,12 +238,14 @@ class _Draw:
         return "forward" in methods and func.attr not in methods
 
     def _behind(self, node: ast.expr) -> Iterator[tuple[ast.AST, Frame]]:
-        frame = self.frame if self.program.scope(node) is self.frame.scope else Frame.at(self.program, node)
-        return trace(self.program, node, frame, _MAX_TRACED, self._opened)
+        return trace(self.program, node, self._frame_of(node), _MAX_TRACED, self._opened)
+
+    def _frame_of(self, node: ast.AST) -> Frame:
+        return self.frame if self.program.scope(node) is self.frame.scope else Frame.at(self.program, node)
 
     def _opened(self, node: ast.AST) -> Iterable[ast.AST]:
         """What a value is made of, without what says on which device it lies, of which type or shape."""
-        if isinstance(node, ast.Attribute) and node.attr in _OF_ANY:
+        if isinstance(node, ast.Attribute) and node.attr in OF_ANY:
             return ()
         if isinstance(node, ast.Call):
             name = last_name(node.func)
