@@ -33,6 +33,7 @@ class HiddenText:
     Attributes:
         places: ids of the expressions that hide tokens: where(m, MASK, x), x.masked_fill(m, MASK).
         texts: what is hidden in each, in the clear.
+        calls: the same expressions, with the frames in which their names are read.
     """
 
     def __init__(self, analysis: Analysis, draw: MaskDraw) -> None:
@@ -40,10 +41,12 @@ class HiddenText:
         self._draw = draw.node
         self.places: set[int] = set()
         self.texts: list[Source] = []
+        self.calls: list[tuple[ast.AST, Frame]] = []
         for node, frame in trace(self._program, prediction(draw.score.node), draw.score.frame, 1_500):
             clear = self._hidden_in(node, frame, draw)
             if clear is not None:
                 self.places.add(id(node))
+                self.calls.append((node, frame))
                 self.texts.append((clear, frame))
         self.roots = {root_of(self._program, *text) for text in self.texts}
 

@@ -389,3 +389,34 @@ def test_what_a_network_drops_hides_no_token(dropped: str) -> None:
 @pytest.mark.parametrize("edges", ["edges()", "(torch.rand(64, 64) < 0.05).float()", "torch.rand(64, 64) < 0.05"])
 def test_what_is_drawn_for_the_network_itself_hides_no_token(edges: str) -> None:
     assert "BPB264" not in _codes(SINGLE.format(**{**PLAIN, "edges": edges}))
+
+
+HIDDEN_IN = {
+    "drawn and hidden": "xt = x0\n        if {test}:\n            m = torch.rand(x0.shape) < 0.3\n            xt = torch.where(m, MASK, x0)",
+    "hidden": "m = torch.rand(x0.shape) < 0.3\n        xt = x0\n        if {test}:\n            xt = x0.masked_fill(m, MASK)",
+    "chosen": "m = torch.rand(x0.shape) < 0.3\n        xt = torch.where(m, MASK, x0) if {test} else x0",
+    "set": "xt = x0.clone()\n        if {test}:\n            m = torch.rand(x0.shape) < 0.3\n            xt[m] = MASK",
+}
+
+
+@pytest.mark.parametrize("where", HIDDEN_IN)
+@pytest.mark.parametrize(
+    ("test", "severity"),
+    [
+        ("model.training", None),
+        ("model.training and model.drop > 0", None),
+        ("not (not model.training)", None),
+        ("model.masks", Severity.WARNS),  # nobody can say what it is
+        ("not model.training", Severity.WARNS),
+        ("model.training or model.masks", Severity.WARNS),
+        ("MASK > 0", Severity.REFUTES),
+        ("MASK < 0", None),
+    ],
+)
+def test_masks_of_one_rate_in_a_branch_count_as_far_as_it_is_known_to_be_taken(
+    where: str, test: str, severity: Severity | None
+) -> None:
+    text = SINGLE.format(**PLAIN | {"hidden": HIDDEN_IN[where].format(test=test), "read": "xt"})
+    found = [finding for finding in check_source(text) if finding.code == "BPB264"]
+    assert [each.severity for each in found] == ([] if severity is None else [severity])
+    assert all(("If `" in each.message) is (severity is Severity.WARNS) for each in found)
