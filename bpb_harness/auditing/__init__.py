@@ -16,7 +16,8 @@ checks/            one file a family of codes:
     record.py      BPB4xx the record against itself; own_result.py a score's own file, lowest_known.py what nobody has
                    reached, losses.py claims in nats per token, summaries.py what wandb kept of the run
     rules.py       BPB5xx the contest's rules: size, time, runs, significance
-    rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text
+    rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,
+                   stated_signatures.py whether it is of what the record's signatures state
     proved.py      BPB604 to 607 against windows that were decoded from bits
     reading.py     BPB9xx broken files
 script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge

@@ -244,7 +244,7 @@ def _findings(
     if recomputed is not None:
         yield from check_rescored(evidence, recomputed, texts_of(paths))
     if proved is not None:
-        yield from check_proved(evidence, proved)
+        yield from check_proved(evidence, proved, texts_of(paths))
 
 
 def _with_runs(evidence: Evidence) -> Evidence:

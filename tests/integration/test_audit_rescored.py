@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -132,3 +133,25 @@ def test_a_folder_of_the_reference_trainer_is_confirmed_on_the_text_that_it_was_
         main, folder, "--format", "json", "--data", shard, "--checkpoint", folder / model.name, "--tokenizer", tokenizer
     )
     assert (done.returncode, own_json(done.stdout)["verdict"]) == (0, "confirmed"), done.stdout
+
+
+@pytest.mark.parametrize(("of", "told"), [("data", "text part_val@"), ("model", "model "), ("tok", "tokenizer ")])
+def test_a_folder_whose_signature_is_of_other_files_is_not_confirmed(
+    repository: Path, shard: Path, tmp_path: Path, of: str, told: str
+) -> None:
+    """However near the score is: it is another text's, network's or tokenizer's."""
+    model, folder = repository / "fixtures/checkpoints/ar-tiny.pt", tmp_path / "submission"
+    tokenizer = repository / "fixtures/tokenizers/tiny_512_bpe.model"
+    write_submission(model, folder, data=[shard], tokenizer=tokenizer, method="ar")
+    stated = json.loads((folder / "submission.json").read_text())["signature"]
+    digest = re.search(rf"\b{of}:(?:[a-z_]+@)?([0-9a-f]{{8}})", stated)
+    assert digest is not None
+    for file in (each for each in folder.iterdir() if each.suffix in (".json", ".md", ".log")):
+        file.write_text(file.read_text().replace(digest[1], "00000000"))
+    done = run_here(
+        main, folder, "--format", "json", "--data", shard, "--checkpoint", folder / model.name, "--tokenizer", tokenizer
+    )
+    report = own_json(done.stdout)
+    assert (done.returncode, report["verdict"]) == (3, "unverifiable")
+    (found,) = (each for each in report["findings"] if each["code"] == "BPB603")
+    assert f"states a signature of {told}" in found["message"]

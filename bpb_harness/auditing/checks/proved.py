@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bpb_harness.auditing import codes
@@ -16,6 +16,7 @@ from bpb_harness.auditing.checks.rescored import (
     other_files,
     other_settings,
 )
+from bpb_harness.auditing.checks.stated_signatures import other_signature
 from bpb_harness.auditing.evidence import SCATTER, Evidence
 from bpb_harness.findings import Finding, Json
 
@@ -86,11 +87,18 @@ class Proved:
     held: str
 
 
-def check_proved(evidence: Evidence, proved: Proved) -> Iterator[Finding]:
-    """Judge a claim by a proof: does the text come back, is it the claim's score, and what is not established?"""
+def check_proved(evidence: Evidence, proved: Proved, said: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """Judge a claim by a proof: does the text come back, is it the claim's score, and what is not established?
+
+    Args:
+        evidence: the claim and its record.
+        proved: what decoding showed.
+        said: the record's texts, by the names of their files: they may name what was scored.
+    """
     facts = _facts(evidence, proved)
     these = f"{proved.num_proved:,} of {proved.num_spans:,} windows"
-    other = _other_score(evidence, proved)
+    said = said or {}
+    other = _other_score(evidence, proved, said)
     if other is not None:  # whatever became of it, it says nothing of the claim
         yield codes.PROOF_OTHER.finding(other, facts=facts)
         return
@@ -142,7 +150,7 @@ def _facts(evidence: Evidence, proved: Proved) -> dict[str, Json]:
     }
 
 
-def _other_score(evidence: Evidence, proved: Proved) -> str | None:
+def _other_score(evidence: Evidence, proved: Proved, said: Mapping[str, str]) -> str | None:
     """Why the proof's score is not the claimed one, in words; None where it is, as far as the claim says."""
     score, own = evidence.claim.score, evidence.claim.result
     if own is not None and evidence.is_own_file_alone and proved.score != str(own.result):
@@ -152,7 +160,10 @@ def _other_score(evidence: Evidence, proved: Proved) -> str | None:
         return "nothing is claimed to hold the proof against"
     if proved.bits_per_byte is None:
         return "the proof is of a score in bits per token, the claim is in bits per byte"
-    elsewhere = other_files(evidence, proved.score.partition(" ")[0]) or other_dataset(evidence, proved.data_name)
+    signature = proved.score.partition(" ")[0]
+    elsewhere = other_files(evidence, signature) or other_dataset(evidence, proved.data_name)
+    if elsewhere is None and not evidence.is_own_file_alone:
+        elsewhere = other_signature(signature, said)
     if elsewhere is not None:
         return elsewhere
     difference = score.value - proved.bits_per_byte

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol as StructuralType
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks import stated_signatures
 from bpb_harness.auditing.checks.scored_text import PART_SPREAD, misfit
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim.methods import method_in
@@ -129,14 +130,8 @@ def other_files(evidence: Evidence, signature: str) -> str | None:
     own = evidence.claim.result
     if own is None or not evidence.is_own_file_alone or not signature.startswith("bpb|"):
         return None
-    mine, other = own.result.signature, Signature.parse(signature)
-    for what, claimed, scored in (
-        ("model", mine.model, other.model),
-        ("text", _text_of(mine), _text_of(other)),
-        ("tokenizer", mine.tokenizer, other.tokenizer),
-    ):
-        if claimed != scored:
-            return f"{own.file} is about {what} {claimed}, the harness scored {scored}"
+    for what, claimed, scored in stated_signatures.other_files(own.result.signature, Signature.parse(signature)):
+        return f"{own.file} is about {what} {claimed}, the harness scored {scored}"
     return None
 
 
@@ -147,11 +142,6 @@ def _has_same_draws(evidence: Evidence, recomputed: Recomputed) -> bool:
         return False
     mine, other = own.result.signature, Signature.parse(recomputed.signature)
     return str(replace(mine, version=None)) == str(replace(other, version=None))
-
-
-def _text_of(signature: Signature) -> str:
-    """Name and digest of the text, without which part of it was scored."""
-    return (signature.data or "").partition("[")[0]
 
 
 def other_dataset(evidence: Evidence, scored: str | None) -> str | None:
@@ -219,7 +209,7 @@ def _judged(evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str])
     settings = other_settings(evidence, recomputed)
     elsewhere = other_files(evidence, recomputed.signature) or other_dataset(evidence, recomputed.data_name)
     if elsewhere is None and not evidence.is_own_file_alone:  # whose digests tell
-        elsewhere = misfit(evidence, recomputed, said)
+        elsewhere = stated_signatures.other_signature(recomputed.signature, said) or misfit(evidence, recomputed, said)
     if elsewhere is not None:
         missing = "a rescoring of the text that the claim is about, with its tokenizer and its settings"
         missing += ", without --limit" if recomputed.num_windows is not None else ""
