@@ -90,7 +90,7 @@ _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 _MOST_UNREAD = 10_000
 _MOST_TOLD = 10_000
-_TELLS_OF_A_PART = re.compile(r"frac| docs| documents|chunks|total_windows")
+_TELLS_OF_A_PART = re.compile(r"frac| docs| documents|chunks|total_windows| of (?:the )?[0-9]")
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
 _FOLDED = re.compile(
     r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
@@ -166,7 +166,9 @@ def _of_all_ranks(parts: Sequence[PartTold], text: str) -> tuple[PartTold, ...]:
     return tuple(
         part
         for part in parts
-        if part.fraction is not None or part.source.line is None or not _RANKED.match(lines[part.source.line - 1])
+        if (part.fraction is not None and not part.is_counted)
+        or part.source.line is None
+        or not _RANKED.match(lines[part.source.line - 1])
     )
 
 

@@ -1,6 +1,7 @@
 """What a log tells of its evaluation beside scores: the part of the text that it goes over, and gates of its hints.
 
-``val_doc_fraction: 0.02``, ``starting eval on 1000 docs``, ``chunks=2 chunk_tokens=32768``, and
+``val_doc_fraction: 0.02``, ``scored 512 of 60568 windows``, ``starting eval on 1000 docs``,
+``chunks=2 chunk_tokens=32768``, and
 ``hints total=47851520 token_gate=628130 within_gate=9866847 word_gate=2891588``.
 """
 
@@ -26,6 +27,7 @@ class PartTold:
         documents: documents, counted.
         tokens: the most tokens that there can be: chunks times their tokens, windows times their stride.
         may_be_held_out: whether a fraction may be what was held out of one's own text to be scored, and whole.
+        is_counted: whether a fraction is that of what an evaluation counted, and no setting.
     """
 
     words: str
@@ -35,6 +37,7 @@ class PartTold:
     documents: int | None = None
     tokens: int | None = None
     may_be_held_out: bool = False
+    is_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,13 @@ _DOCUMENTS = re.compile(
     r"(?<![a-z])(?:eval(?:uat\w{1,4})?|scor(?:e|es|ing)) (?:on|over) (?P<count>[0-9][0-9,]{0,20}) doc(?:ument)?s\b",
     re.IGNORECASE,
 )
+# A count of progress ends near the whole; what its last line leaves below half of it was left out.
+_SHARE = re.compile(
+    r"(?<![a-z])(?:scored|scoring|evaluat(?:ed|ing)(?: on)?) (?P<count>[0-9][0-9,]{0,20}) (?:out )?of (?:the )?"
+    r"(?P<of>[0-9][0-9,]{0,20}) (?:(?:val|valid|validation|eval|test) )?(?:token|window|sequence|document|doc)s\b",
+    re.IGNORECASE,
+)
+_MOST_LEFT_TO_COME = 0.5
 _BY = r"\s?[:=]\s?"
 _CHUNKS = re.compile(
     rf"(?<![a-z_])(?:num_)?chunks{_BY}(?P<count>[0-9]{{1,9}})[,;]? chunk_(?:tokens|size){_BY}(?P<each>[0-9]{{1,9}})\b",
@@ -100,6 +110,9 @@ def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
         return PartTold(found[0], source, run, fraction=float(found["fraction"]), may_be_held_out=of_own)
     if _OF_ANOTHER.search(line):
         return None
+    if " of " in low and (found := _SHARE.search(line)):
+        share = _count(found["count"]) / max(_count(found["of"]), 1)
+        return PartTold(found[0], source, run, fraction=share if share < _MOST_LEFT_TO_COME else 1.0, is_counted=True)
     if " doc" in low and (found := _DOCUMENTS.search(line)):
         return PartTold(found[0], source, run, documents=_count(found["count"]))
     shape = _CHUNKS if "chunks" in low else _WINDOWS if "total_windows" in low else None

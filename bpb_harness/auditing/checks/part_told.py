@@ -69,10 +69,27 @@ def _by_log(evidence: Evidence, line: ScoreLine) -> _Told | None:
         return None
     before = [part for part in log.parts if part.run == line.run and (part.source.line or 0) < place]
     return (
-        _of_setting(evidence, line, before)
+        _of_count(line, log, before)
+        or _of_setting(evidence, line, [part for part in before if not part.is_counted])
         or _of_documents(evidence, line, log, before)
         or _of_bound(evidence, line, log)
     )
+
+
+def _of_count(line: ScoreLine, log: LogRecord, before: list[PartTold]) -> _Told | None:
+    """The last share that an evaluation counted, behind which no other score stands before this one."""
+    last = next((part for part in reversed(before) if part.is_counted), None)
+    if last is None or not _is_next(line, log, last) or not 0.0 < (last.fraction or 0.0) < WHOLE_SPLIT:
+        return None
+    return _Told(str(last.source), last.words, f"{100.0 * (last.fraction or 0.0):.3g} % of the text")
+
+
+def _is_next(line: ScoreLine, log: LogRecord, told: PartTold) -> bool:
+    """Whether a score is the first behind a line, or the same as that: validations during training aside."""
+    end, start = line.bpb.source.line or 0, told.source.line or 0
+    others = [other for other in log.lines if not other.is_training_step]
+    between = [other for other in others if start < (other.bpb.source.line or 0) < end]
+    return all(abs(other.bpb.value - line.bpb.value) <= other.bpb.half_unit * 1.01 for other in between)
 
 
 def _of_setting(evidence: Evidence, line: ScoreLine, before: list[PartTold]) -> _Told | None:
@@ -92,11 +109,7 @@ def _of_documents(evidence: Evidence, line: ScoreLine, log: LogRecord, before: l
     num_bytes = _bytes_of_split(evidence)
     if last is None or last.documents is None or num_bytes is None:
         return None
-    end = line.bpb.source.line or 0
-    others = [other for other in log.lines if not other.is_training_step]
-    between = [other for other in others if (last.source.line or 0) < (other.bpb.source.line or 0) < end]
-    is_next = all(abs(other.bpb.value - line.bpb.value) <= other.bpb.half_unit * 1.01 for other in between)
-    if not is_next or last.documents * _MOST_BYTES_OF_A_DOCUMENT >= num_bytes:
+    if not _is_next(line, log, last) or last.documents * _MOST_BYTES_OF_A_DOCUMENT >= num_bytes:
         return None
     of_split = f"and so few documents would have to have {num_bytes // max(last.documents, 1):,} bytes each"
     return _Told(str(last.source), last.words, f"{of_split} to be the whole split")

@@ -39,10 +39,12 @@ def _report(
         (["  eval_fraction=0.5"], "50 % of the text"),
         (["val_doc_fraction: 1.0", "val_doc_fraction: 0.25"], "25 % of the text"),
         (["ttt: starting eval on 1000 docs, chunk_size=48"], "151,080 bytes each"),
+        (["eval: scored 1048576 of 62021632 validation tokens"], "1.69 % of the text"),
+        (["scored 10 of 100 windows", "scored 20 of 100 windows"], "20 % of the text"),
         (["ttt_sliding:start chunks=2 chunk_tokens=32768"], "65,536 tokens"),
         (["total_windows=100 stride=64", "chunks=2 chunk_size=32768"], "65,536 tokens"),
     ],
-    ids=["share", "half", "the last share", "documents", "chunks", "the most of several"],
+    ids=["share", "half", "the last share", "documents", "counted", "the last count", "chunks", "the most of several"],
 )
 def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], said: str) -> None:
     report = _report(tmp_path, *settings)
@@ -61,6 +63,9 @@ def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], sai
         (["val_doc_fraction: 0.02"], {"label": "final_int8_zlib_roundtrip"}),
         (["val_doc_fraction: 0.02"], {"label": "diagnostic quantized"}),
         (["val_doc_fraction: 0.02"], {"tail": f" scored_tokens:{SP1024_TOKENS}"}),
+        (["scored 10 of 100 windows", "scored 100 of 100 windows"], {}),
+        (["scored 10 of 100 windows"], {"label": "quick val_loss:2.2 val_bpb:1.3030\nlegal_ttt"}),
+        (["scored 10 of 100 windows"], {"tail": f" scored_tokens:{SP1024_TOKENS}"}),
         (["eval on 50000 docs"], {}),
         (["eval on 100 docs"], {"label": "quick val_loss:2.2 val_bpb:1.3030\nlegal_ttt"}),
         (["chunks=1893 chunk_tokens=32768"], {}),
@@ -69,6 +74,7 @@ def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], sai
     ],
     ids=[
         *("all of it", "all in the end", "of the adapted one", "of another", "the score counts its tokens"),
+        *("all counted", "a count of another score", "a count beside the score's own"),
         *("all documents", "of another score", "all chunks", "the split is loaded", "more is told elsewhere"),
     ],
 )
@@ -150,3 +156,9 @@ def test_a_trial_in_the_readme_tells_of_no_part(tmp_path: Path, readme: str) -> 
 )
 def test_the_command_of_a_score_is_no_trial(tmp_path: Path, readme: str) -> None:
     assert len(_report(tmp_path, readme=readme, script=SCRIPT).with_code("BPB301")) == 1
+
+
+def test_a_count_of_the_plain_networks_own_evaluation_is_one_of_its_score(tmp_path: Path) -> None:
+    report = _report(tmp_path, "eval: scored 1048576 of 62021632 validation tokens", label="final_int8_zlib_roundtrip")
+    assert report.with_code("BPB301")
+    assert report.verdict == "unverifiable"

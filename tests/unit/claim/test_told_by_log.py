@@ -24,6 +24,9 @@ _SCORE = "final_exact val_loss:2.0 val_bpb:1.18"
         ("test-time training: chunks=2 chunk_tokens=32768 lora_rank=8 world_size=8", (None, None, 65536)),
         ("e2e_ttt: starting eval on 1000 docs, chunk_size=48, world_size=8", (None, 1000, None)),
         ("rank 0: e2e_ttt_eval_frac=0.5", (0.5, None, None)),
+        ("eval: scored 1,000 of 62000 validation tokens", (1000 / 62000, None, None)),
+        ("Evaluated on 512 out of the 1024 windows", (1.0, None, None)),  # may be of its way to the whole
+        ("evaluated 100 of 400 documents", (0.25, None, None)),
     ],
 )
 def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, int | None]) -> None:
@@ -54,6 +57,11 @@ def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, in
         "doc 12: chunks=3 chunk_size=256",
         "warmup: total_windows=4 stride=64",
         "train: chunks=4 chunk_tokens=2048",
+        "rank 1: scored 10 of 400 windows",
+        "doc 12: scored 10 of 400 tokens",
+        "calibration: evaluated 10 of 400 windows",
+        "scored 3 of 4",
+        "1 of 8 windows",
     ],
 )
 def test_other_settings_tell_of_no_part(line: str) -> None:
