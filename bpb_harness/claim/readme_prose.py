@@ -155,13 +155,16 @@ _STATEMENTS = (
             r"(?: \([^()]{0,40}\))? (?:for|in|during|at) (?:the )?(?:evaluation|scoring|scores?|bpb)\b"
             rf"|\b{_EVALUATED} (?:only )?(?:at|with|under) (?:a |the )?mask(?:ing)?[- ](?:rate|ratio)"
             r"(?: of)? [0-9.]*[0-9] (?:only|alone)\b"
+            rf"|\b(?:score|bpb|val_bpb|model|network) (?:is|was) {_EVALUATED} at (?:a |the )?mask(?:ing)?[- ]"
+            r"(?:rate|ratio)(?: of)? (?:[0-9]*\.)?[0-9]+(?= *(?:[.;)](?:\s|$)|$))"
         ),
         holds=("mask",),
     ),
     _Statement(
         "only a part of the split was scored",
         _closed(
-            rf"\bonly {_FIRST} (?:is|are|was|were) {_EVALUATED}|\b{_EVALUATED} {_FIRST} only\b"
+            rf"\bonly {_FIRST}(?: of (?:the )?{_SPLIT}(?: {_TEXTS})?)? (?:is|are|was|were) {_EVALUATED}"
+            rf"|\b(?:val_)?bpb (?:is|was) {_EVALUATED} {_FIRST}(?= *(?:[.;)](?:\s|$)|$))|\b{_EVALUATED} {_FIRST} only\b"
             rf"|\b{_EVALUATED} (?:(?:on |over |us(?:es|ed) )?only |(?:is|was) limited to ){_FIRST}\b"
             r"|\b(?:evaluation|scoring|score|bpb) (?:only )?(?:covers|uses|reads|sees|runs over|is over|is limited to) "
             rf"(?:only |just )?(?:the )?first [0-9][0-9.,]* ?(?:[kmg]i?b|(?:\w+ )?{_UNITS}|%|percent)(?:\b|(?<=%))"
