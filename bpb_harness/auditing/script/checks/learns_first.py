@@ -12,12 +12,12 @@ from typing import ClassVar
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.extent import LOOPS
+from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, last_name
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_TRACED = 800  # expressions that a loss or a target is followed through
@@ -194,7 +194,7 @@ def _is_run(program: Program, way: _Way, surely: int = 0) -> bool:
         if is_taken is False or (number < surely and is_taken is None and not _is_given(program, node, frame)):
             return False
         if _has_left(program, node, frame) or not all(
-            _goes_round(program, loop, frame) for loop in _loops(program, node)
+            _goes_round(program, loop, frame) for loop in loops_around(program, node)
         ):
             return False
     return True
@@ -284,7 +284,9 @@ def _found_at(
     order = _order(program, learning, scoring)
     if order is None:
         return None
-    around = [loop for loop in _loops(program, learning) if any(loop is each for each in program.ancestors(scoring))]
+    around = [
+        loop for loop in loops_around(program, learning) if any(loop is each for each in program.ancestors(scoring))
+    ]
     varies = _varies(program, text, around) or _is_made_in(program, scoring, around)
     if varies and order < 0 and met == len(way) - 1:
         return _of_window(analysis, tokens, site)
@@ -317,7 +319,7 @@ def _is_whole(program: Program, other: _Way, met: int) -> bool:
     call = other[met][0]
     callee = program.callee(call) if isinstance(call, ast.Call) else None
     is_network = callee is None or callee.name in ("forward", "__call__")
-    return not is_network and any(_loops(program, node) for node, _ in other[met + 1 :])
+    return not is_network and any(loops_around(program, node) for node, _ in other[met + 1 :])
 
 
 def _varies(program: Program, text: _Sources, loops: Sequence[ast.AST]) -> bool:
@@ -401,7 +403,7 @@ def _is_same(program: Program, learnt: _Sources, text: _Sources) -> bool:
 def _cuts(program: Program, sources: _Sources) -> Iterator[ast.Slice]:
     """The slices that something is made by, but for those of its windows."""
     for part, _ in sources.parts:
-        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and not _loops(program, part):
+        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and not loops_around(program, part):
             yield part.slice
 
 
@@ -436,7 +438,7 @@ def _is_cut(program: Program, parts: Sequence[tuple[ast.AST, Frame]]) -> bool:
     """Whether a text begins in the middle of another one: what stands before that may be learnt."""
     for part, frame in parts:
         cut = part.slice if isinstance(part, ast.Subscript) else None
-        low = cut.lower if isinstance(cut, ast.Slice) and not _loops(program, part) else None
+        low = cut.lower if isinstance(cut, ast.Slice) and not loops_around(program, part) else None
         if low is None or (isinstance(low, ast.Constant) and low.value in (0, 1)):
             continue
         if not any("rank" in name for name in _names_behind(program, low, frame)):  # the other processes have that
@@ -566,19 +568,6 @@ def _plain_name(node: ast.expr) -> ast.Name | None:
 
 
 # -- places -------------------------------------------------------------------------------------------------
-
-
-def _loops(program: Program, node: ast.AST) -> list[ast.AST]:
-    """The loops around a node, within its function."""
-    found: list[ast.AST] = []
-    inner = node
-    for above in program.ancestors(node):
-        if isinstance(above, FUNCTIONS):
-            break
-        if isinstance(above, LOOPS) and inner is not getattr(above, "iter", None):
-            found.append(above)
-        inner = above
-    return found
 
 
 def _statement(program: Program, node: ast.AST) -> ast.AST:

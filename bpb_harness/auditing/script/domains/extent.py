@@ -39,6 +39,19 @@ _OWN_SPLIT = 1e6  # elements from the middle of a text: a split that is given by
 _ROWS = frozenset(["view", "reshape", "unflatten", "unfold", "chunk", "split"])
 
 
+def loops_around(program: Program, node: ast.AST) -> list[ast.AST]:
+    """The loops around a node, innermost first, as far as its function."""
+    found: list[ast.AST] = []
+    inner = node
+    for above in program.ancestors(node):
+        if isinstance(above, FUNCTIONS):
+            break
+        if isinstance(above, LOOPS) and inner is not getattr(above, "iter", None):
+            found.append(above)
+        inner = above
+    return found
+
+
 @dataclass(frozen=True)
 class Limit:
     """What bounds a number or a collection, however long the text is.
@@ -261,7 +274,7 @@ class Extents(Walker[Extent]):
 
     def _after(self, definition: Definition, use: ast.Name, found: Extent) -> Extent:
         """Behind the loop that fills a list it holds what all rounds have put there; else what the last one has."""
-        ended = {*self._in_loops(definition.statement)} - {*self._in_loops(use)}
+        ended = {*loops_around(self.program, definition.statement)} - {*loops_around(self.program, use)}
         if not found.loops & ended:
             return found
         rest = found.loops - ended
@@ -270,7 +283,7 @@ class Extents(Walker[Extent]):
     def _hides(self, definition: Definition, use: ast.Name, frame: Frame) -> bool:
         """Whether what a branch assigns is all that is left of a name, for the branch is known to be taken."""
         tests = self.program.tests_above(definition.statement)
-        return bool(tests) and self.taken(definition.statement, frame) is True and not self._in_loops(use)
+        return bool(tests) and self.taken(definition.statement, frame) is True and not loops_around(self.program, use)
 
     def _merged(self, found: Sequence[Extent]) -> Extent:
         """What may be any of several: as much as the largest of them."""
@@ -317,7 +330,7 @@ class Extents(Walker[Extent]):
     def _counter(self, node: ast.Name, definition: Definition, frame: Frame) -> Extent:
         """pos += L: as far as the loop's test lets it come, and as often as the loop goes round."""
         starts = [each for each in self.program.reaching(node) if each.kind == "assign"]
-        around = [loop for loop in self._in_loops(definition.statement) if self._is_in(node, loop)]
+        around = [loop for loop in loops_around(self.program, definition.statement) if self._is_in(node, loop)]
         # From the loop on that starts it anew, it counts afresh.
         loops = [loop for loop in around if not any(self._is_in(each.statement, loop) for each in starts)]
         if not loops:
@@ -330,18 +343,6 @@ class Extents(Walker[Extent]):
         return Extent(most, rounds, None, frozenset(loops), is_number=True)
 
     # -- loops ------------------------------------------------------------------------------------
-
-    def _in_loops(self, node: ast.AST) -> list[ast.AST]:
-        """The loops around a node, innermost first, as far as its function."""
-        found: list[ast.AST] = []
-        inner = node
-        for above in self.program.ancestors(node):
-            if isinstance(above, FUNCTIONS):
-                break
-            if isinstance(above, LOOPS) and inner is not getattr(above, "iter", None):
-                found.append(above)
-            inner = above
-        return found
 
     def _is_in(self, node: ast.AST, loop: ast.AST) -> bool:
         return any(above is loop for above in self.program.ancestors(node))
@@ -367,7 +368,7 @@ class Extents(Walker[Extent]):
         for branch in (part for part in parts if isinstance(part, ast.If)):
             if not any(isinstance(part, ast.Break | ast.Continue) for part in branch.body):
                 continue
-            if self._in_loops(branch)[:1] != [loop]:
+            if loops_around(self.program, branch)[:1] != [loop]:
                 continue
             above = self.program.tests_above(branch)
             if above and Evaluator(self.program).all_hold(above, frame) is False:
@@ -401,7 +402,7 @@ class Extents(Walker[Extent]):
         """What every round of the loops that score draws anew: as much in all as they have rounds."""
         if not found.is_drawn or found.loops:
             return found
-        around = self._in_loops(node)
+        around = loops_around(self.program, node)
         loops = [loop for loop in around if loop in self.scoring] if around else []
         if not loops:
             return found
@@ -581,7 +582,7 @@ class Extents(Walker[Extent]):
         found = self.visit(origin.node, origin.frame, origin.path)
         if not isinstance(self.program.parent(origin.node), ast.Return) or not found.loops:
             return found
-        loops = found.loops - {*self._in_loops(origin.node)}
+        loops = found.loops - {*loops_around(self.program, origin.node)}
         return replace(found, loops=loops) if loops else replace(found, loops=loops, most=None)
 
     def _range(self, args: list[ast.expr], frame: Frame) -> Extent:
