@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.hidden_text import prediction
 from bpb_harness.auditing.script.domains.trace import assigned
 from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -24,7 +26,7 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
         inputs: dict[str, list[ast.AST]] = {}
         for term in terms:
             for score in term.cross_entropies():
-                for node, frame in analysis.behind(score):
+                for node, frame in analysis.behind(replace(score, node=prediction(score.node))):
                     for name, negated in _conditions(analysis, node, frame):
                         inputs.setdefault(name, []).append(negated)
         for pair in inputs.values():
@@ -78,10 +80,10 @@ def _conditions(analysis: Analysis, node: ast.AST, frame: Frame) -> Iterator[tup
 
 
 def _is_input(analysis: Analysis, node: ast.Call, frame: Frame) -> bool:
-    """Whether a selection builds a network's input: one branch is a single number, the mask id."""
+    """Whether a selection builds a network's input: one branch is a single number, the mask id, never negative."""
     last = node.args[1:] if last_name(node.func) == "where" else node.args[-1:]
     values = [analysis.number(argument, frame) for argument in last]
-    return any(value is not None and value != 0.0 for value in values)
+    return any(value is not None and value > 0.0 for value in values)
 
 
 def _is_inverted(node: ast.AST) -> bool:

@@ -14,6 +14,7 @@ from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hiding import hides_tokens
+from bpb_harness.auditing.script.domains.masked_where import masked_where_true
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
@@ -300,9 +301,9 @@ class Analysis:
                 rate, true_below = right, below
             else:
                 rate, true_below = left, not below
-            return rate, true_below is self.masks_where_true(node)
+            return rate, true_below is masked_where_true(self.program, node)
         if isinstance(node, ast.Call) and last_name(node.func) == "bernoulli" and node.args:
-            return node.args[0], self.masks_where_true(node)
+            return node.args[0], masked_where_true(self.program, node)
         return None
 
     def _noise_rank(self, node: ast.expr, depth: int = 0) -> int:
@@ -317,37 +318,6 @@ class Analysis:
         found = self.program.reaching(node) if isinstance(node, ast.Name) else ()
         values = (each.value for each in found if each.kind == "assign" and not each.index)
         return max((self._noise_rank(value, depth + 1) for value in values if value is not None), default=0)
-
-    def masks_where_true(self, node: ast.expr) -> bool:
-        """Whether a boolean draw marks the tokens that are hidden, from how it is used in building the input."""
-        for above in self.program.ancestors(node):
-            if isinstance(above, ast.UnaryOp) and isinstance(above.op, ast.Invert | ast.Not):
-                return not self.masks_where_true(above)
-            if isinstance(above, ast.Call) and last_name(above.func) == "where" and len(above.args) == 3:
-                return self.where_masks(above)
-            if isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name):
-                return self._used_as_mask(above.targets[0].id, self.program.scope(node))
-            if isinstance(above, ast.stmt):
-                break
-        return True
-
-    def _used_as_mask(self, name: str, scope: Scope) -> bool:
-        for call in self.program.calls.get("where", []):
-            if self.program.scope(call) is scope and len(call.args) == 3:
-                test, negated = call.args[0], False
-                if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Invert):
-                    test, negated = test.operand, True
-                if isinstance(test, ast.Name) and test.id == name:
-                    return self.where_masks(call) is not negated
-        return not re.search(r"keep|visible|unmask|observed|clean", name, re.IGNORECASE)
-
-    def where_masks(self, call: ast.Call) -> bool:
-        """Whether where(m, a, b) puts the mask token where m holds."""
-        first, second = (self.number(argument) is not None for argument in call.args[1:])
-        if first is not second:
-            return first
-        said = [bool(re.search("mask", ast.unparse(argument), re.IGNORECASE)) for argument in call.args[1:3]]
-        return said[0] or not said[1]
 
     def number(self, node: ast.expr, frame: Frame | None = None) -> float | None:
         """The value of an expression, in a frame or where it stands; None where it is not known."""

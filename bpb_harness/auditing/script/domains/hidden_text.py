@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
+from bpb_harness.auditing.script.domains.masked_where import where_masks
 from bpb_harness.auditing.script.domains.trace import comes_from, origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
 from bpb_harness.auditing.script.frontend.program import Program
@@ -55,7 +56,7 @@ class HiddenText:
             return None
         name = last_name(node.func)
         if name == "where" and len(node.args) == 3:
-            test, clear = node.args[0], node.args[2 if self._analysis.where_masks(node) else 1]
+            test, clear = node.args[0], node.args[2 if where_masks(self._program, node) else 1]
         elif name in ("masked_fill", "masked_fill_") and len(operands(node)) == 3:
             clear, test, _ = operands(node)
         else:

@@ -95,3 +95,6 @@ def _behind(steps_back: Evaluator, node: ast.expr, frame: Frame) -> Iterator[Sou
         yield origin.node, origin.frame
         if origin.definition is not None and origin.definition.key is not None:
             yield origin.definition.key, origin.frame
+        call = origin.definition.statement if origin.definition is not None else None
+        if isinstance(call, ast.Call) and len(call.args) > 1:  # x.masked_fill_(m, v): where it is put as much as what
+            yield call, origin.frame
