@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from bpb_harness.cli import eval as command
+from bpb_harness.second_look import waiting
 from fixtures.adversarial.hostile_files import HostileFile, make_hostile_files
 from tests.forked_servers import FORKS, no_main_module
 
@@ -67,6 +68,7 @@ def _run_one(words: list[str], stderr: Path, megabytes: Path) -> NoReturn:
     except SystemExit as ended:
         code = ended.code
     finally:
+        waiting.stop_all()  # as a command does at its end: the fresh process would import torch before it notices
         sys.stderr.flush()
         megabytes.write_text(str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024))
         os._exit(int(str(code or 0)))
