@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script import codes
@@ -377,15 +378,21 @@ def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
         if isinstance(part, ast.Constant) and isinstance(part.value, str) and _OF_FILES.search(part.value):
             files.add(part.value)
         elif isinstance(part, ast.Name | ast.Attribute):
-            name = last_name(part)
-            if not _OF_TEXT.search(name) or _NO_TEXT.search(name):
-                continue
-            named_trained |= _TRAINED.search(name) is not None
-            if _HELD_OUT.search(name) or name in ("val", "valid", "validation"):
+            is_trained, is_held_out = _kind_of_text(last_name(part))
+            named_trained |= is_trained
+            if is_held_out:
                 held_out |= _made_by(program, part, where)
     of_files = {text for text in files if _HELD_OUT_FILE.search(text) and not _TRAINED.search(text)}
     trained = any(_TRAINED.search(text) for text in files) or (named_trained and not of_files)
     return _Sources(frozenset(held_out | of_files), frozenset(files), trained, _is_cut(program, parts), parts)
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_text(name: str) -> tuple[bool, bool]:
+    """Whether a name is one of text to train on, and whether it is one of held-out text."""
+    if not _OF_TEXT.search(name) or _NO_TEXT.search(name):
+        return False, False
+    return _TRAINED.search(name) is not None, _HELD_OUT.search(name) is not None
 
 
 def _is_same(program: Program, learnt: _Sources, text: _Sources) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.changed import Change, Choice, Condition
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Path, Walker, operands
@@ -79,12 +80,6 @@ def _of_one_value(products: list[list[_Counted]]) -> list[list[_Counted]] | None
     return left
 
 
-def _looked_up_by(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that tables are looked up by in some expressions."""
-    entries = (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Subscript))
-    return {part.id for entry in entries for part in ast.walk(entry.slice) if isinstance(part, ast.Name)}
-
-
 def _asked_about(test: ast.expr) -> set[str]:
     """The names whose value a test asks for, not their size or whether they are there at all."""
     if isinstance(test, ast.Name):
@@ -120,20 +115,31 @@ class Counter(Walker[float | None]):
         self.is_open = False  # whether a condition asks about the token what is not known of it
         self.met: list[tuple[ast.expr, float]] = []  # expressions that count something for the last specimen
         # By specimen, what factors count, and the loop that fills the table of each.
-        self._known: dict[tuple[Specimen, ast.expr, Frame], tuple[tuple[object, float] | None, ByteLoop | None]] = {}
+        self._known: dict[tuple[str, ast.expr, Frame], tuple[tuple[object, float] | None, ByteLoop | None]] = {}
+        self._changes: dict[tuple[int, ByteLoop | None], tuple[_Counted | None, ByteLoop | None]] = {}
+        self._indices: dict[ast.AST, set[str]] = {}
 
     def count(self, terms: list[Term], specimen: Specimen) -> float | None:
         """Bytes for a specimen: the sum over the denominator's summands; None where it has no table."""
         self.specimen, self.met, self.is_open = specimen, [], False
         added: dict[object, list[_Counted]] = {}
+        self._changes = {}
         for term in terms:
-            counted = [known for change in term.below if (known := self._added_by(change)) is not None]
+            counted = [known for change in term.below if (known := self._known_of(change)) is not None]
             if counted:
                 added.setdefault(frozenset(each.key for each in counted), counted)
             elif term.cross_entropies():
                 return None  # a summand of the denominator that is not understood
         left = _of_one_value([*added.values()])
         return None if not left or self.is_open else sum(math.prod(each.value for each in product) for product in left)
+
+    def _known_of(self, change: Change) -> _Counted | None:
+        """`_added_by`, once for all of the terms that share a change."""
+        key = (id(change), self.used)
+        if key not in self._changes:
+            self._changes[key] = self._added_by(change), self.used
+        counted, self.used = self._changes[key]
+        return counted
 
     def _added_by(self, change: Change) -> _Counted | None:
         """What a change adds for the specimen; None where it holds no table."""
@@ -152,12 +158,11 @@ class Counter(Walker[float | None]):
         asks_tables = bool(tabled)
         known: list[bool] = []
         unknown: list[Condition] = []
-        of_tokens = _looked_up_by([*(factor.node for factor in change.factors), *(c.test for c in change.conditions)])
         for condition in change.conditions:
             before = self.num_entries
             truth = self.visit(condition.test, condition.frame)
             asks_tables = asks_tables or self.num_entries > before
-            if self.num_entries == before and not (of_tokens & _asked_about(condition.test)):
+            if self.num_entries == before and not self._is_of_token(condition.test, change):
                 unknown.append(condition)  # a setting: not of this token
             elif truth is None:
                 self.is_open = True
@@ -172,6 +177,21 @@ class Counter(Walker[float | None]):
         counted = math.prod(tabled.values()) * scale * float(all(known))
         return _Counted(change.key, counted, change, not unknown, all(known))
 
+    def _is_of_token(self, test: ast.expr, change: Change) -> bool:
+        """Whether a test asks about what tables are looked up by in a change: about the token."""
+        asked = _asked_about(test)
+        parts = (*(factor.node for factor in change.factors), *(each.test for each in change.conditions))
+        return bool(asked) and not all(asked.isdisjoint(self._looked_up_by(part)) for part in parts)
+
+    def _looked_up_by(self, node: ast.AST) -> set[str]:
+        """The names that tables are looked up by in an expression, which stands in many changes; worked out once."""
+        found = self._indices.get(node)
+        if found is None:
+            entries = (part for part in nodes_within(node) if isinstance(part, ast.Subscript))
+            names = (part for entry in entries for part in nodes_within(entry.slice) if isinstance(part, ast.Name))
+            found = self._indices[node] = {name.id for name in names}
+        return found
+
     def _scale_of(self, factor: Factor) -> float:
         """What a number multiplies a count by; 1 where it is none, or the ln 2 that makes bits of nats."""
         number = Evaluator(self.program).number(factor.node, factor.frame)
@@ -181,7 +201,7 @@ class Counter(Walker[float | None]):
 
     def _value(self, factor: Factor) -> tuple[object, float] | None:
         """What a factor counts, under a key: factors of one running count or one function share it."""
-        key = (self.specimen, factor.node, factor.frame)
+        key = (self.specimen.name, factor.node, factor.frame)
         if key not in self._known:  # a factor stands in many terms
             before, self.used = self.used, None
             self._known[key] = self._counted(factor), self.used

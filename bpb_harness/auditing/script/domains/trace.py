@@ -59,31 +59,36 @@ def trace_all(
         opened: the parts of an expression that are looked into; None: all of them.
         enters: whether it is asked where an expression has its value from; None: always.
     """
-    seen: set[tuple[ast.AST, Frame]] = set()
-    stack: list[tuple[ast.AST, Frame]] = list(reversed(starts))
+    groups: list[tuple[Frame, list[ast.AST]]] = [(frame, [node]) for node, frame in reversed(starts)]  # last first
+    seen_in: dict[Frame, set[ast.AST]] = {}
     known, steps_back = program.behind, Evaluator(program)
-    while stack and limit > 0:
-        program.work_left -= 1  # as `spend` counts it, once for each of a million expressions
-        if program.work_left <= 0:
-            return
-        met = stack.pop()
-        if met in seen:
-            continue
-        seen.add(met)
-        limit -= 1
-        yield met
-        here, where = met
-        kind = here.__class__
-        if kind in _CLOSED:
-            continue
-        if kind in _FOLLOWED and (enters is None or enters(here)):
-            behind = known.get(met)
-            if behind is None:
-                behind = known[met] = [*_behind(steps_back, here, where)]  # type: ignore[arg-type]
-            stack.extend(behind)
-        if kind is not ast.Name:
-            parts = program.parts(here) if opened is None else opened(here)
-            stack.extend([(child, where) for child in parts])
+    while groups and limit > 0:
+        where, waiting = groups.pop()
+        seen = seen_in.setdefault(where, set())
+        while waiting and limit > 0:
+            program.work_left -= 1  # as `spend` counts it, once for each of a million expressions
+            if program.work_left <= 0:
+                return
+            here = waiting.pop()
+            if here in seen:
+                continue
+            seen.add(here)
+            limit -= 1
+            met = here, where
+            yield met
+            kind = here.__class__
+            if kind in _CLOSED:
+                continue
+            if kind in _FOLLOWED and (enters is None or enters(here)):
+                behind = known.get(met)
+                if behind is None:
+                    behind = known[met] = [*_behind(steps_back, here, where)]  # type: ignore[arg-type]
+                if behind:  # comes after the parts of the expression, and before what stands beside it
+                    groups.append((where, waiting))
+                    groups.extend([(frame, [node]) for node, frame in behind])
+                    waiting = []
+            if kind is not ast.Name:
+                waiting.extend(program.parts(here) if opened is None else opened(here))
 
 
 _CLOSED = frozenset([ast.Constant, ast.Lambda])
