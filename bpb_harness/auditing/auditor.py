@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.before_packing import check_before_packing
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
 from bpb_harness.auditing.checks.learnt_in_log import check_learnt_in_log
+from bpb_harness.auditing.checks.log_of_a_run import check_log_of_a_run
 from bpb_harness.auditing.checks.losses import check_losses, told_losses
 from bpb_harness.auditing.checks.lowest_known import check_lowest_known
 from bpb_harness.auditing.checks.own_result import check_own_result
@@ -256,6 +258,8 @@ def _with_runs(evidence: Evidence) -> Evidence:
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     """What somebody published, held against the rest of it."""
     yield from check_losses(evidence) if evidence.losses else check_record(evidence)
+    yield from check_before_packing(evidence)
+    yield from check_log_of_a_run(evidence)
     yield from check_learnt_in_log(evidence)
     yield from check_summaries(evidence)
     yield from check_lowest_known(evidence)

@@ -243,6 +243,18 @@ SUMMARY_CONTRADICTS = register(
     _WARNS,
     "What wandb kept of the run gives a score that no log prints and the record names nowhere.",
 )
+BEFORE_PACKING = register(
+    "BPB425",
+    "before-packing",
+    _WARNS,
+    "The claimed score stands before the network was packed, and the log prints none of what was packed.",
+)
+NO_RUN_PRINTS = register(
+    "BPB426",
+    "no-run-prints-this",
+    _WARNS,
+    "Lines of the logs cannot be of a run: a clock that goes back, or one packed size of several networks.",
+)
 
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")

@@ -112,7 +112,8 @@ _WEIGHTIEST = {
             *(codes.NO_CLAIM, codes.RESCORED_UNCLEAR, *_ESTIMATOR_RULES),
             *(codes.WEIGHT_WRONG, codes.STEPS_SLOPE, codes.PAIR_IMPOSSIBLE, codes.PER_TOKEN_AS_PER_BYTE),
             codes.BYTES_CONTRADICT,
-            *(codes.NATS_AS_BITS, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF),
+            *(codes.NATS_AS_BITS, codes.SLICE, codes.SLICE_INFERRED, codes.NO_RUN_PRINTS, codes.BEFORE_PACKING),
+            *(codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF),
         ]
     )
 }

@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import final
 
 from bpb_harness.claim.adaptation import EpochLine, adaptations, epoch_of
+from bpb_harness.claim.clock import Clock
 from bpb_harness.claim.embedded_code import is_code, is_statement
 from bpb_harness.claim.line_shapes import Columns, entry_of, with_colons
 from bpb_harness.claim.line_template import LineTemplate, found_lines
@@ -31,7 +32,7 @@ from bpb_harness.claim.names import is_of_training, is_score_name, same_estimato
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
-from bpb_harness.claim.told_by_log import GatesTold, PartTold, gates_told, part_told
+from bpb_harness.claim.told_by_log import GatesTold, PartTold, gates_told, packed_told, part_told
 
 _LONGEST_LINE = 2000
 _MAX_SCORE_LINES = 200_000
@@ -139,6 +140,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         seed=said.seed or (seed_in_name[1] if seed_in_name else None),
         split_tokens=tuple(dict.fromkeys(said.split_tokens)),
         artifact_bytes=tuple(said.artifacts),
+        packed=tuple(said.packed),
         tokenizers=tuple(said.tokenizers),
         num_steps=said.num_steps,
         num_steps_at=said.num_steps_at,
@@ -148,6 +150,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         last_steps=said.last_steps,
         parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
+        clock_back=tuple(said.clock.back),
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
@@ -200,6 +203,7 @@ class _Said:
     scores: list[ScoreLine] = field(default_factory=list)
     split_tokens: list[int] = field(default_factory=list)
     artifacts: list[Printed] = field(default_factory=list)
+    packed: list[Printed] = field(default_factory=list)
     tokenizers: list[str] = field(default_factory=list)
     numbers: set[float] = field(default_factory=set)
     epochs: list[EpochLine] = field(default_factory=list)
@@ -216,6 +220,10 @@ class _Said:
     bytes_per_token: list[Printed] = field(default_factory=list)
     columns: Columns | None = None
     unread: list[Printed] = field(default_factory=list)
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.file)
 
     def by_line(self, number: int, line: str) -> None:
         """Take one more line."""
@@ -234,6 +242,8 @@ class _Said:
             self.epochs += [] if epoch is None else [epoch]
         if "loss" in low or "train" in low:
             self._take_step(low)
+            if "train_time:" in low:
+                self.clock.take(low, number, self.run)
         if _TELLS_OF_A_PART.search(low) and len(self.parts) < _MOST_TOLD:
             part = part_told(line, low, Source(self.file, number), self.run)
             self.parts += [] if part is None else [part]
@@ -246,8 +256,8 @@ class _Said:
             self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):
             self.split_tokens.append(_count(found[1]))
-        if "bytes" in low and "token" in low and (stated := stated_alone(line, Source(self.file, number))) is not None:
-            self.bytes_per_token.append(stated)
+        if "bytes" in low:
+            self._take_bytes(line, low, Source(self.file, number))
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
             size = parse_number(found[1].replace(",", ""), Source(self.file, number), "artifact bytes")
             self.artifacts += [] if size is None else [size]
@@ -261,6 +271,13 @@ class _Said:
             self.seed = found[1]
         elif self._has_scores and _FIRST_STEP.match(line) and not self.scores[-1].is_training_step:
             self.run += 1
+
+    def _take_bytes(self, line: str, low: str, source: Source) -> None:
+        """Bytes per token of the text, or the size of the packed network."""
+        if "token" in low and (stated := stated_alone(line, source)) is not None:
+            self.bytes_per_token.append(stated)
+        elif len(self.packed) < _MOST_TOLD and (size := packed_told(line, low, source)) is not None:
+            self.packed.append(size)
 
     def _take_step(self, low: str) -> None:
         """A step of training, on a line that tells no validation."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpb_harness.claim.adaptation import Adaptation
+from bpb_harness.claim.clock import ClockBack
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.told_by_log import GatesTold, PartTold
@@ -79,6 +80,7 @@ class LogRecord:
         seed: the seed of its last run, from a line or else from the file's name.
         split_tokens: sizes of the validation split that it prints (loaded, not necessarily scored).
         artifact_bytes: sizes of the whole submission that it prints, the compressed one last.
+        packed: sizes on lines that name a compressor; each is called by its line's words.
         tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
         num_steps: diffusion steps of its evaluation, where a setting names them.
         num_steps_at: the line that names them.
@@ -91,6 +93,7 @@ class LogRecord:
         last_steps: for each run the highest step of training that a line without a score tells.
         parts: lines that say how much of the text an evaluation goes over.
         gates: lines that count hints by the gate that let them through.
+        clock_back: lines of training between which its time gets shorter.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
@@ -106,6 +109,7 @@ class LogRecord:
     seed: str | None = None
     split_tokens: tuple[int, ...] = ()
     artifact_bytes: tuple[Printed, ...] = ()
+    packed: tuple[Printed, ...] = ()
     tokenizers: tuple[str, ...] = ()
     num_steps: int | None = None
     num_steps_at: Source | None = None
@@ -118,6 +122,7 @@ class LogRecord:
     last_steps: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[PartTold, ...] = ()
     gates: tuple[GatesTold, ...] = ()
+    clock_back: tuple[ClockBack, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()

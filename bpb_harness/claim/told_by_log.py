@@ -1,8 +1,8 @@
-"""What a log tells of its evaluation beside scores: the part of the text that it goes over, and gates of its hints.
+"""What a log tells beside scores: the part of the text that is gone over, gates of hints, the packed network's size.
 
 ``val_doc_fraction: 0.02``, ``scored 512 of 60568 windows``, ``starting eval on 1000 docs``,
-``chunks=2 chunk_tokens=32768``, and
-``hints total=47851520 token_gate=628130 within_gate=9866847 word_gate=2891588``.
+``chunks=2 chunk_tokens=32768``, ``hints total=47851520 token_gate=628130 within_gate=9866847 word_gate=2891588``, and
+``Serialized model int8+zlib: 13279699 bytes``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bpb_harness.claim.printed import Source
+from bpb_harness.claim.printed import Printed, Source, parse_number
 
 _LARGEST = 18  # digits of a count
 
@@ -94,6 +94,10 @@ _OF_ANOTHER = re.compile(
 _GATES = re.compile(
     rf"(?<![a-z_])(?P<words>(?:within|word)_gate{_BY}(?P<count>[0-9]{{1,18}}))(?![0-9.])", re.IGNORECASE
 )
+_PACKED = re.compile(
+    r"(?<![a-z])(?:zlib|zstd|lzma|xz|bz2|gzip|brotli|r?ans|huffman|lz4)(?![a-z])[^:=]{0,40}[:=]\s?"
+    r"(?P<size>[0-9][0-9,]{3,18})\s?bytes\b"
+)
 
 
 def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
@@ -133,6 +137,18 @@ def gates_told(line: str, source: Source, run: int) -> GatesTold | None:
     if not found:
         return None
     return GatesTold(" ".join(each["words"] for each in found), source, run, sum(int(each["count"]) for each in found))
+
+
+def packed_told(line: str, low: str, source: Source) -> Printed | None:
+    """The size of a network that was packed by a compressor, which the line names; None where it says nothing of that.
+
+    Args:
+        line: the line.
+        low: it in small letters.
+        source: where it stands.
+    """
+    found = _PACKED.search(low)
+    return None if found is None else parse_number(found["size"].replace(",", ""), source, line[: found.end()].strip())
 
 
 def _count(digits: str) -> int:

@@ -210,6 +210,7 @@ def test_a_whole_log() -> None:
         artifact_bytes=(
             Printed(15863489.0, 0, at(7), "artifact bytes"), Printed(5.0, 0, at(8), "artifact bytes")
         ),
+        packed=(Printed(15863489.0, 0, at(7), "Total submission size int8+zlib: 15,863,489 bytes"),),
         tokenizers=("sp1024", "sp8192"),
         num_steps=64,
         num_steps_at=at(5),

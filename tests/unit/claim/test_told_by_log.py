@@ -1,4 +1,4 @@
-"""What logs tell of their evaluation beside scores: parts of the text, and gates of hints."""
+"""What logs tell beside scores: parts of the text, gates of hints, and sizes of packed networks."""
 
 from __future__ import annotations
 
@@ -80,3 +80,32 @@ def test_other_settings_tell_of_no_part(line: str) -> None:
 )
 def test_gates_of_hints(line: str, counts: list[int]) -> None:
     assert [each.num_within for each in read_log(f"{line}\n{_SCORE}", "train.log").gates] == counts
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        ("Serialized model int8+zlib: 13279699 bytes (payload:17188644 raw_torch:17234389)", 13279699),
+        ("Serialized model int8+zstd-22: 15,749,104 bytes", 15749104),
+        ("serialized_model_int8_zlib:9354004 bytes", 9354004),
+        ("Quantized+compressed (LZMA) = 15924324 bytes", 15924324),
+        ("Total submission size quantized+brotli: 15924324bytes", 15924324),
+    ],
+)
+def test_the_size_of_a_packed_network(line: str, size: int) -> None:
+    (found,) = read_log(f"{line}\n{_SCORE}", "train.log").packed
+    assert (found.value, found.source.line, found.name) == (size, 1, line[: line.index("bytes") + 5])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Serialized model: 67235929 bytes",
+        "zlib level: 9, Code size: 60996 bytes",
+        "zlib: 12 MB of bytes",
+        "Serialized model int8+zlib: 13279699",
+        'log0(f"Serialized model int8+zlib: {size} bytes")',
+    ],
+)
+def test_sizes_of_nothing_that_is_packed(line: str) -> None:
+    assert read_log(f"{line}\n{_SCORE}", "train.log").packed == ()

@@ -1,0 +1,40 @@
+"""BPB425: the score of a network before it was packed, where the log goes on and scores nothing of what was packed.
+
+A record that says so is held back too: what is submitted, and counted in bytes, is another network than the scored one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.findings import Finding
+
+_NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
+
+
+def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
+    """The last score of a log, of a network that is packed behind it."""
+    if evidence.how != "line":
+        return
+    (line,) = evidence.lines
+    log = next((log for log in evidence.claim_logs if line in log.lines), None)
+    place = line.bpb.source
+    if log is None or place.line is None or not (line.is_training_step or _NOT_PACKED.search(line.label)):
+        return
+    packed = next((size for size in reversed(log.packed) if (size.source.line or 0) > place.line), None)
+    if packed is None or any((other.bpb.source.line or 0) > place.line for other in log.lines):
+        return
+    message = (
+        f"the score is that of {line.label or line.bpb.name!r} at {place}, and the network was packed after it "
+        f"({packed.source}: {packed.name!r}); the log prints no score behind that, so nothing says what the packed "
+        "network scores"
+    )
+    yield codes.BEFORE_PACKING.finding(
+        message,
+        place=str(place),
+        packed_at=str(packed.source),
+        missing="a score of the packed network, read back from its file",
+    )

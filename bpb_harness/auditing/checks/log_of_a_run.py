@@ -1,0 +1,54 @@
+"""BPB426: lines that no run prints: a clock that goes back, or one size to the byte of networks that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim import Printed
+from bpb_harness.claim.clock import ClockBack
+from bpb_harness.findings import Finding
+
+# Two networks of the same shape may be packed into as many bytes by chance, once in some ten thousand pairs.
+_FEWEST_OF_ONE_SIZE = 3
+
+
+def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
+    """All that is found of the claim's own logs, in one finding."""
+    runs = {(line.bpb.source.file, line.run) for line in evidence.lines}
+    backs = [back for log in evidence.claim_logs for back in log.clock_back if (log.file, back.run) in runs][:1]
+    told = [_told(back) for back in backs]
+    places = [str(place) for back in backs for place in (back.earlier, back.later)]
+    sizes = _of_one_size(evidence)
+    if sizes:
+        told.append(
+            f"{len(sizes)} logs of other seeds, trainings and scores have one packed size to the byte, "
+            f"{sizes[0].value:,.0f} ({', '.join(str(size.source) for size in sizes)})"
+        )
+        places += [str(size.source) for size in sizes]
+    if told:
+        message = f"{'; '.join(told)}: no run prints this; the lines are of several runs, or were changed"
+        missing = "the logs as the runs printed them"
+        yield codes.NO_RUN_PRINTS.finding(message, places=[*places], missing=missing)
+
+
+def _told(back: ClockBack) -> str:
+    what = "stops the training" if back.is_stop else "goes on"
+    return f"{back.later} {what} at {back.behind:,.0f} ms, and {back.earlier} is at {back.at:,.0f} ms already"
+
+
+def _of_one_size(evidence: Evidence) -> list[Printed]:
+    """The sizes that the logs of a mean pack their networks into, where all are one and the networks are not."""
+    logs = evidence.claim_logs if evidence.how == "mean" else ()
+    sizes, seeds, losses = [], set(), set()
+    for log in logs:
+        trained = [line.bpb for line in log.lines if line.is_training_step]  # none in a log of an evaluation alone
+        packed = [size for size in log.packed if trained and (size.source.line or 0) > (trained[-1].source.line or 0)]
+        if not packed or log.seed is None:
+            return []
+        sizes.append(packed[-1])
+        seeds.add(log.seed)
+        losses.add(trained[-1].value)
+    differ = len(seeds) == len(losses) == len(sizes) >= _FEWEST_OF_ONE_SIZE
+    return sizes if differ and len({size.value for size in sizes}) == 1 else []

@@ -1,0 +1,75 @@
+"""A score that was printed before the network was packed, with none behind it, is none of what is submitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+NATS = 2.0312
+PACKED = "Serialized model int8+zlib: 13279699 bytes (payload:17188644)\n"
+
+
+def _report(folder: Path, last: str, behind: str, **more: object) -> AuditReport:
+    """Of a log that ends with one score, and lines behind it; the claim is that score."""
+    score = bpb(NATS, SP1024)
+    (folder / "submission.json").write_text(submission(val_bpb=round(score, 4), **more))
+    head = log(2.05, SP1024).split("final_int8")[0]
+    (folder / "train.log").write_text(f"{head}{last} val_loss:{NATS:.4f} val_bpb:{score:.4f}\n{behind}")
+    return audit(folder)
+
+
+@pytest.mark.parametrize("last", ["step:7184/20000", "DIAGNOSTIC post_ema", "pre-quantization post-ema"])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        PACKED,
+        "Serialized model: 67235929 bytes\nTotal submission size rdquant+zstd: 16,638,468 bytes\n",
+        "serialized_model_int8_zlib:9354004 bytes (payload:13276256)\n",
+    ],
+)
+def test_a_score_of_the_network_before_it_was_packed(tmp_path: Path, last: str, behind: str) -> None:
+    report = _report(tmp_path, last, behind)
+    (found,) = report.with_code("BPB425")
+    assert last in found.message
+    assert behind.strip().split("\n")[-1].split(" bytes")[0] in found.message
+    assert (report.verdict, report.corrected_bpb) == ("unverifiable", None)
+    assert report.judgement.reason == found.message
+    assert "a score of the packed network, read back from its file" in report.judgement.missing
+
+
+def test_words_that_say_so_make_no_score_of_the_artifact(tmp_path: Path) -> None:
+    report = _report(tmp_path, "step:7184/20000", PACKED, evaluation_mode="pre_roundtrip_full_val")
+    assert (len(report.with_code("BPB425")), report.verdict) == (1, "unverifiable")
+
+
+@pytest.mark.parametrize(
+    ("last", "behind"),
+    [
+        ("step:7184/20000", ""),
+        ("step:7184/20000", "Serialized model: 67235929 bytes\nCode size: 60996 bytes\n"),
+        ("step:7184/20000", "skipping serialization and roundtrip validation\n"),
+        ("final_int8_zlib_roundtrip", PACKED),
+        ("diagnostic quantized", PACKED),
+        ("", PACKED),
+    ],
+    ids=["nothing behind", "not packed", "no packing", "a round trip", "a packed network", "no name"],
+)
+def test_logs_that_pack_nothing_behind_a_score_of_training(tmp_path: Path, last: str, behind: str) -> None:
+    report = _report(tmp_path, last, behind)
+    assert (report.with_code("BPB425"), report.verdict) == ([], "consistent")
+
+
+def test_a_score_behind_the_packing(tmp_path: Path) -> None:
+    report = _report(tmp_path, "step:7184/20000", f"{PACKED}final_int8_zlib_roundtrip val_loss:2.0209 val_bpb:1.1969\n")
+    assert report.with_code("BPB425") == []
+
+
+def test_packed_before_the_score(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, SP1024), 4)))
+    lines = log(2.05, SP1024).split("final_int8")[0] + PACKED
+    (tmp_path / "train.log").write_text(f"{lines}step:9/9 val_loss:{NATS:.4f} val_bpb:{bpb(NATS, SP1024):.4f}\n")
+    assert audit(tmp_path).with_code("BPB425") == []

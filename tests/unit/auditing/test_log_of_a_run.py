@@ -1,0 +1,94 @@
+"""Lines that no run prints: its clock goes back, or several networks are packed into one number of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+LOSSES = (2.0312, 2.0322, 2.0305)
+SIZES = (15_693_412, 15_693_412, 15_693_412)
+PACKED = "Serialized model int6+zstd: {} bytes\nfinal_int8"
+
+
+def _report(
+    folder: Path, losses: Sequence[float] = LOSSES, sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (42, 314, 999),
+    *, trains: bool = True, lines: str = "",
+) -> AuditReport:  # fmt: skip
+    """Of the mean of some logs."""
+    mean = sum(bpb(nats, SP1024) for nats in losses) / len(losses)
+    (folder / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
+    for number, (nats, size, seed) in enumerate(zip(losses, sizes, seeds, strict=True)):
+        text = log(nats, SP1024, seed=seed).replace("final_int8", PACKED.format(size), 1).replace("model_", lines, 1)
+        kept = [line for line in text.split("\n") if trains or not line.startswith("step:")]
+        (folder / f"train_{number}.log").write_text("\n".join(kept))
+    return audit(folder)
+
+
+def test_one_size_of_three_networks(tmp_path: Path) -> None:
+    report = _report(tmp_path)
+    (found,) = report.with_code("BPB426")
+    assert "3 logs of other seeds, trainings and scores have one packed size to the byte, 15,693,412" in found.message
+    assert all(f"train_{number}.log:8" in found.message for number in range(3))
+    assert (report.verdict, report.corrected_bpb) == ("unverifiable", None)
+    assert report.judgement.reason == found.message
+    assert "the logs as the runs printed them" in report.judgement.missing
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"sizes": (15_693_412, 15_693_412, 15_693_411)},
+        {"losses": LOSSES[:2], "sizes": SIZES[:2], "seeds": (1, 2)},  # of two, by chance
+        {"seeds": (42, 42, 999)},
+        {"trains": False},  # of one network, that is scored three times
+    ],
+    ids=["other sizes", "two", "one seed", "evaluations alone"],
+)
+def test_sizes_that_prove_nothing(tmp_path: Path, more: dict[str, tuple[int, ...]]) -> None:
+    report = _report(tmp_path, **more)  # type: ignore[arg-type]
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_sizes_from_before_the_training(tmp_path: Path) -> None:
+    report = _report(tmp_path, lines="Total submission size int6+zstd: 15693412 bytes\nmodel_", sizes=(1, 2, 3))
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_one_training_of_three_evaluations(tmp_path: Path) -> None:
+    _report(tmp_path)
+    trained = [line for line in (tmp_path / "train_0.log").read_text().split("\n") if line.startswith("step:")]
+    for number in (1, 2):
+        lines = (tmp_path / f"train_{number}.log").read_text().split("\n")
+        kept = [line for line in lines if not line.startswith("step:")]
+        (tmp_path / f"train_{number}.log").write_text("\n".join([*kept[:4], *trained, *kept[4:]]))
+    report = audit(tmp_path)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+BACK = "step:7184/20000 val_loss:2.1 train_time:600612ms\nstopping_early: cap train_time:599820ms step:7184/20000\n"
+
+
+def test_a_clock_that_goes_back(tmp_path: Path) -> None:
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=BACK)
+    (found,) = report.with_code("BPB426")
+    assert "train_0.log:4 stops the training at 599,820 ms, and train_0.log:3 is at 600,612 ms already" in found.message
+    assert "bytes" not in found.message
+    assert report.verdict == "unverifiable"
+
+
+def test_a_clock_of_another_log(tmp_path: Path) -> None:
+    _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003))
+    (tmp_path / "smoke.log").write_text(f"{BACK}final_exact val_loss:4.0 val_bpb:2.3\n")
+    report = audit(tmp_path)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_a_clock_of_another_run_in_the_log(tmp_path: Path) -> None:
+    other = f"model_\n{BACK}final_exact val_loss:4.0 val_bpb:2.3\nseed:7\nmodel_"
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=other)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
