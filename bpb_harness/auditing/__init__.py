@@ -11,6 +11,7 @@ checks/            one file a family of codes:
                    possible_kinds.py what a factor without a loss may come of
     bound.py       BPB2xx the numerator
     learnt_in_log.py  BPB215 and 216 what a log shows to be learnt, or seen, before it is scored
+    two_orders.py  BPB217 a log that goes through the documents in two orders
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors; part_told.py BPB301 by a log's or a command's words
     record.py      BPB4xx the record against itself; before_packing.py BPB425 a score of no artifact, log_of_a_run.py

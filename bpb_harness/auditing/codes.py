@@ -139,6 +139,13 @@ HINT_GATED = register(
     "Log or README tell of hints that are let through by where words begin: if the scored token decides that, the "
     "probabilities of all tokens add up to more than 1.",
 )
+TWO_ORDERS = register(
+    "BPB217",
+    "two-orders",
+    _WARNS,
+    "The log makes hints in the order of the text and scores documents by length, trained on what was scored: no order "
+    "remains in which it could be decoded.",
+)
 
 # Sampling, coverage, errors.
 SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")

@@ -99,6 +99,7 @@ _SUPPORT = _NUMBER_SUPPORT.union(*_BYTES_SUPPORT)
 _ESTIMATOR_RULES = [
     codes.LEARNT_BEFORE,
     codes.HINT_GATED,
+    codes.TWO_ORDERS,
     codes.BEYOND_PLAIN,
     codes.JOINT_PRICE,
     codes.PROSE_VOIDS,

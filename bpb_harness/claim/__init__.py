@@ -9,6 +9,8 @@
     claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     stated_bytes.py   bytes per token that JSON and log lines state of the scored text
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
+    told_by_log.py    what else a log's lines tell; adaptation.py epochs over the text, clock.py a time that goes back,
+                      scoring_order.py in which orders the documents are gone through
     line_shapes.py    columns, tables and JSON of logs, written as names and values
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said

@@ -31,6 +31,7 @@ from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_of_training, is_score_name, same_estimator, stem, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
+from bpb_harness.claim.scoring_order import ScoringOrder
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
 from bpb_harness.claim.told_by_log import GatesTold, PartTold, gates_told, packed_told, part_told
 
@@ -151,6 +152,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
         clock_back=tuple(said.clock.back),
+        orders=tuple(said.order.told()),
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
@@ -221,9 +223,10 @@ class _Said:
     columns: Columns | None = None
     unread: list[Printed] = field(default_factory=list)
     clock: Clock = field(init=False)
+    order: ScoringOrder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.clock = Clock(self.file)
+        self.clock, self.order = Clock(self.file), ScoringOrder(self.file)
 
     def by_line(self, number: int, line: str) -> None:
         """Take one more line."""
@@ -250,6 +253,8 @@ class _Said:
         if "_gate" in low and len(self.gates) < _MOST_TOLD:
             gates = gates_told(line, Source(self.file, number), self.run)
             self.gates += [] if gates is None else [gates]
+        if "hint" in low or " dl:" in low or "doc" in low or "phase" in low:
+            self.order.take(low, number, self.run)
         if self.dataset is None and "val" in low and ".bin" in low:
             self.dataset = _dataset_of(line)
         if self.folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):

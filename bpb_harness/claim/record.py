@@ -12,6 +12,7 @@ from bpb_harness.claim.adaptation import Adaptation
 from bpb_harness.claim.clock import ClockBack
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.scoring_order import OrdersTold
 from bpb_harness.claim.told_by_log import GatesTold, PartTold
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class LogRecord:
         parts: lines that say how much of the text an evaluation goes over.
         gates: lines that count hints by the gate that let them through.
         clock_back: lines of training between which its time gets shorter.
+        orders: runs whose hints and scores go through the documents in two orders.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
@@ -123,6 +125,7 @@ class LogRecord:
     parts: tuple[PartTold, ...] = ()
     gates: tuple[GatesTold, ...] = ()
     clock_back: tuple[ClockBack, ...] = ()
+    orders: tuple[OrdersTold, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()
