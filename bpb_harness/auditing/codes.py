@@ -75,6 +75,12 @@ BYTES_GIVEN = register(
     _INFORMS,
     "A command of the README gives a number of bytes per token: does the record divide by it?",
 )
+BYTES_NOT_QUITE = register(
+    "BPB117",
+    "bytes-not-quite",
+    _WARNS,
+    "The bytes per token are nearly the split's, and off by more than any evaluation of all of it can be.",
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(

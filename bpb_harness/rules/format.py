@@ -28,6 +28,8 @@ TEXT = Record((
     Key("also", _WORDS, "Words in a record's own name of its text by which this one is meant, in lower case.",
         is_optional=True),
     Key("but_not", _WORDS, "Words that say that it is another text after all.", is_optional=True),
+    Key("documents", Whole(1), "Its documents, before each of which the denominators count a token that spells "
+        "nothing; an evaluation may leave these out.", "documents", is_optional=True),
 ))  # fmt: skip
 
 CLAIM = Record((

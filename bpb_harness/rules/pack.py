@@ -23,11 +23,13 @@ class Text:
         name: as the denominators call it.
         also: words by which a record means it too, in lower case.
         but_not: words that say that it is another text after all.
+        documents: its documents, before each of which stands a token that spells nothing; None where not known.
     """
 
     name: str
     also: tuple[str, ...] = ()
     but_not: tuple[str, ...] = ()
+    documents: int | None = None
 
     def is_meant_by(self, name: str) -> bool:
         """Whether a record that names its text so means this one."""

@@ -89,11 +89,15 @@ def _refuse(where: str, seen: object, expected: str) -> NoReturn:
     raise MismatchError(where, str(seen), expected)
 
 
+def _small(text: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in text.get(key, ()))
+
+
 def _pack(value: Mapping[str, Any], file: str | None) -> RulePack:
     if not is_pack_name(value["name"]):
         _refuse("name", repr(value["name"][:60]), "small letters, digits, '.', '_', '-', and not none")
     texts = tuple(
-        Text(text["name"], *(tuple(word.lower() for word in text.get(key, ())) for key in ("also", "but_not")))
+        Text(text["name"], _small(text, "also"), _small(text, "but_not"), text.get("documents"))
         for text in value.get("texts", ())
     )
     named = [text.name for text in texts]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
 from bpb_harness.auditing.checks.possible_kinds import possible_kinds
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
@@ -38,7 +39,6 @@ PRECISE = 2 * AGREES
 # Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
-_QUITE = 2e-4  # relative; what rounding and dropped tails leave between a ratio and its own text's
 _MAX_SOURCES = 4
 _TELLING_DECIMALS = 6  # of a loss that two lines do not share by chance
 _HOW = "loss / ln 2 / score"  # what a log that prints both divided by
@@ -189,7 +189,11 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     elif ratio.is_near(whole.bytes_per_token, tolerance):
         files = {log.file for log in evidence.claim_logs}
         named = _own_row(evidence, ratio, rows, files, tolerance) or whole
-        yield _right(evidence, ratio, named) if _is_telling(evidence, ratio, whole) else _too_coarse(ratio, named)
+        yield from (
+            _near(evidence, ratio, named, partial)
+            if _is_telling(evidence, ratio, whole)
+            else [_too_coarse(ratio, named)]
+        )
     elif _prefix_of(ratio, rows) is None and (others := _right_elsewhere(evidence, whole)):
         yield _other_evaluation(evidence, ratio, others, rows)
     elif not _is_held_against_a_text(evidence):
@@ -202,6 +206,15 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield _constant_finding(evidence, ratio.value, constant, ratio.places)
     else:
         yield _unexplained(evidence, ratio, whole, partial)
+
+
+def _near(evidence: Evidence, ratio: Ratio, row: Denominator, partial: bool) -> Iterator[Finding]:
+    """The right bytes per token, or what stands against it where they are only nearly right."""
+    doubt = None if partial else not_quite(evidence, row)
+    right = _right(evidence, ratio, row)
+    yield right if doubt is None else replace(right, severity=Severity.INFORMS)
+    if doubt is not None:
+        yield doubt
 
 
 def _of_bytes(evidence: Evidence, ratio: Ratio) -> Finding | None:
@@ -401,16 +414,16 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
 
 def _or_another(evidence: Evidence, ratio: Ratio, row: Denominator) -> str:
     """The other text that bytes per token as near may be of, where they are not quite the nearer one's."""
-    if row.scope == PREFIX or ratio.is_near(row.bytes_per_token, _QUITE):
+    if row.scope == PREFIX or ratio.is_near(row.bytes_per_token, QUITE):
         return ""
     rows = [other for other in _rows(evidence) if other.is_whole and other.tokenizer == row.tokenizer]
     rivals = [other for other in rows if ratio.is_near(other.bytes_per_token, AGREES)]
-    far = [other for other in rivals if abs(other.bytes_per_token / row.bytes_per_token - 1.0) > _QUITE]
+    far = [other for other in rivals if abs(other.bytes_per_token / row.bytes_per_token - 1.0) > QUITE]
     if not far:
         return ""
     other = min(far, key=lambda each: abs(ratio.value / each.bytes_per_token - 1.0))
     off = _signed((ratio.value / other.bytes_per_token - 1.0) * 100)
-    whose = f"that of {other}" if ratio.is_near(other.bytes_per_token, _QUITE) else "neither's"
+    whose = f"that of {other}" if ratio.is_near(other.bytes_per_token, QUITE) else "neither's"
     return f", {other} {other.bytes_per_token:.5f} ({off} %): it is {whose} to the digit"
 
 

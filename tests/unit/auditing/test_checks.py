@@ -30,9 +30,9 @@ def codes(report: AuditReport) -> set[str]:
 
 
 @pytest.mark.parametrize("factor", [0.9971, 1.0, 1.0029])
-def test_ratios_within_the_scatter_of_public_logs_are_right(tmp_path: Path, factor: float) -> None:
+def test_ratios_within_the_scatter_of_public_logs_are_no_bug(tmp_path: Path, factor: float) -> None:
     report = audit_of(tmp_path, train__log=log(NATS, SP1024 * factor))
-    assert report.verdict is Verdict.CONSISTENT
+    assert {code for code in codes(report) if code < "BPB2"} == ({"BPB101"} if factor == 1.0 else {"BPB101", "BPB117"})
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 0.86, 0.9, 0.97, 0.98, 1.015, 1.1, 1.14, 1.16, 1.172, 1.185])
