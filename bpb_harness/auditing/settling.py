@@ -26,6 +26,7 @@ REMEDIES = {
     "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
     "BPB152": "with the character U+2581 taken for the space that it stands for",
     "BPB202": _RATES, "BPB257": _RATES,
+    "BPB254": "with the weight 1/u on the losses of the masked tokens, u being their mask rate",
     "BPB205": "with every token masked and counted", "BPB255": "with every token masked and counted",
     "BPB154": "with each byte token counted as one byte",
     "BPB156": "with tokens that stand for no text counted as no byte",

@@ -6,7 +6,8 @@ frontend/    reading: text out of files, logs and self-extracting wrappers (sour
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
              (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
-             (sinks); and what the checks share (analysis, weight, hiding, masked_where, embedded, hidden_text)
+             (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
+             hidden_at_random, in_evaluation), and what they hide (hiding, embedded, hidden_text)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
              lifted_tables), scoring functions on an oracle network (run_scoring, scoring_function, lifted_loops,

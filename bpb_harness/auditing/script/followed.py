@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.coverage import scored_texts
 from bpb_harness.auditing.script.checks.mixed_prices import is_mixed
-from bpb_harness.auditing.script.checks.weights import are_weighed
+from bpb_harness.auditing.script.checks.weights import has_open_masks
 from bpb_harness.auditing.script.domains.analysis import Analysis
-from bpb_harness.auditing.script.frontend.scopes import last_name
-from bpb_harness.findings import Finding, listed
+from bpb_harness.findings import Finding, Severity, listed
 
 SCORE = "how the score was computed"
 TEXT, BYTES = "how much of the text the script scores", "how the script counts bytes"
 MASKS = "how the script draws and weighs masked tokens"
 MIXTURE = "whether the probabilities that the script mixes add up to 1"
-_UNIFORM = frozenset(["rand", "rand_like", "bernoulli", "uniform_", "bernoulli_"])
-_OF_BYTES, _OF_MASKS = ("BPB15", "BPB16"), ("BPB25", "BPB26")
+_SETTLING = (
+    "a look into the script: how many tokens are hidden, and what do the losses of each mask rate weigh? Or the "
+    "scoring function, run on a network whose bound is known (`bpb-audit --allow-code --tokenizer FILE`)"
+)
+_OF_BYTES, _OF_MASKS = ("BPB15", "BPB16"), ("BPB25", "BPB26", "BPB354")
 
 
 def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) -> Iterator[Finding]:
@@ -32,6 +34,14 @@ def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) 
     parts = [*_not_followed(analysis, findings)]
     if parts:
         yield not_followed(parts, files)
+    if any(finding.code.startswith(_OF_MASKS) for finding in findings):
+        return
+    taken = dict(analysis.program.taken)
+    if not has_open_masks(analysis):
+        analysis.program.taken = taken  # a reader is told of those settings alone that decided something
+    else:  # most that is wrong with a bound is wrong there
+        said = not_followed([MASKS], files)
+        yield replace(said, severity=Severity.WARNS, evidence={**said.evidence, "missing": _SETTLING})
 
 
 def not_followed(parts: Sequence[str], files: str) -> Finding:
@@ -50,17 +60,5 @@ def _not_followed(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[s
         yield TEXT
     if not any(finding.code.startswith(_OF_BYTES) for finding in findings):
         yield BYTES
-    if not any(finding.code.startswith(_OF_MASKS) for finding in findings) and _has_masks(analysis):
-        yield MASKS
     if is_mixed(analysis):
         yield MIXTURE
-
-
-def _has_masks(analysis: Analysis) -> bool:
-    """Whether tokens are hidden at random behind a score, and it is not known how often, or what their costs weigh."""
-    if analysis.masks:
-        return any(not are_weighed(analysis, group) for group in analysis.draw_groups)
-    if _UNIFORM.isdisjoint(analysis.program.calls):
-        return False  # most programs draw nothing that could hide a token
-    calls = (node for _, _, score in analysis.scores() for node, _ in analysis.behind(score))
-    return any(isinstance(node, ast.Call) and last_name(node.func) in _UNIFORM for node in calls)

@@ -12,12 +12,12 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, MaskDraw, agreed
 from bpb_harness.auditing.script.domains.cancel import Factor
-from bpb_harness.auditing.script.domains.hidden_text import HiddenText
+from bpb_harness.auditing.script.domains.in_evaluation import open_tests
+from bpb_harness.auditing.script.domains.masked_mean import masked_mean
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
-from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
+from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.scopes import last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Rule, Severity
 
 _LONGEST_GRID = 2_000
@@ -45,55 +45,14 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
     if rate is not None and 0.02 < rate < 0.98:
-        open_tests = _open_tests(analysis, draw)
-        if open_tests is None or any(map(_is_of_training, open_tests)):
-            return  # an evaluation does not come by there
-        said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
-        if open_tests:
-            said = f"If `{ast.unparse(open_tests[0][0])}` is {open_tests[0][1]}, t{said[1:]}"
-        hit = analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
-        yield replace(hit, severity=Severity.WARNS) if open_tests else hit
-
-
-def _open_tests(analysis: Analysis, draw: MaskDraw) -> list[tuple[ast.expr, bool]] | None:
-    """The tests that nobody can evaluate under which masks are drawn or hide tokens, and what they have to give.
-
-    None where masks hide tokens only where something is known not to hold.
-    """
-    hiding = HiddenText(analysis, draw).calls
-    found = {place: _tests_of(analysis, *place) for place in [(draw.node, draw.frame), *hiding]}
-    known = [tests for place in hiding if (tests := found[place]) is not None]
-    if hiding and not known:
-        return None
-    return [test for tests in found.values() for test in tests or ()]
-
-
-def _tests_of(analysis: Analysis, node: ast.AST, frame: Frame) -> list[tuple[ast.expr, bool]] | None:
-    """The tests above a place that nobody can evaluate; None where one is known to fail."""
-    evaluator = Evaluator(analysis.program)
-    tests = [*analysis.program.tests_above(node), *_chosen_by(analysis, node)]
-    held = [evaluator.all_hold((test,), frame) for test in tests]
-    return None if False in held else [test for test, holds in zip(tests, held, strict=True) if holds is None]
-
-
-def _chosen_by(analysis: Analysis, node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
-    """The tests of the choices that an expression stands in: a if test else b."""
-    for above in analysis.program.ancestors(node):
-        if isinstance(above, ast.stmt):
+        tests = open_tests(analysis, draw)
+        if tests is None:
             return
-        if isinstance(above, ast.IfExp) and node is not above.test:
-            yield above.test, node is above.body
-        node = above
-
-
-def _is_of_training(test: tuple[ast.expr, bool]) -> bool:
-    """Whether a branch is that of training: if model.training, if self.training and ..."""
-    node, wanted = test
-    while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        node, wanted = node.operand, not wanted
-    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
-        return wanted and any(_is_of_training((part, True)) for part in node.values)
-    return wanted and isinstance(node, ast.Attribute) and node.attr == "training"
+        said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
+        if tests:
+            said = f"If `{ast.unparse(tests[0][0])}` is {tests[0][1]}, t{said[1:]}"
+        hit = analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
+        yield replace(hit, severity=Severity.WARNS) if tests else hit
 
 
 def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
@@ -224,7 +183,8 @@ def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -
     distances of their neighbours. None where no scale does.
     """
     weight = Weight(analysis, draw, leaf)
-    counted = divides_by_count(analysis, draw)
+    mean = masked_mean(analysis, draw, leaf)
+    counted = mean is not None and not mean.pooled
     if not 3 <= length <= _LONGEST_GRID or not (weight.factors or counted) or weight.is_open:
         return None
     paid: list[tuple[float, float]] = []

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.hidden_at_random import hides_at_random
+from bpb_harness.auditing.script.domains.in_evaluation import open_tests
+from bpb_harness.auditing.script.domains.masked_mean import MaskedMean, is_of_masked_alone, masked_mean
 from bpb_harness.auditing.script.domains.values import Leaf
-from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
-from bpb_harness.findings import Json
+from bpb_harness.auditing.script.domains.weight import Weight
+from bpb_harness.findings import Json, Severity
 
 _SPREAD = 0.15  # a right weight is constant to rounding; a discrete step of a curved schedule bends it by a few percent
 _MIN_POINTS = 3
@@ -39,9 +42,17 @@ def check_weights(analysis: Analysis) -> Iterator[Hit]:
         yield from [] if _is_any_open(analysis, group) else agreed(judged)
 
 
-def are_weighed(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
+def has_open_masks(analysis: Analysis) -> bool:
+    """Whether tokens are hidden at random behind a score, and it is not known how often, or what their costs weigh."""
+    known = [draw for group in analysis.draw_groups for draw in group]
+    if any(not _are_weighed(analysis, group) for group in analysis.draw_groups):
+        return True
+    return hides_at_random(analysis, known)
+
+
+def _are_weighed(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
     """Whether the weight of any of some draws can be evaluated, and all of it, or a quadrature weighs them."""
-    if analysis.has_quadrature:
+    if analysis.has_quadrature or all(open_tests(analysis, draw) is None for draw in draws):
         return True
     return any(_judged(analysis, draw) is not None for draw in draws) and not _is_any_open(analysis, draws)
 
@@ -76,17 +87,19 @@ def _judge(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 def _held(
     analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, samples: Sequence[tuple[float, float, float, float]]
 ) -> Iterator[Hit]:
-    counted = divides_by_count(analysis, draw)
+    mean = masked_mean(analysis, draw, leaf)
+    counted, is_pooled = mean is not None, mean is not None and bool(mean.pooled)
     # On the mean over the masked tokens the weight u' belongs, on their sum u' / u.
     right = [w / slope if counted else w * u / slope for _, w, u, slope in samples]
     place: ast.AST = weight.place or draw.node
-    if _spread(right) <= _SPREAD:
+    if _spread(right) <= _SPREAD and not is_pooled:
         yield from _epsilon(analysis, draw, leaf, weight, counted)
         return
     products = [w * u / slope for _, w, u, slope in samples]
     over_rate = min(_spread(products), _exact([w * u for _, w, u, _ in samples]))
     other = _other_schedule(samples, leaf, counted) if weight.factors else None
     evidence: dict[str, Json] = {}
+    severity: Severity | None = None
     if weight.factors and counted and over_rate <= _SPREAD:
         rule, said = codes.WEIGHT_AND_COUNT, "The score is a mean over the masked tokens and weighed by 1/t as well"
     elif weight.factors and _spread([w * (1 - u) / slope for _, w, u, slope in samples]) <= _SPREAD:
@@ -99,11 +112,41 @@ def _held(
     else:
         rule = codes.WEIGHT_UNKNOWN
         said = f"The evaluation's weight is not the one that belongs to its mask rate u ({_belongs(counted)})"
-        if not weight.factors:
+        if mean is not None and mean.pooled and not weight.factors:
+            said = _of_pooled(mean)
+        elif not weight.factors:
             said = "The masked cross-entropies are averaged over mask rates without the weight 1/u"
+            if mean is None and _is_missing(analysis, draw, weight, samples):
+                said, severity = f"{said}: {_NO_BOUND}", Severity.REFUTES
         for (_, _, u, _), value in zip(samples, right, strict=True):
             evidence[f"weight over the right one at u = {u:.3g}"] = value
-    yield analysis.hit(rule, said, place, draw.sink, evidence=evidence)
+    yield analysis.hit(rule, said, place, draw.sink, severity=severity, evidence=evidence)
+
+
+_NO_BOUND = (
+    "a token counts as often as it is masked, so that the number stands for the mean of u f(u) over the mask rates u "
+    "in place of that of f(u), the mean cost of a masked token at u, and is no bound"
+)
+
+
+def _is_missing(
+    analysis: Analysis, draw: MaskDraw, weight: Weight, samples: Sequence[tuple[float, float, float, float]]
+) -> bool:
+    """Whether it is sure that masked tokens cost the same at each rate: all that is added up is known."""
+    scores = {(score.node, score.frame) for number, _, score in analysis.scores() if number == draw.sink}
+    if len(scores) > 1:
+        return False  # a second pass may be asked for the rest
+    is_even = _spread([w / slope for _, w, _, slope in samples]) <= _SPREAD
+    return is_even and weight.is_followed and is_of_masked_alone(analysis, draw)
+
+
+def _of_pooled(mean: MaskedMean) -> str:
+    """What a mean over the masked tokens of several mask rates does, in words."""
+    said = (
+        f"The mean over the masked tokens is one over {mean.pooled}: what masks more counts more in it, and the bound "
+        "counts every mask rate alike"
+    )
+    return f"{said}. Of one window at a time it would be right" if mean.pooled.startswith("the windows") else said
 
 
 def _belongs(counted: bool) -> str:

@@ -30,7 +30,7 @@ _SUMMING = frozenset(
     ["sum", "nansum", "fsum", "cumsum", "all_reduce", "reduce_sum", "psum", "gather_sum", "trapz", "trapezoid", "simps"]
 )
 _AVERAGING = frozenset(["mean", "nanmean", "average", "fmean"])
-_CASTS = IDENTITY | {"int", "float", "round", "masked_fill", "masked_fill_", "masked_select", "nan_to_num"}
+_CASTS = IDENTITY | {"int", "float", "round", "masked_fill", "masked_fill_", "nan_to_num"}
 _MAX_TERMS = 48
 
 
@@ -59,9 +59,7 @@ class Term:
 
     def inverse(self) -> Term:
         """The term with its factors on the other side of the line."""
-        factors, sums = (
-            tuple(replace(factor, power=-factor.power) for factor in side) for side in (self.factors, self.sums)
-        )
+        factors, sums = (tuple(factor.inverse() for factor in side) for side in (self.factors, self.sums))
         change = Change(self.factors, self.sign, self.conditions, self.choices)
         return Term(factors, self.reductions, sums, below=(change,))
 
@@ -135,6 +133,7 @@ class Algebra(Walker[list[Term]]):
         return [term for node in nodes for term in self.visit(node, frame, path)]
 
     def _reduced(self, kind: str, node: ast.AST, found: list[Term]) -> list[Term]:
+        found = found if kind == "select" else _within(node, found)
         return [replace(term, reductions=((kind, node), *term.reductions)) for term in found]
 
     # -- arithmetic -------------------------------------------------------------------------------
@@ -209,6 +208,7 @@ class Algebra(Walker[list[Term]]):
                 found = self._looped(value, where, way) if definition.kind == "loop" else self.visit(value, where, way)
                 if _is_taken_away(definition):
                     found = _negative(found)
+                found = _within(definition.statement, found) if _adds(definition) else found
                 if definition.kind != "parameter":
                     found = _under(found, conditions_of(self.program, definition.statement, where))
                 chosen = [i for i, each in enumerate(values) if each is origin] if len(values) > 1 else []
@@ -243,7 +243,7 @@ class Algebra(Walker[list[Term]]):
         if not isinstance(node, ast.Call) or len(behind) < 2:
             added = any(isinstance(self.program.parent(origin.node), ast.AugAssign) for origin in behind)
             sources = [(origin.node, origin.frame, origin.path) for origin in behind]
-            whole = [term for source in sources for term in self.visit(*source)] if added else None
+            whole = [term for source in sources for term in self._added_up(*source)] if added else None
             return (self._one_of(node, sources) if whole is None else whole) or self.unknown(node, frame)
         terms: list[Term] = []
         behind.sort(key=lambda origin: (origin.node.lineno, origin.node.col_offset))
@@ -251,6 +251,11 @@ class Algebra(Walker[list[Term]]):
             conditions = conditions_of(self.program, value, where)
             terms += _under(self.visit(value, where, way), conditions, (Choice(node, number, True),))
         return terms or self.unknown(node, frame)
+
+    def _added_up(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
+        """What self.total += .. adds to a total, or what that begins with."""
+        above, found = self.program.parent(node), self.visit(node, frame, path)
+        return _within(above, found) if isinstance(above, ast.AugAssign) else found
 
     def _ifexp(self, node: ast.IfExp, frame: Frame, path: Path) -> list[Term]:
         branches = [each for each in (node.body, node.orelse) if not _is_filler(each)]
@@ -294,7 +299,8 @@ class Algebra(Walker[list[Term]]):
         name = last_name(node.func)
         if is_cross_entropy(node):
             found = self.unknown(node, frame)
-            return self._reduced("mean", node, found) if _averages(node) else found
+            reduction = _reduction_of(node)
+            return found if reduction is None else self._reduced(reduction, node, found)
         if name == "compile" or (isinstance(node.func, ast.Call) and last_name(node.func.func) in _CROSS_ENTROPY):
             return self.unknown(node, frame)
         passed = self._linear(node, name, operands(node), frame, path)
@@ -319,8 +325,8 @@ class Algebra(Walker[list[Term]]):
         weights = next((keyword.value for keyword in node.keywords if keyword.arg == "weights"), None)
         if name in _AVERAGING and weights is not None:
             weighted = weighted_mean(self.program, first, weights, frame)
-            if weighted is not None:
-                return self._reduced("sum", node, self._multiplied(weighted))
+            of_both = self._multiplied(weighted or [Factor(first, frame), Factor(weights, frame)])
+            return self._reduced("mean" if weighted is None else "sum", node, of_both)
         if name in _SUMMING | _AVERAGING:
             found = self._reduced("mean" if name in _AVERAGING else "sum", node, self.visit(first, frame))
             return [term if _holds_a_score(term) else _noted(term, Factor(node, frame)) for term in found]
@@ -328,9 +334,10 @@ class Algebra(Walker[list[Term]]):
             return self.visit(
                 next((part for part in worked_on if not isinstance(part, ast.Constant)), first), frame, path
             )
-        if name == "gather":
+        if name in ("gather", "masked_select"):
             found = self.visit(first, frame)
-            return found if any(map(_holds_a_score, found)) else self.unknown(node, frame)  # an entry of a table
+            is_of_scores = any(map(_holds_a_score, found))
+            return self._reduced("select", node, found) if is_of_scores else self.unknown(node, frame)  # of a table
         if name == "where" and len(more) == 2:
             kept = [part for part in more if not _is_zero(part)]
             found = [
@@ -339,6 +346,11 @@ class Algebra(Walker[list[Term]]):
                 for term in _under(self.visit(part, frame), (Condition(first, frame, part is more[0]),))
             ]
             return self._reduced("select", node, found)
+        if name in _JOINING:
+            return self.visit(first, frame)  # each of what is joined
+        if name in _DOTS and more:
+            tensors = [part for part in worked_on if not isinstance(part, ast.Constant)]  # of einsum no equation
+            return self._reduced("sum", node, self._multiplied([Factor(part, frame) for part in tensors]))
         if name in _ADDING and len(more) == 1 and not node.keywords:
             return self.visit(first, frame) + (_negative if name in _TAKING else list)(self.visit(more[0], frame))
         if name in ("mul", "multiply", "mul_", "div", "div_", "divide", "true_divide") and len(more) == 1:
@@ -353,6 +365,8 @@ class Algebra(Walker[list[Term]]):
 
 _ONE_OF_SEVERAL = ("assign", "parameter")  # of these definitions a name has the value of one
 _UNFOLDED = (type(None), ast.Add, ast.Sub, ast.Mult, ast.Div)
+_JOINING = frozenset(["stack", "cat", "concat", "concatenate", "hstack", "vstack"])
+_DOTS = frozenset(["dot", "inner", "vdot", "einsum"])
 _TAKING = frozenset(["sub", "sub_", "subtract"])
 _ADDING = frozenset(["add", "add_"]) | _TAKING
 
@@ -372,6 +386,16 @@ def _mutator(definition: Definition) -> str:
     """add_ of x.add_(y)."""
     call = definition.statement
     return last_name(call.func) if definition.kind == "mutation" and isinstance(call, ast.Call) else ""
+
+
+def _adds(definition: Definition) -> bool:
+    """Whether a definition adds to a total, or to a list."""
+    return isinstance(definition.operator, ast.Add | ast.Sub) or _mutator(definition) in _ADDING | {"append"}
+
+
+def _within(total: ast.AST, terms: list[Term]) -> list[Term]:
+    """Terms that are added up to a total."""
+    return [replace(term, factors=tuple(factor.within(total) for factor in term.factors)) for term in terms]
 
 
 def _negative(terms: list[Term]) -> list[Term]:
@@ -418,14 +442,13 @@ def _is_start(definition: Definition, path: Path) -> bool:
     return isinstance(first, ast.Constant) and not first.value
 
 
-def _averages(node: ast.Call) -> bool:
-    """cross_entropy(..) without reduction= is a mean over its tokens."""
+def _reduction_of(node: ast.Call) -> str | None:
+    """Whether cross_entropy(..) is a sum or a mean over its tokens, as it is without reduction=."""
     if last_name(node.func) not in ("cross_entropy", "nll_loss"):
-        return False
-    for keyword in node.keywords:
-        if keyword.arg == "reduction":
-            return isinstance(keyword.value, ast.Constant) and keyword.value.value == "mean"
-    return True
+        return None
+    given = next((keyword.value for keyword in node.keywords if keyword.arg == "reduction"), ast.Constant("mean"))
+    named = given.value if isinstance(given, ast.Constant) else None
+    return named if named in ("sum", "mean") else None
 
 
 def _noted(term: Term, sum_of_it: Factor) -> Term:

@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.domains.algebra import Algebra, Term, is_cross_
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.masked_where import masked_where_true
+from bpb_harness.auditing.script.domains.ranked import ranked_noise, width_of
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
@@ -67,6 +68,8 @@ class MaskDraw:
         masks_where_true: whether `rate` is that of masked tokens; False where it is that of visible ones.
         term: the scored term that it belongs to.
         sink: the reported score that it belongs to.
+        score: the cross-entropies.
+        width: of masks of so many tokens, how many tokens there are.
     """
 
     node: ast.expr
@@ -76,6 +79,7 @@ class MaskDraw:
     term: Term
     sink: int
     score: Factor
+    width: float = 1.0
 
     def is_at(self, node: ast.AST) -> bool:
         """Whether a node is where the masks are drawn."""
@@ -83,8 +87,8 @@ class MaskDraw:
 
 
 def _numerator(term: Term) -> frozenset[int]:
-    """What tells two terms apart but for the denominator's summands."""
-    return frozenset(id(factor.node) for factor in term.factors if factor.power > 0)
+    """What tells two terms apart but for the summands of what their sum is divided by."""
+    return frozenset(id(factor.node) for factor in term.factors if factor.power > 0 or factor.sums)
 
 
 def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
@@ -249,7 +253,7 @@ class Analysis:
         if draws_numbers(self.program):
             places += self.program.nodes.get(ast.Compare, [])
             places += [call for name in _COMPARING for call in self.program.calls.get(name, [])]
-        return any(self._draw(place) is not None for place in places)
+        return any(map(self.draws_masks, places))
 
     @cached_property
     def draw_groups(self) -> list[list[MaskDraw]]:
@@ -284,10 +288,13 @@ class Analysis:
             if draw is not None:
                 rate, positive = draw
                 yield MaskDraw(node, rate, frame, positive, term, sink, score)  # type: ignore[arg-type]
+            elif (counted := self._counted(node, frame)) is not None:
+                count, positive, width = counted
+                yield MaskDraw(node, count, frame, positive, term, sink, score, width)  # type: ignore[arg-type]
 
     def draws_masks(self, node: ast.AST) -> bool:
         """Whether a node compares noise with a rate, or asks for draws of such."""
-        return self._draw(node) is not None
+        return self._draw(node) is not None or self._counted(node, Frame.at(self.program, node)) is not None
 
     def _draw(self, node: ast.AST) -> tuple[ast.expr, bool] | None:
         """The rate of a draw and whether it is the rate of masked tokens; None where a node is no draw."""
@@ -304,6 +311,19 @@ class Analysis:
             return rate, true_below is masked_where_true(self.program, node)
         if isinstance(node, ast.Call) and last_name(node.func) == "bernoulli" and node.args:
             return node.args[0], masked_where_true(self.program, node)
+        return None
+
+    def _counted(self, node: ast.AST, frame: Frame) -> tuple[ast.expr, bool, float] | None:
+        """The number of a draw of so many tokens, whether they are the masked ones, and the tokens there are."""
+        compared = _compared(node)
+        if compared is None or not isinstance(node, ast.expr):
+            return None
+        left, right, below = compared
+        for ranks, count, true_below in ((left, right, below), (right, left, not below)):
+            noise = ranked_noise(self.program, ranks)
+            width = None if noise is None else width_of(self.program, noise, frame)
+            if width is not None:
+                return count, true_below is masked_where_true(self.program, node), width
         return None
 
     def _noise_rank(self, node: ast.expr, depth: int = 0) -> int:
@@ -348,7 +368,8 @@ class Analysis:
         value = Evaluator(self.program, point).number(draw.rate, draw.frame)
         if value is None:
             return None
-        return value if draw.masks_where_true else 1.0 - value
+        share = value / draw.width
+        return share if draw.masks_where_true else 1.0 - share
 
     def leaf_of(self, draw: MaskDraw) -> Leaf | None:
         """The free quantity that a mask rate depends on: a grid where there is one, else a uniform draw."""
@@ -371,20 +392,21 @@ class Analysis:
         counting = {*_COMPARING, "bernoulli", "count_nonzero", "logical_and", "sum", "nansum", "mean"}
         if isinstance(node, ast.Call) and last_name(node.func) in ("len", "numel"):
             return self._is_of_selected(node, frame)  # m.numel() is the number of all tokens
-        if not isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp) and not (
+        is_row = isinstance(node, ast.Subscript | ast.Name) and evaluator.compared  # m[b], a row of a mask
+        if not (is_row or isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp)) and not (
             isinstance(node, ast.Call) and last_name(node.func) in counting
         ):
             return False
         parts = [part for part, _ in trace(self.program, node, frame, 200)]
         # Of scores it is a number of scores, not of tokens.
-        return not any(map(is_cross_entropy, parts)) and any(self._draw(part) is not None for part in parts)
+        return (is_row or not any(map(is_cross_entropy, parts))) and any(map(self.draws_masks, parts))
 
     def _is_of_selected(self, call: ast.Call, frame: Frame) -> bool:
         """Whether it is asked how many of something a draw selects: len(x0[m]), x0[m].numel()."""
         parts = [*trace(self.program, operands(call)[0], frame, 200)] if operands(call) else []
         selections = [(part, where) for part, where in parts if _is_selection(part)]
         return not any(is_cross_entropy(part) for part, _ in parts) and any(
-            self._draw(behind) is not None
+            self.draws_masks(behind)
             for part, where in selections
             for chooser in (part.args if isinstance(part, ast.Call) else [part.slice])
             for behind, _ in trace(self.program, chooser, where, 200)

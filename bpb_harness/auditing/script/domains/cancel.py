@@ -31,11 +31,23 @@ class Factor:
         node: the expression, which is not taken apart further.
         frame: where its names are read.
         power: +1 or -1.
+        sums: the sums and means that it stands in, innermost first: calls, and statements that add to a total.
+        total: of what was turned round, those that it stood in before: it is divided by such a sum.
     """
 
     node: ast.expr
     frame: Frame
     power: int = 1
+    sums: tuple[ast.AST, ...] = ()
+    total: tuple[ast.AST, ...] = ()
+
+    def inverse(self) -> Factor:
+        """The factor on the other side of the line."""
+        return replace(self, power=-self.power, sums=(), total=self.sums or self.total)
+
+    def within(self, total: ast.AST) -> Factor:
+        """The factor in one sum more."""
+        return replace(self, sums=(*self.sums, total))
 
 
 def left_after_cancelling(program: Program, node: ast.expr, frame: Frame) -> list[Factor] | None:

@@ -115,6 +115,13 @@ _STARTS = frozenset(["zeros", "ones", "empty", "full", "dict"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
 
+_WHOLE_NUMBERS = frozenset(["randint", "integers"])
+
+
+def _is_shape(node: ast.expr) -> bool:
+    return isinstance(node, ast.Tuple | ast.List) or (isinstance(node, ast.Attribute) and node.attr == "shape")
+
+
 def draws_numbers(program: Program) -> bool:
     """Whether a program draws uniform numbers anywhere: most that score do not."""
     return any(name in program.calls for name in _RANDOM)
@@ -443,6 +450,7 @@ class Evaluator(Walker[object]):
         grids = probe.grids
         if not grids:
             self.leaves |= probe.leaves
+            self.compared = self.compared or probe.compared  # an element of masks is a mask
             return value
         if len(grids) > 1 or any(leaf.low for leaf in grids):
             raise UnknownValueError
@@ -495,7 +503,10 @@ class Evaluator(Walker[object]):
 
     def _drawn(self, name: ast.Name) -> bool:
         definitions = self.program.reaching(name)
-        return len(definitions) == 1 and definitions[0].value is not None and is_random(definitions[0].value)
+        value = definitions[0].value if len(definitions) == 1 else None
+        while isinstance(value, ast.Call) and last_name(value.func) in IDENTITY and operands(value):
+            value = operands(value)[0]
+        return value is not None and is_random(value)
 
     def _unaryop(self, node: ast.UnaryOp, frame: Frame, _path: Path) -> object:
         value = self.visit(node.operand, frame)
@@ -555,6 +566,8 @@ class Evaluator(Walker[object]):
 
     def _entry(self, base: ast.expr, index: ast.expr, frame: Frame) -> object:
         """What a table or a grid holds at a place."""
+        if self._is_drawn(base, frame):
+            return self.visit(base, frame)  # one draw is like the other: t[b, 0], alpha[:, 0]
         position = self._elsewhere().visit(index, frame)
         if isinstance(position, bool):
             return self.visit(base, frame)  # the entries where a mask holds
@@ -570,6 +583,15 @@ class Evaluator(Walker[object]):
             raise UnknownValueError
         place += (grid.length or 0) if place < 0 else 0
         return self._elsewhere({id(grid.node): place}).visit(base, frame)
+
+    def _is_drawn(self, base: ast.expr, frame: Frame) -> bool:
+        """Whether a value is made of uniform draws, and of no grid."""
+        probe = self._elsewhere()
+        try:
+            value = probe.visit(base, frame)
+        except UNKNOWN_ERRORS:
+            return False
+        return isinstance(value, int | float) and bool(probe.leaves) and not probe.grids
 
     def _mirrored(self, base: ast.expr, frame: Frame) -> object:
         """grid[::-1], reversed(grid): the same grid, looked at from its end."""
@@ -623,6 +645,13 @@ class Evaluator(Walker[object]):
             return low + (high - low) * draw
         return draw
 
+    def _whole_number(self, node: ast.Call, frame: Frame) -> object:
+        """A number drawn from low to high, the latter with it of the standard library alone: as one that is real."""
+        bounds = [real(self.visit(argument, frame)) for argument in node.args[:2] if not _is_shape(argument)]
+        low, high = (0.0, *bounds) if len(bounds) == 1 else bounds
+        last = high if dotted(node.func) == "random.randint" else high - 1.0
+        return low + (last - low) * self._uniform(node)
+
     def _uniform(self, node: ast.AST) -> float:
         self.program.leaves_met += 1
         self.leaves.setdefault(id(node), Leaf(node, "uniform"))
@@ -639,6 +668,8 @@ class Evaluator(Walker[object]):
             return self._setting(node, frame)
         if name in ("range", "arange", "linspace"):
             return self._grid(node, name, frame)
+        if name in _WHOLE_NUMBERS:
+            return self._whole_number(node, frame)
         if name == "len" and isinstance(node.func, ast.Name) and len(node.args) == 1:
             return self._length(node.args[0], frame)
         if name in ("int", "float", "bool", "str") and isinstance(node.func, ast.Name) and len(node.args) == 1:

@@ -1,23 +1,27 @@
-"""The weight that a scored term has at each mask rate, and whether it is a mean over the masked tokens."""
+"""The weight that a scored term has at each mask rate."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 
-from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import operands
 
 _MAX_TRACED = 400
 # What says where or how a tensor is kept, not what it holds.
 _OF_STORAGE = frozenset(["device", "dtype", "map_location", "weights_only", "generator", "non_blocking"])
+_IN_PLACE = frozenset([
+    "add_", "sub_", "mul_", "div_", "masked_fill_", "clamp_", "uniform_", "bernoulli_", "requires_grad_", "all_reduce_",
+])  # fmt: skip
+_PICKING = frozenset(["multinomial", "argmax", "topk", "argsort", "sort", "nonzero", "choice"])
+_OF_ONE = IDENTITY | {"int", "max", "min", "round", "get", "getenv", "parse_args", "parse_known_args", "len"}
 _OF_SIZE = frozenset(["len", "numel", "size", "shape", "ndim", "dim"])
 
 
@@ -52,9 +56,50 @@ class Weight:
         """Whether a factor may be a weight of the mask rate that is not known: of a table, a file, a function.
 
         What a mask, a text or a count is multiplied by is none: it does not come from the mask rate, and it comes from
-        what the scored text comes from.
+        what the scored text comes from. What a sum is divided by is common to all that is in it.
         """
-        return any(self._may_weigh(factor) for factor in self.draw.term.factors if factor not in self.factors)
+        factors = (factor for factor in self.draw.term.factors if factor not in self.factors)
+        return any(map(self._may_weigh, factors)) or any(
+            kind == "select" and self._is_picked(node) for kind, node in self.draw.term.reductions
+        )
+
+    def _is_picked(self, node: ast.AST) -> bool:
+        """Whether scores are looked up at places that are chosen by the masks: one of the masked tokens alone."""
+        if not isinstance(node, ast.Call) or last_name(node.func) != "gather":
+            return False
+        program, draw = self.analysis.program, self.draw
+        indices = [*operands(node)[1:], *(keyword.value for keyword in node.keywords)]
+        frame = draw.score.frame
+        return any(
+            isinstance(part, ast.Call) and last_name(part.func) in _PICKING
+            for index in indices
+            if comes_from(program, index, frame, draw.is_at, _MAX_TRACED)
+            for part, _ in trace(program, index, frame, _MAX_TRACED)
+        )
+
+    @cached_property
+    def is_followed(self) -> bool:
+        """Whether all that is added up is known: costs, masks, numbers, sizes."""
+        if any(map(self._is_changed_unseen, {self.draw.frame.scope, self.draw.score.frame.scope})):
+            return False
+        return all(self._is_known(factor) for factor in self.draw.term.factors if factor.sums)
+
+    def _is_changed_unseen(self, scope: Scope) -> bool:
+        """Whether a function changes tensors in ways that are not followed: out=, addcdiv_, pow_."""
+        calls = (node for node in self.analysis.program.own_nodes(scope) if isinstance(node, ast.Call))
+        return any(
+            any(keyword.arg == "out" for keyword in call.keywords)
+            or (last_name(call.func).endswith("_") and last_name(call.func) not in _IN_PLACE)
+            for call in calls
+        )
+
+    def _is_known(self, factor: Factor) -> bool:
+        if is_cross_entropy(factor.node) or is_size(factor.node):
+            return True
+        program = self.analysis.program
+        if Evaluator(program).number(factor.node, factor.frame) is not None:
+            return not self._is_filled(factor.node)
+        return comes_from(program, factor.node, factor.frame, self.draw.is_at, _MAX_TRACED)
 
     def _may_weigh(self, factor: Factor) -> bool:
         program = self.analysis.program
@@ -64,15 +109,21 @@ class Weight:
         if evaluator.number(factor.node, factor.frame) is not None:
             others = (leaf for leaf in evaluator.grids if leaf.node is not self.leaf.node and not self._is_own(leaf))
             return not evaluator.compared and (any(others) or self._is_filled(factor.node))
-        if _is_size(factor.node):
+        if is_size(factor.node) or self._is_common(factor):
             return False
         behind = [part for part, _ in trace(program, factor.node, factor.frame, _MAX_TRACED, self._opened)]
         if any(part is self.leaf.node for part in behind):
             return True
-        if factor.power < 0 or any(self.analysis.draws_masks(part) for part in behind):
+        if any(self.analysis.draws_masks(part) for part in behind):
             return False
+        if factor.power < 0 and not any(map(_may_be_many, behind)):
+            return False  # a number of draws, of steps
         of_text = {part for part, _ in self.analysis.behind(self.draw.score)}
         return not any(part in of_text and self._is_source(part) for part in behind)
+
+    def _is_common(self, factor: Factor) -> bool:
+        """Whether a factor stands outside of all sums of the costs: what it multiplies is the sum over all rates."""
+        return not factor.sums and (factor.power < 0 or bool(self.draw.score.sums))
 
     def _is_own(self, leaf: Leaf) -> bool:
         """Whether a list is that of the mask rates themselves, by which a quadrature's integrand is divided."""
@@ -137,55 +188,14 @@ class Weight:
         return found
 
 
-def _is_size(node: ast.expr) -> bool:
+def _may_be_many(node: ast.AST) -> bool:
+    """Whether a call may give a table: all but casts, and what gives a setting."""
+    return isinstance(node, ast.Call) and last_name(node.func) not in _OF_ONE
+
+
+def is_size(node: ast.expr) -> bool:
     """x.shape, x.shape[1], x.size(1), len(x): a number of tokens, whatever the mask rate."""
     if isinstance(node, ast.Subscript):
-        return _is_size(node.value)
+        return is_size(node.value)
     asked = node.func if isinstance(node, ast.Call) else node
     return isinstance(node, ast.Call | ast.Attribute) and last_name(asked) in _OF_SIZE
-
-
-def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:
-    """Whether a term is a mean over the masked tokens, and is not multiplied by their number again."""
-    term: Term = draw.term
-    divided = sum(analysis.is_mask_count(factor) for factor in term.factors) + _is_mean_over_masked(analysis, draw)
-    return divided > (_times_counted(analysis, term) if divided else 0)
-
-
-def _times_counted(analysis: Analysis, term: Term) -> int:
-    """How often a term is multiplied by a number of masked tokens: what it is divided by, as often, cancels."""
-    by_itself = [factor for factor in term.factors if isinstance(factor.node, ast.Call)]
-    numbers = [factor for factor in (*term.sums, *by_itself) if factor.power > 0]
-    return sum(analysis.is_mask_count(replace(factor, power=-1)) for factor in numbers)
-
-
-def _is_mean_over_masked(analysis: Analysis, draw: MaskDraw) -> bool:
-    """Whether the scores of the masked tokens are selected, and the mean of these is taken."""
-    term: Term = draw.term
-    # Outermost first: only a mean right above the selection of the masked tokens is a mean over them. A mean over
-    # repeats or windows of sums is none.
-    nearest: str | None = None
-    for kind, node in term.reductions:
-        if kind != "select":
-            nearest = kind
-        elif (
-            nearest == "mean"
-            and isinstance(node, ast.Subscript)
-            and comes_from(analysis.program, node.slice, draw.score.frame, draw.is_at, 120)
-        ):
-            return True
-    call = draw.score.node
-    return nearest == "mean" and isinstance(call, ast.Call) and _selects_masked(analysis, draw, call)
-
-
-def _selects_masked(analysis: Analysis, draw: MaskDraw, call: ast.Call) -> bool:
-    """cross_entropy(logits[mask], x0[mask]), or targets that are -100 where nothing is masked."""
-    for argument in call.args[1:2] or [keyword.value for keyword in call.keywords if keyword.arg == "target"]:
-        nodes = [part for part, _ in trace(analysis.program, argument, draw.score.frame, 1_500)]
-        ignored = any(
-            isinstance(part, ast.UnaryOp) and isinstance(part.operand, ast.Constant) and part.operand.value == 100
-            for part in nodes
-        )
-        if any(part is draw.node for part in nodes) and (ignored or any(isinstance(p, ast.Subscript) for p in nodes)):
-            return True
-    return any(keyword.arg == "ignore_index" for keyword in call.keywords) and last_name(call.func) == "cross_entropy"

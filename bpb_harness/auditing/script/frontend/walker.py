@@ -27,11 +27,19 @@ Value = TypeVar("Value")
 
 @dataclass(eq=False, slots=True)
 class Frame:
-    """A scope together with what its parameters were given, each to be read in the caller's frame."""
+    """A scope together with what its parameters were given, each to be read in the caller's frame.
+
+    Attributes:
+        scope: the scope.
+        bindings: what a call hands over for its parameters.
+        depth: how many frames this one was opened from.
+        is_whole: whether that is all that it hands over: the other parameters have their defaults.
+    """
 
     scope: Scope
     bindings: Mapping[str, Source] = field(default_factory=dict)
     depth: int = 0
+    is_whole: bool = False
 
     def given(self, program: Program, name: ast.Name) -> Source | None:
         """What the caller handed over for a name; None where the function gives it another value."""
@@ -43,12 +51,16 @@ class Frame:
         key = (Frame, self, callee, call)
         if key not in program.memo:
             bindings = {name: (value, self) for name, value in program.bind(callee, call).items()}
-            program.memo[key] = Frame(callee, bindings, self.depth + 1)
+            is_whole = not any(isinstance(value, ast.Starred) for value in call.args)
+            is_whole = is_whole and all(keyword.arg is not None for keyword in call.keywords)
+            program.memo[key] = Frame(callee, bindings, self.depth + 1, is_whole)
         frame: Frame = program.memo[key]
         return frame
 
     def handed(self, program: Program, definition: Definition) -> list[Source]:
-        """What the calls of the program hand over for a parameter, whoever calls."""
+        """What this frame's call hands over for a parameter, if anything; else what any call of the program does."""
+        if self.is_whole and program.scope(definition.statement) is self.scope:
+            return [self.bindings[definition.name]] if definition.name in self.bindings else []
         if self.depth >= DEEPEST_CALL:
             return []
         return self.elsewhere(program, program.arguments(program.scope(definition.statement), definition.name))

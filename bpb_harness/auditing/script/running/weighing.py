@@ -42,8 +42,9 @@ def weigh(findings: Sequence[Finding], behaviour: Behaviour) -> list[Finding]:
 
     A finding about a line that a function passed through, while it was seen not to make that mistake, weighs one step
     less and says so: an error becomes a warning, a warning an info. No more than that, for a script may know that it is
-    being tried: what reads as an error never stops standing in the way of "consistent". Findings of both kinds about
-    one fault of the bytes do not multiply.
+    being tried: what reads as an error never stops standing in the way of "consistent". What was not
+    followed of masks is a note where a function was seen to weigh them right. Findings of both kinds about one fault of
+    the bytes do not multiply.
     """
     weighed = [_demoted(finding, behaviour) for finding in findings]
     static_bytes = [f for f in weighed if f.severity is Severity.REFUTES and f.code.startswith("BPB1")]
@@ -67,6 +68,9 @@ def _demoted(finding: Finding, behaviour: Behaviour) -> Finding:
     less = {Severity.REFUTES: Severity.WARNS, Severity.WARNS: Severity.INFORMS}.get(finding.severity)
     if less is None:
         return finding
+    if finding.code == codes.NOT_FOLLOWED.code and behaviour.passed:
+        said = f"{behaviour.passed[0].name}, run alone on a short text, computes a bound or the exact length"
+        return replace(finding, severity=less, message=f"{finding.message} (demoted: {said})")
     for passed in behaviour.passed:
         if finding.code in passed.contradicted and line in passed.lines.get(file, frozenset()):
             said = f"{passed.name}, run alone on a short text, passes through this line and does not do that"

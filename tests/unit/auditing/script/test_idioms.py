@@ -265,7 +265,7 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ("cos", "(a_s-a_t)/(1-a_t)*", "(1/T)/(i/T)*", "BPB261", "error"),
     ("cos", "(a_s-a_t)/(1-a_t)*", "(a_s-a_t)/a_s*", "BPB250", "error"),
     ("midpoint", "/u/T", "/u/u/T", "BPB251", "error"),
-    ("midpoint", "/u/T", "/T", "BPB254", "warning"),
+    ("midpoint", "/u/T", "/T", "BPB254", "error"),
     ("midpoint", "u=(i+0.5)/T", "u=0.1+0.8*(i+0.5)/T", "BPB257", "error"),
     ("mclamp", "return 1/t", "return 1/(1-t)", "BPB250", "error"),
     (

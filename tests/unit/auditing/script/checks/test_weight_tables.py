@@ -8,6 +8,7 @@ import pytest
 
 from bpb_harness.auditing.script import check_scripts
 from bpb_harness.auditing.script.context import ScriptContext
+from bpb_harness.findings import Severity
 from tests.golf_rules import check_source
 
 SCRIPT = """import math
@@ -140,8 +141,12 @@ def test_a_table_that_cannot_be_followed_is_no_missing_weight(name: str) -> None
 def test_what_was_not_followed_is_said(tmp_path: Path) -> None:
     table, entry = OPEN["file"]
     (tmp_path / "eval.py").write_text(_script(table, f"(ce * m).sum() * {entry}").replace("VALUE", "1"))
-    (said,) = [f for f in check_scripts([tmp_path / "eval.py"], ScriptContext()) if f.code == "BPB954"]
-    assert "how the script draws and weighs masked tokens" in said.message
+    said = [f for f in check_scripts([tmp_path / "eval.py"], ScriptContext()) if f.code == "BPB954"]
+    (of_masks,) = [
+        each for each in said if each.severity is Severity.WARNS
+    ]  # of the bytes there is no more than a note
+    assert of_masks.message.startswith("How the script draws and weighs masked tokens was not followed")
+    assert "what do the losses of each mask rate weigh?" in str(of_masks.evidence["missing"])
 
 
 @pytest.mark.parametrize(

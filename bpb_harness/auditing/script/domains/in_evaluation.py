@@ -1,0 +1,74 @@
+"""Whether an evaluation comes by where masks are drawn and hide tokens, or training alone does."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
+from bpb_harness.auditing.script.domains.hidden_text import HiddenText
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.walker import Frame
+
+_Test = tuple[ast.expr, bool]  # and what it has to give
+
+
+def open_tests(analysis: Analysis, draw: MaskDraw) -> list[_Test] | None:
+    """The tests that nobody can evaluate under which masks are drawn or hide tokens, and what they have to give.
+
+    None where an evaluation does not come by: where masks hide tokens only if something is known not to hold, or in a
+    branch of training.
+    """
+    hiding = HiddenText(analysis, draw).calls
+    found = {place: tests_of(analysis, *place) for place in [(draw.node, draw.frame), *hiding]}
+    if hiding and all(found[place] is None for place in hiding):
+        return None
+    tests = [test for of_place in found.values() for test in of_place or ()]
+    return None if any(map(is_of_training, tests)) else tests
+
+
+def tests_of(analysis: Analysis, node: ast.AST, frame: Frame) -> list[_Test] | None:
+    """The tests above a place that nobody can evaluate; None where one is known to fail."""
+    evaluator = Evaluator(analysis.program)
+    tests = [*analysis.program.tests_above(node), *_chosen_by(analysis, node), *_left_by(analysis, node)]
+    tests = [each for each in tests if not _is_of_draws(analysis, each[0], frame)]
+    held = [evaluator.all_hold((test,), frame) for test in tests]
+    return None if False in held else [test for test, holds in zip(tests, held, strict=True) if holds is None]
+
+
+def _is_of_draws(analysis: Analysis, test: ast.expr, frame: Frame) -> bool:
+    """Whether a test asks for what was drawn, and holds now and then."""
+    evaluator = Evaluator(analysis.program)
+    return evaluator.number(test, frame) is not None and bool(evaluator.leaves)
+
+
+def _left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
+    """The tests of ``if not self.training: return x`` before a place in its function."""
+    here: ast.AST = node
+    for above in analysis.program.ancestors(node):
+        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
+            before = above.body[: next((n for n, each in enumerate(above.body) if each is here), 0)]
+            left = (each for each in before if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return))
+            yield from ((each.test, False) for each in left)
+            return
+        here = above
+
+
+def _chosen_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
+    """The tests of the choices that an expression stands in: a if test else b."""
+    for above in analysis.program.ancestors(node):
+        if isinstance(above, ast.stmt):
+            return
+        if isinstance(above, ast.IfExp) and node is not above.test:
+            yield above.test, node is above.body
+        node = above
+
+
+def is_of_training(test: _Test) -> bool:
+    """Whether a branch is that of training: if model.training, if self.training and .., behind a return without it."""
+    node, wanted = test
+    while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        node, wanted = node.operand, not wanted
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And if wanted else ast.Or):
+        return any(is_of_training((part, wanted)) for part in node.values)
+    return wanted and isinstance(node, ast.Attribute) and node.attr == "training"
