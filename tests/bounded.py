@@ -7,18 +7,15 @@ hours.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-_ROOT = Path(__file__).resolve().parent.parent
+from tests.forked_servers import run_program
 
 
 def count_calls(work: Callable[[], object], most: int) -> int:
@@ -42,11 +39,7 @@ def count_calls(work: Callable[[], object], most: int) -> int:
 
 def require_an_end(program: str, *, seconds: int = 60) -> str:
     """Run a program of Python that must come to an end within so much time of the processor; what it printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({seconds}, {seconds}))\n"
-    done = subprocess.run(
-        [sys.executable, "-c", limit + program], capture_output=True, text=True, env=environment, check=False
-    )
+    done = run_program(program, seconds=seconds)
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         pytest.fail(f"not done after {seconds} seconds of the processor")
     assert done.returncode == 0, done.stderr

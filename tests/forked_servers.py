@@ -7,6 +7,7 @@ folder, its environment, what it had imported) needs one that was started as the
 from __future__ import annotations
 
 import os
+import resource
 import runpy
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType, SimpleNamespace
 from typing import IO, Any
 from unittest import mock
@@ -88,6 +91,34 @@ def start_forked(module: str, *arguments: str) -> Server:
     """In place of :meth:`bpb_harness.second_look.server.Server.start`."""
     with mock.patch("bpb_harness.second_look.server.subprocess", SUBPROCESS):
         return Server.start(module, *arguments)
+
+
+def run_program(program: str, *words: object, seconds: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python as ``python -c`` does; what it imports itself may be there already.
+
+    Args:
+        program: its text.
+        words: behind it.
+        seconds: of the processor, after which it is ended by a signal.
+    """
+    with TemporaryDirectory() as folder, no_main_module():
+        out, err = Path(folder, "out"), Path(folder, "err")
+        process = FORKS.Process(target=_run_program, args=(program, [*map(str, words)], out, err, seconds))
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return subprocess.CompletedProcess(
+            [program, *words], process.exitcode, out.read_text("utf-8"), err.read_text("utf-8")
+        )
+
+
+def _run_program(program: str, words: list[str], out: Path, err: Path, seconds: int | None) -> None:
+    for number, path in enumerate((out, err), start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    if seconds is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    sys.argv = ["-c", *words]
+    exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
 
 
 @contextmanager

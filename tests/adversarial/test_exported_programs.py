@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from fixtures.adversarial.exported_programs import (
     tensor,
     write_program,
 )
+from tests.forked_servers import run_program
 from tests.tiers import times
 
 _CPU: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
@@ -311,24 +310,13 @@ run_variants(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
 
 
 @pytest.mark.parametrize("process", range(_NUM_PROCESSES))
-def test_programs_changed_at_random_end_in_an_answer_or_one_line(
-    tmp_path: Path, repository: Path, process: int
-) -> None:
+def test_programs_changed_at_random_end_in_an_answer_or_one_line(tmp_path: Path, process: int) -> None:
     each = _NUM_VARIANTS // _NUM_PROCESSES
-    ran = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(tmp_path), str(process * each), str(each)],
-        capture_output=True, text=True, cwd=repository, check=False, env=_environment(repository),
-    )  # fmt: skip
+    ran = run_program(_PROGRAM, tmp_path, process * each, each)
     assert ran.returncode == 0, (ran.stdout.split()[-1:], ran.stderr[-2000:])
     loaded = int(ran.stdout.split()[-1])
     assert loaded > each // 20  # changes that leave a sound program are run, not only refused
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "x.pt2"]
-
-
-def _environment(repository: Path) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
 
 
 # Kinds by name

@@ -28,6 +28,8 @@ from bpb_harness.second_look.asking import AnsweringProcess
 from bpb_harness.text.corpus import load_shards
 from fixtures.adversarial.models import block_cheats
 
+pytestmark = pytest.mark.usefixtures("forked_second_look")
+
 COMMON = """
 import os, sys
 import numpy as np

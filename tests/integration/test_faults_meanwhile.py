@@ -64,6 +64,7 @@ def other_control(monkeypatch):
     monkeypatch.setattr(device_source, "control_sums", control_sums)
 
 
+@pytest.mark.usefixtures("forked_second_look")
 @pytest.mark.parametrize("fault", [None, "masks", "control"])
 def test_what_a_device_makes_of_a_draw_is_made_again_by_the_host(fault, one_block, monkeypatch):
     maker = other_masks if fault == "masks" else DeviceSource

@@ -17,7 +17,6 @@ from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_he
 from bpb_harness.second_look.fresh_process import ask_once, serve
 from bpb_harness.second_look.messages import Channel
 from bpb_harness.second_look.questions import Answer, Question, require_same_answers
-from tests.forked_servers import SUBPROCESS
 
 
 def asked(nats: float, count: int = 10, *, paid: slice = slice(None), order: str | None = None) -> Question:
@@ -176,15 +175,6 @@ def _wait_for_failure(process: AnsweringProcess) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture
-def forked(monkeypatch):
-    """The process at the other end is forked, and none waits; whichever waited goes on to, afterwards."""
-    monkeypatch.setattr("bpb_harness.second_look.server.subprocess", SUBPROCESS)
-    monkeypatch.setattr(waiting, "_idle", [])
-    yield
-    waiting.stop_all()
-
-
 class TestAnsweringProcess:
     def test_one_is_started_ahead_in_an_empty_folder_without_a_word_of_the_text_and_taken(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BPB_DATA", "/somewhere/val.bin")
@@ -213,14 +203,14 @@ class TestAnsweringProcess:
         assert by_order["entropy"] == pytest.approx([sum(each * np.log(each) for each in p)] * 2, abs=1e-6)
         assert by_order["margin"] == pytest.approx([p[3] - p[2]] * 2, abs=1e-6)
 
-    @pytest.mark.usefixtures("forked")
+    @pytest.mark.usefixtures("forked_second_look")
     def test_a_network_that_cannot_be_built_without_its_folder_is_an_error_at_once(self, tmp_path):
         process = AnsweringProcess(source(tmp_path, loading="open('vocabulary.txt')"))
         with pytest.raises(SecondLookError, match=r"cannot build the network.*vocabulary.txt.*--no-contract"):
             _wait_for_failure(process)
         process.close()
 
-    @pytest.mark.usefixtures("forked")
+    @pytest.mark.usefixtures("forked_second_look")
     @pytest.mark.parametrize("where", ["body", "loading"])
     def test_a_process_that_ends_is_an_error_with_its_last_words(self, tmp_path, where):
         ending = "print('no room left', file=sys.stderr, flush=True); os._exit(3)"
@@ -244,7 +234,7 @@ class TestAnsweringProcess:
             process.close()
         assert numbers[0] == numbers[1]
 
-    @pytest.mark.usefixtures("forked")
+    @pytest.mark.usefixtures("forked_second_look")
     def test_after_a_failure_nothing_is_used_again(self, tmp_path):
         process = AnsweringProcess(source(tmp_path, body="raise ValueError('no')"))
         with pytest.raises(SecondLookError, match="cannot score a mask: got ValueError: no"):
@@ -253,7 +243,7 @@ class TestAnsweringProcess:
         assert waiting._idle == []
         assert process._server.process.returncode is not None
 
-    @pytest.mark.usefixtures("forked")
+    @pytest.mark.usefixtures("forked_second_look")
     def test_one_that_still_owes_an_answer_is_ended(self, tmp_path, monkeypatch):
         process = AnsweringProcess(source(tmp_path))
         process.wait_until_built()
@@ -268,7 +258,7 @@ class TestAnsweringProcess:
         assert waiting._idle == []
         assert process._server.process.returncode is not None
 
-    @pytest.mark.usefixtures("forked")
+    @pytest.mark.usefixtures("forked_second_look")
     def test_one_that_is_not_waited_for_is_ended(self, tmp_path):
         process = AnsweringProcess(source(tmp_path, loading="import time; time.sleep(600)"))
         process.close()
