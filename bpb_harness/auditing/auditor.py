@@ -15,6 +15,7 @@ from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
 from bpb_harness.auditing.checks.learnt_in_log import check_learnt_in_log
 from bpb_harness.auditing.checks.log_of_a_run import check_log_of_a_run
+from bpb_harness.auditing.checks.log_origin import check_log_origin
 from bpb_harness.auditing.checks.losses import check_losses, told_losses
 from bpb_harness.auditing.checks.lowest_known import check_lowest_known
 from bpb_harness.auditing.checks.own_result import check_own_result
@@ -44,8 +45,6 @@ from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
 from bpb_harness.rules.pack import NATS_PER_TOKEN
-
-_SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
 
 AnyPath = str | PathLike[str]
 NamedRules = AnyPath | Sequence[AnyPath] | Candidates | None
@@ -93,7 +92,12 @@ def _audited(
     findings = list(
         _findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer, paths=_paths(paths))
     )
-    return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))
+    report = _report(evidence, findings, rescored)
+    if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
+        folders = [path for path in _paths(paths) if path.is_dir()]
+        origin = [*check_log_origin(evidence, folders)]
+        report = _report(evidence, [*findings, *origin], rescored) if origin else report
+    return replace(report, paths=tuple(map(str, _paths(paths))))
 
 
 def _gathered(claim: Claim, rules: Rules, *, averages: bool = False) -> Evidence:
@@ -323,7 +327,7 @@ def _scripts_of(evidence: Evidence) -> list[Path]:
     if evidence.claim.scripts:
         return list(evidence.claim.scripts)
     logs = evidence.claim_logs or evidence.claim.logs
-    return [log.path for log in logs if log.path is not None and log.embedded_code_lines >= _SHORTEST_SCRIPT][:1]
+    return [log.path for log in logs if log.path is not None and log.holds_script][:1]
 
 
 def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:

@@ -269,6 +269,14 @@ NO_RUN_PRINTS = register(
     "Lines of the logs cannot be of a run: a clock that goes back, or one packed size of several networks.",
 )
 
+LOG_OF_ANOTHER_SCRIPT = register(
+    "BPB427",
+    "log-of-another-script",
+    _WARNS,
+    "The claimed score stands in a log that no script of the record can have written: too many of its lines match "
+    "nothing that they print.",
+)
+
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")
 NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "The record states no artifact size.")

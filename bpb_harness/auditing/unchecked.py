@@ -46,7 +46,7 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
     if not is_again:
         parts = [*_not_followed(findings)] if has_script else [_ALL]
         yield from parts
-        if _ALL not in parts:
+        if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found:
             yield "that the script wrote the log" if evidence.lines else "that the script printed the score"
     if found.isdisjoint(_LEARNT):
         yield UNSEEN

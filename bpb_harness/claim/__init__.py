@@ -12,6 +12,7 @@
     told_by_log.py    what else a log's lines tell; adaptation.py epochs over the text, clock.py a time that goes back,
                       scoring_order.py in which orders the documents are gone through
     line_shapes.py    columns, tables and JSON of logs, written as names and values
+    figure_lines.py   of each shape of a log's lines with figures the first
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said
     tolerant_json.py  broken JSON, repaired where only one reading is possible

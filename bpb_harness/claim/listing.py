@@ -35,6 +35,12 @@ _LOG_SUFFIXES = (".log", ".txt", ".out")
 _TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
 _OF_TRAINERS = {"report.md": "report", "metrics.csv": "metrics"}  # nanochat's, Lightning's
 _OF_A_RUN = {**_OF_TRAINERS, SUMMARY: "summary"}
+NOTEBOOK = ".ipynb"
+# Of programs in whatever language; one without a suffix may be one too.
+_OF_PROGRAMS = frozenset([
+    "", ".py", NOTEBOOK, ".sh", ".bash", ".zsh", ".pl", ".rb", ".lua", ".jl", ".js", ".ts", ".go", ".rs", ".java",
+    ".swift", ".zig", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".m", ".mm", ".metal", ".bak", ".yaml", ".yml",
+])  # fmt: skip
 _STATE = "trainer_state.json"  # Hugging Face's Trainer's
 _LOOKED_AT = 1 << 16  # bytes at either end of such a file
 
@@ -107,6 +113,15 @@ def holds_folders(path: Path) -> bool:
     """Whether a folder holds folders."""
     real = resolved(path)
     return real.is_dir() and any(entry.is_folder for entry in _entries(real, real))
+
+
+def programs_below(folder: Path) -> list[Path]:
+    """The programs of a submission, in whatever language and folder of it: more than those that are analysed."""
+    root = resolved(folder)
+    here = _entries(root, root)
+    below = [entry for each in here if each.is_folder for _, entry in _branch(each.path, root)]
+    files = [entry for entry in (*here, *below) if not entry.is_folder and entry.wrong is None]
+    return [entry.path for entry in files if entry.path.suffix.lower() in _OF_PROGRAMS][:_MAX_FILES]
 
 
 def find_submissions(root: Path) -> list[Path]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bpb_harness.claim.own_result import OwnResult
 
 
+_SHORTEST_SCRIPT = 30  # lines
+
+
 class NoteKind(StrEnum):
     """What went wrong, or was decided, while reading."""
 
@@ -134,6 +137,11 @@ class LogRecord:
     code_digest: str | None = None
     digest: str = field(default="", compare=False, repr=False)
     path: Path | None = None
+
+    @property
+    def holds_script(self) -> bool:
+        """Whether it holds the script that wrote it; less code is a stray traceback."""
+        return self.embedded_code_lines >= _SHORTEST_SCRIPT
 
     def printed_at(self, place: str, lines: Sequence[LineTemplate]) -> Printed | None:
         """The number at a place of the last of some lines; of several that have the place, the first template's."""

@@ -2,7 +2,7 @@
 
 frontend/    reading: text out of files, logs and self-extracting wrappers (source); names and their definitions
              (scopes, index); what a name refers to and a call means (program, options); one way through expressions
-             (walker), and what was worked out of them (answers)
+             (walker), and what was worked out of them (answers); literals that may be printed (printable)
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
              (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
@@ -21,6 +21,15 @@ context      what the record says
 
 from bpb_harness.auditing.script.check import check_scripts, check_source
 from bpb_harness.auditing.script.context import ScriptContext
+from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
 
-__all__ = ["ScriptContext", "SourceText", "check_scripts", "check_source", "decode_source", "extract_embedded"]
+__all__ = [
+    "Printable",
+    "ScriptContext",
+    "SourceText",
+    "check_scripts",
+    "check_source",
+    "decode_source",
+    "extract_embedded",
+]

@@ -1,0 +1,190 @@
+"""BPB427: a log whose lines no script of the record can print, so that another one wrote it.
+
+A log holds the lines that its script prints. Where the claimed score stands in a log of which a large part matches no
+literal text of any script beside it, that log is another program's: the baseline's, an earlier version's. Nothing is
+said where scripts cannot be read whole, are notebooks or hold packed programs, or where the log holds its own script.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim import LogRecord, ScoreLine
+from bpb_harness.claim.figure_lines import FigureLine, figure_line, figure_lines
+from bpb_harness.claim.listing import NOTEBOOK, kind_by_name, programs_below
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Finding, Json, first_of, listed
+
+if TYPE_CHECKING:
+    from bpb_harness.auditing.script import Printable
+
+# Kinds of lines that no script can print, and their share of all kinds of the log: docs/audit.md has what they decide.
+_FEWEST, _SHARE = 6, 0.4
+_FEWEST_LOSSES = 2  # among these: what is started around a script prints sizes and times of its own, and no losses
+_FEWEST_WITH_SCORE, _SHARE_WITH_SCORE = 4, 0.3  # where the claimed score's own line is one of them
+_MAX_SHOWN, _MAX_NAMES, _LONGEST_SHOWN = 3, 3, 90
+_MOST_CHARACTERS = 2**20  # of scripts
+_TELLS_LOSS = re.compile(r"loss|bpb", re.IGNORECASE)
+_CODE_SIZE = re.compile(r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Strange:
+    """What no script can print of a log."""
+
+    log: LogRecord
+    lines: Sequence[FigureLine]
+    num_kinds: int
+    text: str
+
+
+def check_log_origin(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
+    """Name a log of the claim that no script beside it can have written.
+
+    Args:
+        evidence: the claim and its record.
+        folders: of the record; files that somebody named one by one need not be all of it.
+    """
+    scripts = evidence.claim.scripts
+    if not scripts or not folders:
+        return
+    logs = {log.file: log for line in evidence.lines or evidence.siblings for log in _to_explain(evidence, line)}
+    strange = _strange(evidence, [*logs.values()], scripts)
+    if strange:  # programs that no other check reads: in folders further down, in other languages
+        strange = _strange(evidence, [each.log for each in strange], _every_program(evidence, folders))
+    unexplained = {each.log.file for each in strange}
+    for line in evidence.lines or evidence.siblings:
+        carrying = [log.file for log in _to_explain(evidence, line)]
+        if carrying and unexplained.issuperset(carrying):
+            yield _finding(next(each for each in strange if each.log.file == carrying[0]), strange, scripts)
+            return
+
+
+def _to_explain(evidence: Evidence, line: ScoreLine) -> list[LogRecord]:
+    """The logs that print a score of the claim; none where one of them holds the script that wrote it."""
+    carrying = [
+        log
+        for log in evidence.claim.logs
+        if any(other.bpb.agrees_with(line.bpb.value, line.bpb.half_unit) for other in log.lines)
+    ]
+    own = [log for log in carrying if log.file == line.bpb.source.file]
+    if any(log.holds_script for log in carrying):
+        return []
+    ordered = [*own, *(log for log in carrying if log not in own)]
+    return [log for log in ordered if log.path is not None and kind_by_name(log.path) == "log"]
+
+
+def _every_program(evidence: Evidence, folders: Sequence[Path]) -> list[Path] | None:
+    """All programs of a record, and the logs that hold one; None where a notebook is among them."""
+    programs = dict.fromkeys([*evidence.claim.scripts, *(file for each in folders for file in programs_below(each))])
+    held = [log.path for log in evidence.claim.logs if log.path and log.holds_script]
+    return None if any(file.suffix == NOTEBOOK for file in programs) else [*programs, *held]
+
+
+def _strange(evidence: Evidence, logs: Sequence[LogRecord], programs: Sequence[Path] | None) -> list[_Strange]:
+    """The logs of which too much can be printed by none of some programs."""
+    from bpb_harness.auditing.script import Printable  # deferred: most records come without a script
+
+    texts = _sources(programs or ()) if logs else []
+    printable = Printable(texts) if texts else None
+    if printable is None or not printable.is_known:
+        return []
+    found = (_held_against(printable, evidence, log) for log in logs)
+    return [each for each in found if each is not None]
+
+
+def _sources(programs: Sequence[Path]) -> list[str]:
+    """The sources of programs, unpacked; none where one of them cannot be read whole."""
+    from bpb_harness.auditing.script import decode_source
+
+    texts: list[str] = []
+    for file in programs:
+        try:
+            source = decode_source(file)
+        except ClaimError:
+            return []
+        texts.append(source.text)
+        if source.problems or sum(map(len, texts)) > _MOST_CHARACTERS:
+            return []
+    return texts
+
+
+def _held_against(printable: Printable, evidence: Evidence, log: LogRecord) -> _Strange | None:
+    assert log.path is not None
+    try:
+        text = read_text(log.path, log.file).text
+    except ClaimError:
+        return None
+    kinds = figure_lines(text)
+    lines = [line for line in kinds if not printable.holds(line) and not _is_of_another_tongue(line)]
+    of_score = [line for line in _lines_of_score(evidence, log, text) if not printable.holds(line)]
+    share = len(lines) / max(len(kinds), 1)
+    num_losses = sum(_TELLS_LOSS.search(line.text) is not None for line in lines)
+    is_strange = len(lines) >= _FEWEST and share >= _SHARE and num_losses >= _FEWEST_LOSSES
+    is_strange |= bool(of_score) and len(lines) >= _FEWEST_WITH_SCORE and share >= _SHARE_WITH_SCORE
+    return _Strange(log, lines, len(kinds), text) if is_strange else None
+
+
+def _is_of_another_tongue(line: FigureLine) -> bool:
+    """Whether a line has letters of another script: its words may have been translated in the program since."""
+    return any(letter.isalpha() and not letter.isascii() for letter in line.text)
+
+
+def _lines_of_score(evidence: Evidence, log: LogRecord, text: str) -> Iterator[FigureLine]:
+    lines = text.split("\n")
+    for line in evidence.lines:
+        number = line.bpb.source.line
+        if line.bpb.source.file == log.file and number is not None and number <= len(lines):
+            found = figure_line(lines[number - 1], number)
+            if found is not None:
+                yield found
+
+
+def _finding(strange: _Strange, all_strange: Sequence[_Strange], scripts: Sequence[Path]) -> Finding:
+    file, names = strange.log.file, [script.name for script in scripts]
+    shown = [f"`{_cut(line.text)}` ({file}:{line.number})" for line in strange.lines[:_MAX_SHOWN]]
+    others = f", and so of {len(all_strange) - 1} more logs" if len(all_strange) > 2 else ""
+    others = ", and so of another log" if len(all_strange) == 2 else others
+    size = _code_size(strange.text, scripts)
+    stated = f"; it states a code size of {size:,} bytes, which no script there has" if size is not None else ""
+    which = first_of(names, _MAX_NAMES)
+    message = (
+        f"no script of the record can have written {file}: of the {strange.num_kinds} kinds of lines in it that print "
+        f"figures of a run, {len(strange.lines)} are none that {which} can print{others}: {listed(shown)}{stated}"
+    )
+    facts: dict[str, Json] = {"lines_of_log": [line.number for line in strange.lines]}
+    facts |= {} if size is None else {"code_size": size}
+    return codes.LOG_OF_ANOTHER_SCRIPT.finding(
+        message,
+        facts=facts,
+        log=file,
+        num_kinds=strange.num_kinds,
+        logs=[each.log.file for each in all_strange],
+        missing=f"the script that wrote {file}, or a log that {which} wrote",
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}.."
+
+
+def _code_size(text: str, scripts: Sequence[Path]) -> int | None:
+    """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end."""
+    from bpb_harness.auditing.script import decode_source
+
+    stated = [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
+    if not stated:
+        return None
+    sizes: set[int] = set()
+    for script in scripts:
+        source, written = decode_source(script).text, read_text(script, script.name).text
+        for each in (source, written, written.replace("\r\n", "\n")):
+            sizes |= {len(each), len(each.encode("utf-8", "replace"))}
+    return stated[-1] if sizes.isdisjoint(stated) else None
