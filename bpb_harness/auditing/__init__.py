@@ -14,7 +14,7 @@ checks/            one file a family of codes:
     learnt_in_log.py  BPB215 and 216 what a log shows to be learnt, or seen, before it is scored
     two_orders.py  BPB217 a log that goes through the documents in two orders
     prose.py       BPB213 what a README says of its own score
-    sampling.py    BPB3xx coverage, seeds, errors; part_told.py BPB301 by a log's or a command's words
+    sampling.py    BPB3xx coverage, errors; part_told.py BPB301 by a log's or a command's words, best_seed.py BPB305
     record.py      BPB4xx the record against itself; before_packing.py BPB425 a score of no artifact, log_of_a_run.py
                    BPB426 lines that no run prints, own_result.py a score's own file, lowest_known.py what nobody has
                    reached, losses.py claims in nats per token, summaries.py what wandb kept of the run,

@@ -10,6 +10,7 @@ from typing import Any
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.before_packing import check_before_packing
+from bpb_harness.auditing.checks.best_seed import check_best_seed
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
@@ -275,6 +276,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     yield from check_byte_perplexity(evidence)
     yield from check_other_logs(evidence)
     yield from check_bound(evidence)
+    yield from check_best_seed(evidence)
     yield from check_sampling(evidence)
     yield from check_part_told(evidence)
 

@@ -35,10 +35,8 @@ class ClockBack:
 
 
 _MS = r"train_time:\s?(?P<ms>[0-9]{1,12}(?:\.[0-9]{1,6})?)ms"
-_STEP = re.compile(
-    rf"(?<![a-z_])step:(?P<step>[0-9]{{1,9}})(?:/[0-9]{{1,9}})?\s.{{0,200}}?\b{_MS}"
-    r"(?:\s+step_avg:(?P<each>[0-9]{1,9}(?:\.[0-9]{1,6})?)ms)?"
-)
+_STEP = re.compile(r"\s{0,20}step:(?P<step>[0-9]{1,9})[/\s]")
+_TIME = re.compile(rf"{_MS}(?:\s+step_avg:(?P<each>[0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)ms)?")
 _STOP = re.compile(rf"stopping_early\b.{{0,60}}?\b{_MS}\s+step:\s?(?P<step>[0-9]{{1,9}})")
 _OFF = 0.01  # relative; of the time that a step takes on average, as the line prints it and as it follows
 
@@ -62,10 +60,10 @@ class Clock:
                 if 0.0 < behind < last.ms - last.ms / last.step:  # some print 0 there
                     self._add(last, number, behind, is_stop=True)
             return
-        found = _STEP.search(low)
-        if found is None:
+        step, time = _STEP.match(low), _TIME.match(low, low.find("train_time:"))
+        if step is None or time is None:
             return
-        told = _Told(int(found["step"]), float(found["ms"]), float(found["each"] or 0.0), number, run)
+        told = _Told(int(step["step"]), float(time["ms"]), float(time["each"] or 0.0), number, run)
         # A clock that begins anew in a resumed run no longer fits the average; a line that was changed fits none.
         if last is not None and told.step > last.step and told.ms < last.ms and last.is_off and not told.is_off:
             self._add(last, number, told.ms, is_stop=False)

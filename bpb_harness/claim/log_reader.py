@@ -253,7 +253,7 @@ class _Said:
         if "_gate" in low and len(self.gates) < _MOST_TOLD:
             gates = gates_told(line, Source(self.file, number), self.run)
             self.gates += [] if gates is None else [gates]
-        if "hint" in low or " dl:" in low or "doc" in low or "phase" in low:
+        if "hint" in low or self.order.has_hints:
             self.order.take(low, number, self.run)
         if self.dataset is None and "val" in low and ".bin" in low:
             self.dataset = _dataset_of(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def is_of_training(name: str) -> bool:
     )
 
 
+@lru_cache(maxsize=256)  # a log has few names, and thousands of lines
 def stem(name: str) -> str:
     """The estimator's part of a metric's name: ``val`` of ``val_bpb``, ``val_var`` of ``val_var_bpb``."""
     bare = re.sub(r"bits_per_byte|nats_per_token|bpb|loss", "", name.lower()).replace("exact", "")

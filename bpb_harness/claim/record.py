@@ -294,6 +294,7 @@ class Claim:
         artifact_bytes: sizes of the submitted artifact.
         written_by: the program that wrote the claim, where that is no contest's.
         says_unofficial: the record's own words that this is no official score.
+        says_mean: its own words that the score is the mean of several seeds.
         logs: the logs.
         tables: tables of scores, whose rows can carry a score that is claimed elsewhere.
         readme: the README.
@@ -325,6 +326,7 @@ class Claim:
     artifact_bytes: tuple[Printed, ...] = ()
     written_by: str | None = None
     says_unofficial: str | None = None
+    says_mean: str | None = None
     logs: tuple[LogRecord, ...] = ()
     tables: tuple[LogRecord, ...] = ()
     readme: Readme | None = None

@@ -42,7 +42,7 @@ _HINTS = re.compile(
     r"\b(?:total|n_tok\w{0,8}|targets)[=:]\s?(?P<of>[0-9]{1,18}).{0,40}?\b(?:gated|hints)[=:]\s?"
     r"(?P<hints>[0-9]{1,18})"
 )
-_BATCH = re.compile(r"\b(?:dl|doc_?len(?:gth)?s?)[:=]\s?(?P<shortest>[0-9]{1,9})-(?P<longest>[0-9]{1,9})\b")
+_BATCH = re.compile(r" dl[:=]\s?(?P<shortest>[0-9]{1,9})-(?P<longest>[0-9]{1,9})\b")
 _PHASE = re.compile(r"\bphase[:=]\s?[0-9]{1,6}/[0-9]{1,6}\b.{0,80}?\bgd[:=]\s?0*[1-9][0-9]{0,17}\b")
 _FEWEST = 6  # batches; in an order of their own, six lie by length once in 360 times
 _MOST = 10_000
@@ -57,14 +57,23 @@ class ScoringOrder:
     _runs: dict[int, _Run] = field(default_factory=dict)
 
     def take(self, low: str, number: int, run: int) -> None:
-        """Take one more line, in small letters."""
-        of_run = self._runs.setdefault(run, _Run())
-        if (found := _BATCH.search(low)) is not None and len(of_run.batches) < _MOST:
+        """Take one more line, in small letters; nothing is told before hints were counted."""
+        of_run = self._runs.get(run)
+        if of_run is None or not of_run.batches:
+            found = _HINTS.search(low) if "hint" in low else None
+            if found is not None:
+                self._runs[run] = of_run = _Run((number, int(found["hints"]), int(found["of"])))
+        if of_run is None:
+            return
+        if " dl" in low and (found := _BATCH.search(low)) is not None and len(of_run.batches) < _MOST:
             of_run.batches.append((number, int(found["shortest"]), int(found["longest"])))
-        elif _PHASE.search(low) and of_run.batches:
+        elif of_run.batches and "phase" in low and _PHASE.search(low):
             of_run.trained = of_run.trained or number
-        elif "hint" in low and not of_run.batches and (found := _HINTS.search(low)) is not None:
-            of_run.hints = number, int(found["hints"]), int(found["of"])
+
+    @property
+    def has_hints(self) -> bool:
+        """Whether any run has counted hints so far."""
+        return bool(self._runs)
 
     def told(self) -> Iterator[OrdersTold]:
         """The runs that have both orders."""
@@ -81,7 +90,7 @@ class ScoringOrder:
 
 @dataclass
 class _Run:
-    hints: tuple[int, int, int] = (0, 0, 0)  # line, hints, targets
+    hints: tuple[int, int, int]  # line, hints, targets
     batches: list[tuple[int, int, int]] = field(default_factory=list)  # line, shortest and longest document
     trained: int = 0
 

@@ -23,6 +23,15 @@ _UNOFFICIAL = re.compile(
     r"\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))",
     re.IGNORECASE,
 )
+# A sentence, or what stands in brackets, that says this and no more, in a text without a number that may be that mean.
+_SEVERAL = r"(?:[2-9]|[1-9][0-9]|two|three|four|five|six|seven|eight|nine|ten)"
+_MEAN = re.compile(
+    r"(?:^|(?<=[.;,(|\n]))\s{0,4}((?:the |an? )?(?:mean|average) (?:of|over|across) (?:the |all |its )?"
+    rf"{_SEVERAL} (?:random |independent )?(?:seeds|runs)|(?:the |an? )?{_SEVERAL}[- ]seed (?:mean|average))"
+    r"\s{0,4}(?=[.;,)|\n]|$)",
+    re.IGNORECASE,
+)
+_MAY_BE_A_SCORE = re.compile(r"(?<![0-9.])(?:0\.[2-9]|[1-9]\.[0-9])[0-9]{2}")
 _STEPS_IN_KEY = re.compile(r"(?:^|_)T_?([0-9]{1,5})$")
 # Parts of a key that say that its score is another one than the claim.
 _ASIDE = re.compile(
@@ -80,6 +89,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
         artifact_bytes=tuple(_artifact_bytes(leaves, file, names)),
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
+        says_mean=next((words for text in texts if (words := _says_mean(text[:2000]))), None),
         notes=tuple(notes),
     )
 
@@ -97,6 +107,12 @@ def _unofficial(text: str) -> str | None:
     start = text.rfind(".", 0, found.start()) + 1
     end = text.find(".", found.end())
     return text[start : end if end >= 0 else len(text)].strip()
+
+
+def _says_mean(text: str) -> str | None:
+    """The words by which a record calls its score the mean of several seeds."""
+    found = _MEAN.search(text)
+    return found[1] if found is not None and _MAY_BE_A_SCORE.search(text) is None else None
 
 
 def _dataset(name: str | None) -> str | None:

@@ -19,7 +19,6 @@ def check_sampling(evidence: Evidence) -> Iterator[Finding]:
     if evidence.claim.score is None:
         return
     yield from _coverage(evidence)
-    yield from _best_seed(evidence)
     yield from _no_error(evidence)
 
 
@@ -81,20 +80,6 @@ def _whole_split_printed(evidence: Evidence) -> str | None:
     named = [other for other in evidence.claim.other_scores if FULL_SPLIT.search(other.name)]
     lines = (line.bpb for log in evidence.claim.logs for line in log.lines if not line.is_training_step)
     return next((str(bpb.source) for bpb in lines if any(each.agrees_with(bpb.value) for each in named)), None)
-
-
-def _best_seed(evidence: Evidence) -> Iterator[Finding]:
-    score = evidence.claim.score
-    assert score is not None
-    for name, scores in evidence.claim.seed_scores.items():
-        values = {seed: printed.value for seed, printed in scores.items()}
-        if name != score.name or len(values) < 2:
-            continue
-        best = min(values, key=lambda seed: values[seed])
-        mean = sum(values.values()) / len(values)
-        if score.agrees_with(values[best]) and not score.agrees_with(mean):
-            message = f"the score is that of the best of {len(values)} seeds ({best}); their mean is {mean:.5f}"
-            yield codes.BEST_SEED.finding(message, seed=best, mean=mean, num_seeds=len(values))
 
 
 def _told_runs(evidence: Evidence) -> str:

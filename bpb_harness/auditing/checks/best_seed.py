@@ -1,0 +1,56 @@
+"""BPB305: is the score the best of several seeds, and does the record call it their mean?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
+from bpb_harness.claim import Printed
+from bpb_harness.findings import Finding, Json, Severity
+
+
+def check_best_seed(evidence: Evidence) -> list[Finding]:
+    """A score of one seed, where the record lists more of that score, or their logs print them."""
+    score, listed = evidence.claim.score, evidence.claim.seed_scores
+    if score is None:
+        return []
+    if (found := _best_of(score, listed.get(score.name, {}))) is not None:
+        where = ""
+    elif (found := _best_of(score, _ends_of_logs(evidence))) is not None:
+        where = ", by what their logs end with"
+    else:
+        return []
+    seed, mean, num_seeds = found
+    message = f"the score is that of the best of {num_seeds} seeds ({seed}){where}; their mean is {mean:.5f}"
+    facts: dict[str, Json] = {"seed": seed, "mean": mean, "num_seeds": num_seeds}
+    words = evidence.claim.says_mean
+    if words is None:  # or gives the mean beside it, in numbers of its own
+        return [codes.BEST_SEED.finding(message, facts=facts)]
+    message += f", and {score.source.file} calls it {words!r}"
+    missing = f"that mean as the claim, or words in {score.source.file} that say whose score it is"
+    return [codes.BEST_SEED.finding(message, severity=Severity.WARNS, facts=facts, missing=missing)]
+
+
+def _best_of(score: Printed, scores: Mapping[str, Printed]) -> tuple[str, float, int] | None:
+    """The seed whose score is the claim, where none is better and the mean is another; that mean, and of how many."""
+    if len(scores) < 2:
+        return None
+    seed, mean = min(scores, key=lambda each: scores[each].value), mean_of_seeds(scores)
+    is_best = score.agrees_with(scores[seed].value) and not score.agrees_with(mean)
+    return (seed, mean, len(scores)) if is_best else None
+
+
+def _ends_of_logs(evidence: Evidence) -> dict[str, Printed]:
+    """What the logs end with that print the claim's line, by seed; nothing where a seed has two, or none is told."""
+    if evidence.how != "line":
+        return {}
+    ends: dict[str, Printed] = {}
+    for log in evidence.claim.logs:
+        alike = [line.bpb for line in log.lines if line.label == evidence.lines[0].label and not line.is_training_step]
+        if not alike:
+            continue
+        if log.seed is None or (log.seed in ends and ends[log.seed].value != alike[-1].value):
+            return {}
+        ends[log.seed] = alike[-1]
+    return ends

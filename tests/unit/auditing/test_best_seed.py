@@ -1,0 +1,114 @@
+"""The best of several seeds as the claim: said, and a doubt where the record calls it their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+LOSSES = (2.0305, 2.0332, 2.0345)
+MEAN = sum(bpb(nats, SP1024) for nats in LOSSES) / 3
+
+
+def _report(
+    folder: Path, blurb: str, claimed: float = LOSSES[0], seeds: Sequence[int] = (42, 314, 999), **more: object
+) -> AuditReport:
+    (folder / "submission.json").write_text(submission(val_bpb=round(bpb(claimed, SP1024), 8), blurb=blurb, **more))
+    for number, (nats, seed) in enumerate(zip(LOSSES, seeds, strict=True)):
+        (folder / f"run_{number}.log").write_text(log(nats, SP1024, seed=seed))
+    return audit(folder)
+
+
+@pytest.mark.parametrize(
+    "blurb",
+    [
+        "A small network, decay 0.085. Average of 3 seeds.",
+        "mean over three random seeds",
+        "Weight decay 0.085 (3-seed mean).",
+        "A network; the average across all 3 runs; on 8 GPUs",
+    ],
+)
+def test_a_record_that_calls_the_best_seed_the_mean(tmp_path: Path, blurb: str) -> None:
+    report = _report(tmp_path, blurb)
+    (found,) = report.with_code("BPB305")
+    assert f"the best of 3 seeds (42), by what their logs end with; their mean is {MEAN:.5f}" in found.message
+    assert "submission.json calls it" in found.message
+    assert (found.severity, report.verdict) == ("warning", "unverifiable")
+    assert report.judgement.reason == found.message
+
+
+@pytest.mark.parametrize(
+    "blurb",
+    [
+        "A small network.",
+        "3-seed mean 1.2047 (std 0.0011).",
+        "The mean of 3 seeds is 1.2047.",
+        "val_bpb 1.2047, 3-seed mean",
+        "best seed; the average of 3 seeds stands in the README",
+        "EMA is an average of 3 runs of weights",
+    ],
+)
+def test_a_record_that_does_not(tmp_path: Path, blurb: str) -> None:
+    report = _report(tmp_path, blurb)
+    (found,) = report.with_code("BPB305")
+    assert found.message == f"the score is that of the best of 3 seeds (42), by what their logs end with; {_mean()}"
+    assert (found.severity, report.verdict) == ("info", "consistent")
+
+
+def _mean() -> str:
+    return f"their mean is {MEAN:.5f}"
+
+
+def test_seeds_that_the_record_lists(tmp_path: Path) -> None:
+    listed = {str(seed): {"val_bpb": round(bpb(nats, SP1024), 8)} for seed, nats in zip("123", LOSSES, strict=True)}
+    report = _report(tmp_path, "Average of 3 seeds.", seed_results=listed)
+    (found,) = report.with_code("BPB305")
+    assert found.message.startswith(f"the score is that of the best of 3 seeds (1); {_mean()}, and submission.json")
+    assert found.severity == "warning"
+
+
+def test_a_mean_that_is_one(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(MEAN, 8), blurb="Average of 3 seeds."))
+    for number, nats in enumerate(LOSSES):
+        (tmp_path / f"run_{number}.log").write_text(log(nats, SP1024, seed=number))
+    report = audit(tmp_path)
+    assert (report.with_code("BPB305"), report.verdict) == ([], "consistent")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "seeds"),
+    [(LOSSES[1], (42, 314, 999)), (LOSSES[0], (42, 314, 314))],
+    ids=["not the best", "several runs of a seed"],
+)
+def test_no_best_of_seeds(tmp_path: Path, claimed: float, seeds: tuple[int, ...]) -> None:
+    report = _report(tmp_path, "Average of 3 seeds.", claimed, seeds)
+    assert (report.with_code("BPB305"), report.verdict) == ([], "consistent")
+
+
+def test_a_copy_of_a_log_is_no_other_run(tmp_path: Path) -> None:
+    (tmp_path / "copy.log").write_text(log(LOSSES[0], SP1024, seed=42))
+    (found,) = _report(tmp_path, "").with_code("BPB305")
+    assert found.evidence["num_seeds"] == 3
+
+
+def test_a_log_whose_seed_nothing_tells(tmp_path: Path) -> None:
+    (tmp_path / "other.log").write_text(log(2.05, SP1024).replace("seed:1337", ""))
+    assert _report(tmp_path, "").with_code("BPB305") == []
+
+
+def test_a_best_seed_that_is_the_mean_in_the_digits_that_are_given(tmp_path: Path) -> None:
+    listed = {"1": {"val_bpb": 1.20297}, "2": {"val_bpb": 1.20299}, "3": {"val_bpb": 1.20302}}
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.203, seed_results=listed))
+    assert audit(tmp_path).with_code("BPB305") == []
+
+
+def test_scores_of_another_name_are_not_compared(tmp_path: Path) -> None:
+    _report(tmp_path, "")
+    with (tmp_path / "run_1.log").open("a") as file:
+        file.write("final_sliding_exact val_loss:2.01 val_bpb:1.19044\n")
+    (found,) = audit(tmp_path).with_code("BPB305")
+    assert found.evidence["mean"] == pytest.approx(MEAN, abs=1e-7)
