@@ -161,7 +161,11 @@ class SampledBound:
         return Draws(
             window=plan.window, sample=plan.sample, v=plan.position, value_nats=value_nats, level=plan.mask_rate,
             difficulty=self.layout.difficulty.astype(np.float64), num_tokens=lengths, num_bytes=self.layout.num_units,
+            level_at=self._rates_at,
         ).parted(plan.num_replicates)  # fmt: skip
+
+    def _rates_at(self, v: Floats) -> Floats:
+        return self.bound.mask_rate(torch.from_numpy(v)).numpy()
 
     @cached_property
     def spread(self) -> PassSpread:

@@ -8,9 +8,7 @@ on one random number: the windows' own deviations add up to one fixed realisatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +18,9 @@ from torch import Tensor
 from bpb_harness.errors import UsageError
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel
+from bpb_harness.statistics.random_halving import mirrored_draws, random_halving_ranks
 
 Ints = npt.NDArray[np.int64]
-Coins = Callable[[int], Ints]
 
 _MIN_REPLICATES = 128  # the noise of 361 windows is then known to 9 %, its square root to 5 %
 MIN_WINDOWS_REPLICATED = 256  # below, two draws of every window tell more for the same price
@@ -82,10 +80,7 @@ class StratifiedDesign:
             ranks = (halved + streams.design_shift(count)) % count
             stratum[np.argsort(difficulty, kind="stable")] = ranks
         inside = (stratum + streams.jitter(np.arange(first_window, first_window + count))) / max(count, 1)
-        sample = np.arange(num_samples)
-        # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
-        mirrored = np.where(sample % 2 == 1, 1.0 - inside[:, None], inside[:, None])
-        self.positions: npt.NDArray[np.float64] = (sample + mirrored) / num_samples
+        self.positions = mirrored_draws(inside, num_samples)
         self.replicated: Ints = np.zeros(0, dtype=np.int64)
         self.replicate_positions: npt.NDArray[np.float64] = np.zeros(0)
         if num_samples == 1 and replicates:
@@ -100,67 +95,6 @@ def replicated_windows(count: int) -> npt.NDArray[np.int64]:
     """Which of N windows with one draw each are drawn a second time: 128 or N / 64, evenly over the text; or none."""
     number = max(_MIN_REPLICATES, count // _REPLICATES_ONE_IN) if count >= MIN_WINDOWS_REPLICATED else 0
     return np.arange(number) * count // max(number, 1)
-
-
-def random_halving_ranks(count: int, coins: Coins) -> npt.NDArray[np.int64]:
-    """A random permutation that keeps neighbours apart at every scale.
-
-    Of each two neighbours one, by a fair coin, goes to the lower half of the ranks, the other to the upper; then the
-    same within each half. An odd one out goes up. For a power of two every rank is uniform on 0 .. count - 1; for other
-    counts a random cyclic shift of the ranks makes it so.
-
-    Args:
-        count: how many windows, in order of difficulty.
-        coins: depth of the recursion -> (count,) fair coins, 0 or 1.
-
-    Returns:
-        (count,) rank of each window.
-    """
-    ranks = np.empty(count, dtype=np.int64)
-    groups = _Groups(np.arange(count), np.array([count]), np.zeros(1, dtype=np.int64))
-    depth = 0
-    while len(groups.members):
-        alone = groups.sizes == 1
-        ranks[groups.members[groups.spread(alone)]] = groups.firsts[alone]
-        groups = groups.without(alone)
-        groups, depth = groups.halved(coins(depth)), depth + 1
-    return ranks
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Windows that share a range of ranks: all groups of one depth, one after the other.
-
-    Attributes:
-        members: of all groups, each in order of difficulty.
-        sizes: of each group.
-        firsts: lowest rank of each group.
-    """
-
-    members: Ints
-    sizes: Ints
-    firsts: Ints
-
-    def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Each group's value, once for each of its members."""
-        return np.repeat(values, self.sizes)
-
-    def without(self, gone: npt.NDArray[np.bool_]) -> _Groups:
-        return _Groups(self.members[~self.spread(gone)], self.sizes[~gone], self.firsts[~gone])
-
-    def halved(self, tossed: Ints) -> _Groups:
-        """Toss one coin a pair, in the order of the members; of at least two members each."""
-        halves = self.sizes // 2
-        pair, place = np.divmod(np.arange(len(self.members)) - self.spread(np.cumsum(self.sizes) - self.sizes), 2)
-        is_odd_one = pair == self.spread(halves)
-        coin = self.spread(np.cumsum(halves) - halves) + np.where(is_odd_one, 0, pair)
-        goes_up = is_odd_one | (place != tossed[coin])
-        order = np.argsort(2 * self.spread(np.arange(len(halves))) + goes_up, kind="stable")
-        return _Groups(
-            self.members[order],
-            np.stack([halves, self.sizes - halves], axis=1).ravel(),
-            np.stack([self.firsts, self.firsts + halves], axis=1).ravel(),
-        )
 
 
 @final

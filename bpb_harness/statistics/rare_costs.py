@@ -3,7 +3,8 @@
 A standard error describes the draws that there are. Where a rare mask costs many times what others do, most samples
 hold none of it: they all agree on too low a number. No statistic of such a sample can tell; what can be told is that a
 few draws decide the error, that draws made for this purpose at the ends of the mask rates cost what the sample never
-met, or that all draws cost the same and are too few to have met what is rare. docs/errors.md says what was measured.
+met, or that all draws of each window cost the same and are too few to have met what is rare. docs/errors.md says what
+was measured.
 
 No torch here.
 """
@@ -197,13 +198,25 @@ def _met_elsewhere(
 
 
 def _all_alike(sample: DrawnCosts, excess: Floats, lengths: npt.NDArray[Any]) -> str | None:
-    """All draws cost the same, and masks of one token, of which there is one in L, may not have been among them."""
-    alike = float(np.abs(excess).max()) <= _ROUNDING * float(np.abs(sample.cost).max())
-    are_whole = np.asarray(sample.num_masked) == np.asarray(lengths)[sample.window]  # and there is no other mask
-    if not alike or bool(are_whole.all()) or len(sample) >= _UNSEEN_AT_95_PERCENT * int(np.max(lengths)):
+    """No draw of a window costs other than its others, and masks unlike them may not have been among them.
+
+    Of masks that leave a token visible it is known how many there are where every draw hid all: 1 - u^(L - 1). Of masks
+    of one token, of which there is one in L, it is known how many draws meet one.
+    """
+    away = _free_of_windows(excess, sample.window)
+    if float(np.abs(away).max()) > _ROUNDING * float(np.abs(sample.cost).max()):
         return None
-    share = min(_UNSEEN_AT_95_PERCENT / len(sample), 1.0)
+    drawn_lengths = np.asarray(lengths)[sample.window]
+    if (np.asarray(sample.num_masked) == drawn_lengths).all():
+        share = float((1.0 - np.asarray(sample.mask_rate) ** (drawn_lengths - 1.0)).mean())
+        if share <= _ROUNDING:
+            return None
+    elif len(sample) >= _UNSEEN_AT_95_PERCENT * int(np.max(lengths)):
+        return None
+    else:
+        share = min(_UNSEEN_AT_95_PERCENT / len(sample), 1.0)
+    which = "" if float(np.abs(excess).max()) <= _ROUNDING * float(np.abs(sample.cost).max()) else " of a window"
     return (
-        f"all {len(sample):,} masks cost the same, which says nothing of the others: up to {share:.2g} of all masks "
-        "may cost anything"
+        f"all {len(sample):,} masks{which} cost the same, which says nothing of the others: up to {share:.2g} of all "
+        "masks may cost anything"
     )

@@ -19,7 +19,8 @@ from bpb_harness.statistics.standard_errors import (
     Draws,
     between_pass_stderr,
     confidence_interval,
-    deviations_within_windows,
+    deviations_of_passes,
+    with_design_variance,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -61,25 +62,27 @@ def spread_of_passes(draws: Draws, num_passes: int, weight: npt.NDArray[Any] | N
     """
     count = draws.num_windows
     per_pass = len(draws.window) // (count * num_passes)
-    shape = (count, num_passes, per_pass)
+    shape, design = (count, num_passes, per_pass), 0.0
     if weight is not None:
         # No mask rate is random then: windows are independent, and each window's passes alike.
         totals = (np.asarray(draws.value_nats) * weight).reshape(shape).sum(axis=2)
         away = totals - totals.mean(axis=1, keepdims=True)
     elif count * per_pass >= MIN_STRATA:
-        away = deviations_within_windows(draws).reshape(shape).mean(axis=2)
+        deviations, design = deviations_of_passes(draws, num_passes)
+        away = deviations.reshape(shape).mean(axis=2)
     else:
         totals = np.asarray(draws.value_nats).reshape(shape).mean(axis=2).sum(axis=0, keepdims=True)
         away = totals - totals.mean()
     squares = away**2 / (num_passes * (num_passes - 1.0))
     variance = between_pass_stderr(totals[0]) ** 2 if len(squares) == 1 else float(squares.sum())
+    whole = with_design_variance(variance, design / num_passes)
     if variance == 0.0:
-        return PassSpread(0.0, num_passes, math.inf, squares.size - len(squares), 0.0)
+        return PassSpread(whole, num_passes, math.inf, squares.size - len(squares), 0.0)
     independent = squares.size - len(squares)
     degrees = min(independent, _DEGREES_PER_EQUAL_SQUARE * variance**2 / float((squares**2).sum()))
     parts = squares.sum(axis=1) if len(squares) > 1 else squares[0]
     relative = float(parts.std(ddof=1) / parts.mean()) / math.sqrt(len(parts))
-    return PassSpread(variance, num_passes, max(degrees, 1.0), independent, relative)
+    return PassSpread(whole, num_passes, max(degrees, 1.0), independent, relative)
 
 
 def passes_for(

@@ -8,7 +8,7 @@ docs/errors.md says what each means and derives the estimators.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.errors import NumericsError, UsageError
+from bpb_harness.statistics.design_error import design_variance
 from bpb_harness.statistics.grid_error import MIN_NODES, grid_degrees_of_freedom, grid_noise_variance
 from bpb_harness.units import nats_to_bits
 
@@ -32,12 +33,19 @@ _STDERRS_KEPT = 2.0
 _MAX_LEAN = 0.9
 _MAX_LEVERAGE = 0.9  # a draw that alone decides part of the fit has no residual to go by
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
-_FEW_DEGREES = 6  # of these and more the normal law serves: its interval holds in 90 % with six, in 70 % with one
+_FEW_DEGREES = 30  # of these and more the normal law serves: its interval holds in 94 % with 30, in 90 % with six
 _SCALE_BINS = 16
+_CHANCE_OF_THE_FIT = 0.5  # of a variance: where draws are few, the noise of the fit looks like so much of it
 _MIN_VARIATION = 1e-10  # relative: less of a column is rounding
 _USUAL_LEVEL, _USUAL_NORMAL_QUANTILE = 0.95, 1.959963984540054
 _USUAL_STUDENT_QUANTILES = {  # by degrees of freedom, those that are few: a short score need not import scipy
     1: 12.706204736174694, 2: 4.302652729749462, 3: 3.1824463052837078, 4: 2.7764451051977934, 5: 2.5705818356363146,
+    6: 2.4469118511449786, 7: 2.364624251592784, 8: 2.306004135204166, 9: 2.262157162798205, 10: 2.228138851986274,
+    11: 2.200985160091639, 12: 2.1788128296672284, 13: 2.1603686564627913, 14: 2.144786687917804,
+    15: 2.131449545559776, 16: 2.1199052992212546, 17: 2.1098155778333156, 18: 2.1009220402410382,
+    19: 2.0930240544083087, 20: 2.085963447265864, 21: 2.0796138447276795, 22: 2.0738730679040254,
+    23: 2.0686576104190486, 24: 2.0638985616280245, 25: 2.0595385527532972, 26: 2.0555294386428735,
+    27: 2.0518305164802846, 28: 2.0484071417952454, 29: 2.045229642132703,
 }  # fmt: skip
 
 
@@ -56,6 +64,7 @@ class Draws:
         num_bytes: (N,) bytes of each window.
         level: (R,) float64, what the value depends on through v: the mask rate, rounded to the grid of a T-step model.
             ``v`` serves where it is None.
+        level_at: what it is at any v, where that is known.
         replicates: second draws of some windows, independent of the first, where every window has one draw.
             For :func:`mc_stderr_nats` alone.
     """
@@ -69,6 +78,7 @@ class Draws:
     num_bytes: npt.NDArray[Any]
     level: npt.NDArray[Any] | None = None
     replicates: Draws | None = None
+    level_at: Callable[[Floats], Floats] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.window) == len(self.sample) == len(self.v) == len(self.value_nats)
@@ -87,6 +97,21 @@ class Draws:
             return replace(self, **{name: getattr(self, name)[part] for name in by_row})
 
         return replace(rows(slice(first)), replicates=rows(slice(first, None)))
+
+    @property
+    def rates(self) -> Floats:
+        """What the value of each draw depends on, (R,): its level, or v."""
+        return _float64(self.v if self.level is None else self.level)
+
+    def rates_at(self, v: Floats) -> Floats:
+        """What it would be at other places, (n,): between two draws it rises evenly, or by the step of a grid."""
+        if self.level_at is not None:
+            return self.level_at(v)
+        order = np.argsort(self.v)
+        places, rates = _float64(self.v)[order], self.rates[order]
+        if 2 * len(np.unique(rates)) > len(rates):
+            return _float64(np.interp(v, places, rates))
+        return _float64(rates[np.minimum(np.searchsorted(places, v), len(places) - 1)])
 
     @property
     def num_windows(self) -> int:
@@ -122,32 +147,39 @@ def mc_stderr_nats(draws: Draws) -> float:
     exactly. Of the rest, what is constant within a window is no error either. With several draws a window, it drops
     out of their differences; with one, windows that were drawn a second time show how much of it there is. Where none
     were, only the part that adjacent windows share is subtracted, and the error is somewhat too large, never too small.
-    Derivation: docs/errors.md.
+    What the strata do err of the fit (design_error.py) is added where it shows beside that: it is the whole error where
+    costs hang on the mask rate alone. Derivation: docs/errors.md.
     """
+    return math.sqrt(with_design_variance(unexplained_variance(draws), draws.regression.design_variance(draws)))
+
+
+def with_design_variance(unexplained: float, design: float) -> float:
+    """A variance that a fit has left, and what the design errs of the fit itself, where that shows beside it."""
+    return unexplained + design if design > _CHANCE_OF_THE_FIT * unexplained else unexplained
+
+
+def unexplained_variance(draws: Draws) -> float:
+    """Of the sum over windows of the mean over draws, by what the regression leaves of them."""
     fit = draws.regression
     tokens = _float64(draws.num_tokens)
     num_draws = np.bincount(draws.window, minlength=draws.num_windows)
     residual = fit.residual * tokens[draws.window]
     if num_draws.min() == num_draws.max() == 1 and draws.replicates is not None:
-        return math.sqrt(_replicated_variance(draws, draws.replicates, fit))
+        return _replicated_variance(draws, draws.replicates, fit)
     if num_draws.min() != num_draws.max() or num_draws.min() < 2:
-        return math.sqrt(_single_draw_variance(residual / num_draws[draws.window], draws.window, draws.num_windows))
+        return _single_draw_variance(residual / num_draws[draws.window], draws.window, draws.num_windows)
     order = np.lexsort((draws.sample, draws.window))
     shape = (draws.num_windows, int(num_draws[0]))
     position = 2.0 * _float64(draws.v)[order].reshape(shape) - 1.0
     within = fit.unseen * tokens[draws.window]
     if len(residual) < _FEW_DRAWS:  # too few to tell a lean from chance
-        return math.sqrt(float((within**2).sum()) / (shape[1] * (shape[1] - 1.0)))
-    return math.sqrt(_several_draws_variance(residual[order].reshape(shape), within, position, tokens))
+        return float((within**2).sum()) / (shape[1] * (shape[1] - 1.0))
+    return _several_draws_variance(residual[order].reshape(shape), within, position, tokens)
 
 
 def few_degrees_of_freedom(draws: Draws) -> int | None:
-    """Degrees of freedom of :func:`mc_stderr_nats` for Student's t, where they are few; None: the normal law serves.
-
-    Of so few draws nothing is fitted but means: of each window's draws, or of all where each window has one.
-    """
-    count, windows = len(draws.window), draws.num_windows
-    free = count - windows if count > windows else count - 1
+    """Degrees of freedom of :func:`mc_stderr_nats` for Student's t, where they are few; None: the normal law serves."""
+    free = draws.regression.free
     return free if free < _FEW_DEGREES else None
 
 
@@ -296,7 +328,7 @@ def corpus_stderr(draws: Draws, known_noise: float = 0.0) -> float:
     num_bytes = _float64(draws.num_bytes)
     nats, noise = draws.window_nats, known_noise
     if len(draws.window) > count or np.ptp(draws.v) > 0:
-        nats, noise = draws.regression.level_free_nats(draws), mc_stderr_nats(draws) ** 2
+        nats, noise = draws.regression.level_free_nats(draws), unexplained_variance(draws)
     deviation = nats - nats.sum() / num_bytes.sum() * num_bytes
     variance = float((deviation**2).sum())
     lags = min(int(4.0 * (count / 100.0) ** (2.0 / 9.0)), count // 4)
@@ -376,12 +408,14 @@ def between_pass_stderr(pass_totals: Sequence[float] | Floats) -> float:
     return float(np.std(pass_totals, ddof=1)) / math.sqrt(len(pass_totals))
 
 
-def deviations_within_windows(draws: Draws) -> Floats:
-    """Differences, in nats, of draws of independent passes to their window's mean, (R,).
+def deviations_of_passes(draws: Draws, num_passes: int) -> tuple[Floats, float]:
+    """Differences, in nats, of draws of independent passes to their window's mean, (R,); and what is not among them.
 
-    What mask rate and difficulty explain is taken out, as a fit would that has not seen the draw.
+    What mask rate and difficulty explain is taken out, as a fit would that has not seen the draw. How far the design of
+    a pass errs of that is the second number, its variance.
     """
-    return _float64(_Regression.of(draws, mirrored=False).unseen * _float64(draws.num_tokens)[draws.window])
+    fit = _Regression.of(draws, mirrored=False)
+    return _float64(fit.unseen * _float64(draws.num_tokens)[draws.window]), fit.design_variance(draws, num_passes)
 
 
 @final
@@ -417,9 +451,8 @@ class _Basis:
         """Of the mask rate, in each column."""
         return np.concatenate([np.arange(self.columns), np.arange(self.hard), np.arange(self.few)])
 
-    def powers(self, draws: Draws) -> Floats:
-        """The polynomials at the mask rate of each draw, (R, columns)."""
-        level = _float64(draws.v if draws.level is None else draws.level)
+    def powers(self, level: npt.NDArray[Any]) -> Floats:
+        """The polynomials at some mask rates, (n, columns)."""
         return _float64(np.polynomial.legendre.legvander(2.0 * level - 1.0, self.columns - 1))
 
     def joined(self, powers: Floats, hardness: Floats) -> Floats:
@@ -429,7 +462,7 @@ class _Basis:
 
     def at(self, draws: Draws) -> Floats:
         """The columns at each draw."""
-        return self.joined(self.powers(draws), self.hardness[draws.window])
+        return self.joined(self.powers(draws.rates), self.hardness[draws.window])
 
 
 @final
@@ -445,6 +478,7 @@ class _Regression:
         fitted_mean: (N,) mean of each window's fitted curve over all mask rates of the design.
         basis: what was fitted.
         solution: its coefficients.
+        free: degrees of freedom that are left; with several draws of every window, of their differences alone.
     """
 
     residual: Floats
@@ -453,6 +487,7 @@ class _Regression:
     fitted_mean: Floats
     basis: _Basis
     solution: Floats
+    free: int
 
     @classmethod
     def of(cls, draws: Draws, *, mirrored: bool = True) -> _Regression:
@@ -460,7 +495,8 @@ class _Regression:
         tokens, value = _float64(draws.num_tokens), draws.nats_per_token
         basis = _Basis.of(draws)
         rows = basis.at(draws)
-        solution, rank, leverage = _within_then_between(value, rows, basis.degree, draws.window, tokens, mirrored)
+        solution, ranks, leverage = _within_then_between(value, rows, basis.degree, draws.window, tokens, mirrored)
+        rank = sum(ranks)
         if rank >= len(value):
             raise UsageError(
                 "sampling error of one draw of one window",
@@ -470,14 +506,28 @@ class _Regression:
         fitted = rows @ solution
         residual = (value - fitted) * math.sqrt(len(value) / (len(value) - rank))
         unseen = _centred(value - fitted, draws.window) / (1.0 - leverage)
+        spent = ranks[0] + draws.num_windows if np.bincount(draws.window).min() > 1 else rank
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
-        average = np.tile(basis.powers(draws).mean(axis=0), (draws.num_windows, 1))
+        average = np.tile(basis.powers(draws.rates).mean(axis=0), (draws.num_windows, 1))
         fitted_mean = basis.joined(average, basis.hardness) @ solution
-        return cls(residual, unseen, fitted, fitted_mean, basis, solution)
+        return cls(residual, unseen, fitted, fitted_mean, basis, solution, max(len(value) - spent, 1))
 
     def deviation(self, draws: Draws) -> Floats:
         """How far other draws of the same windows are from the fit, (R,) nats per token."""
         return _float64(draws.nats_per_token - self.basis.at(draws) @ self.solution)
+
+    def design_variance(self, draws: Draws, num_passes: int = 1) -> float:
+        """What other places of the design would do to the fitted total of a pass, nats squared."""
+        if self.basis.columns == 1:  # a fit without a curve is the same at every place
+            return 0.0
+        per_pass = max(len(draws.window) // (draws.num_windows * num_passes), 1)
+        tokens = _float64(draws.num_tokens)
+
+        def fitted(window: npt.NDArray[Any], v: Floats) -> Floats:
+            columns = self.basis.joined(self.basis.powers(draws.rates_at(v)), self.basis.hardness[window])
+            return _float64(columns @ self.solution * tokens[window])
+
+        return design_variance(fitted, _float64(draws.difficulty), per_pass)
 
     def level_free_nats(self, draws: Draws) -> Floats:
         """Each window's estimate as if its draws had met all mask rates, (N,) nats."""
@@ -508,21 +558,22 @@ def _leverage(rows: Floats) -> Floats:
 
 def _within_then_between(
     value: Floats, basis: Floats, degree: npt.NDArray[Any], window: npt.NDArray[Any], tokens: Floats, mirrored: bool
-) -> tuple[Floats, int, Floats]:
+) -> tuple[Floats, tuple[int, int], Floats]:
     """Weighted least squares; with several draws a window, columns that vary within windows are fitted within them.
 
     What differs between windows is large, and would put its own chance into the slopes. Columns that do not vary within
     a window are fitted to what is left. ``degree`` is that of the mask rate in each column.
 
     Returns:
-        The coefficients, how many degrees of freedom they cost, and the leverage of each draw: with several draws a
-        window, of its difference to their mean, which has (K - 1) / K degrees of freedom of its own.
+        The coefficients, how many degrees of freedom they cost within windows and besides, and the leverage of each
+        draw: with several draws a window, of its difference to their mean, which has (K - 1) / K degrees of freedom of
+        its own.
     """
     weight = np.sqrt(tokens[window])[:, None]
     counts = np.bincount(window)
     solution = np.zeros(basis.shape[1])
     remaining = np.arange(basis.shape[1])
-    rank = 0
+    rank_within = 0
     if counts.min() < 2:
         leverage = _leverage(basis * weight)
     else:
@@ -535,8 +586,8 @@ def _within_then_between(
             rows[:, varying] * weight, (_centred(value[:, None], window) * weight)[:, 0], rcond=_MIN_VARIATION
         )
         leverage = _leverage(rows[:, varying] * weight) * (counts / (counts - 1.0))[window]
-        solution[varying], rank, remaining = fit, int(rank_within), constant
+        solution[varying], remaining = fit, constant
         value = value - basis[:, varying] @ fit
     fit, _, rank_between, _ = np.linalg.lstsq(basis[:, remaining] * weight, value * weight[:, 0], rcond=_MIN_VARIATION)
     solution[remaining] = fit
-    return solution, rank + int(rank_between), _float64(np.minimum(leverage, _MAX_LEVERAGE))
+    return solution, (int(rank_within), int(rank_between)), _float64(np.minimum(leverage, _MAX_LEVERAGE))

@@ -91,8 +91,31 @@ def test_masks_that_all_cost_the_same_say_nothing_of_the_others():
     assert doubt(nearly) is None
 
 
-def test_whole_windows_have_no_other_masks():
-    assert doubt(alike(20, num_masked=L)) is None
+def whole(count, rate):
+    return replace(alike(count, num_masked=L), mask_rate=np.full(count, rate))
+
+
+def test_windows_that_are_always_hidden_whole_have_no_other_masks():
+    assert doubt(whole(20, 1.0)) is None
+    one_token = replace(whole(20, 0.5), num_masked=np.ones(20, dtype=np.int64))
+    assert doubt(one_token, lengths=np.ones(10, dtype=np.int64)) is None
+
+
+@pytest.mark.parametrize("count", [2, 20, 1000])
+def test_windows_that_happened_to_be_hidden_whole_have_others(count):
+    """A single step that hides nearly all: how many masks leave a token is known; more of the same tells nothing."""
+    said = doubt(whole(count, 0.999), lengths=np.full(max(count // 2, 1), L))
+    assert said == (
+        f"all {count:,} masks cost the same, which says nothing of the others: up to {1 - 0.999 ** (L - 1):.2g} of all "
+        "masks may cost anything"
+    )
+    assert doubt(whole(count, 1.0 - 1e-9), lengths=np.full(max(count // 2, 1), L)) is None
+
+
+def test_windows_that_differ_are_each_looked_at():
+    windows_differ = replace(whole(20, 0.999), cost=np.repeat(np.linspace(1.0, 4.0, 10), 2))
+    assert doubt(windows_differ).startswith("all 20 masks of a window cost the same")
+    assert doubt(replace(windows_differ, cost=np.linspace(1.0, 4.0, 20))) is None
 
 
 def test_one_rare_mask_among_masks_that_cost_the_same():
