@@ -148,6 +148,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         dataset=said.dataset,
         folded=said.folded,
         adaptations=adaptations(said.epochs),
+        first_loss=said.first_loss,
         last_steps=said.last_steps,
         parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
@@ -209,6 +210,7 @@ class _Said:
     tokenizers: list[str] = field(default_factory=list)
     numbers: set[float] = field(default_factory=set)
     epochs: list[EpochLine] = field(default_factory=list)
+    first_loss: Printed | None = None
     last_steps: dict[int, int] = field(default_factory=dict)
     parts: list[PartTold] = field(default_factory=list)
     gates: list[GatesTold] = field(default_factory=list)
@@ -244,7 +246,7 @@ class _Said:
             epoch = epoch_of(line, number, self.run)
             self.epochs += [] if epoch is None else [epoch]
         if "loss" in low or "train" in low:
-            self._take_step(low)
+            self._take_step(low, Source(self.file, number))
             if "train_time:" in low:
                 self.clock.take(low, number, self.run)
         if _TELLS_OF_A_PART.search(low) and len(self.parts) < _MOST_TOLD:
@@ -284,11 +286,14 @@ class _Said:
         elif len(self.packed) < _MOST_TOLD and (size := packed_told(line, low, source)) is not None:
             self.packed.append(size)
 
-    def _take_step(self, low: str) -> None:
+    def _take_step(self, low: str, source: Source) -> None:
         """A step of training, on a line that tells no validation."""
         found = None if any(word in low for word in _NO_TRAINING) else _STEP_OF_TRAINING.search(low)
         if found is not None:
-            self.last_steps[self.run] = max(int(found[1] or found[2]), self.last_steps.get(self.run, 0))
+            step = int(found[1] or found[2])
+            if not self.last_steps and step <= 1 and (loss := _LOSS.search(low)) is not None:
+                self.first_loss = parse_number(loss["number"], source)
+            self.last_steps[self.run] = max(step, self.last_steps.get(self.run, 0))
 
     @property
     def _has_scores(self) -> bool:

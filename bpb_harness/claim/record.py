@@ -94,6 +94,7 @@ class LogRecord:
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
         unread: such numbers on lines of which no score was read.
         adaptations: epochs of test-time training over a whole text.
+        first_loss: of training, at its first step.
         last_steps: for each run the highest step of training that a line without a score tells.
         parts: lines that say how much of the text an evaluation goes over.
         gates: lines that count hints by the gate that let them through.
@@ -124,6 +125,7 @@ class LogRecord:
     numbers_beside_bpb: frozenset[float] = frozenset()
     unread: tuple[Printed, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
+    first_loss: Printed | None = None
     last_steps: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[PartTold, ...] = ()
     gates: tuple[GatesTold, ...] = ()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.more_than_the_text import LARGEST_SLICE_SPREAD, has_one_ratio, more_than_the_text
 from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
 from bpb_harness.auditing.checks.possible_kinds import possible_kinds
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
@@ -36,9 +37,7 @@ BUG_FITS_UNNAMED = 2e-5
 # is no evidence for the ratio. Losses and scores of three digits and more are precise enough.
 SMALLEST_BUG = 0.01
 PRECISE = 2 * AGREES
-# Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
-SLICE_SPREAD = 0.03
-LARGEST_SLICE_SPREAD = 0.15
+SLICE_SPREAD = 0.03  # of large parts of the split
 _MAX_SOURCES = 4
 _TELLING_DECIMALS = 6  # of a loss that two lines do not share by chance
 _HOW = "loss / ln 2 / score"  # what a log that prints both divided by
@@ -709,6 +708,8 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
             f"{_of_the_split(evidence) or f': {off:.4f} times the bytes that are there'}{_candidates(evidence, off)}"
         )
         return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
+    if not partial and (impossible := more_than_the_text(evidence, ratio)) is not None:
+        return impossible
     other = next(
         (row for row in evidence.rules.table.rows if row.is_whole and ratio.is_near(row.bytes_per_token, 1e-3)), None
     )
@@ -766,14 +767,7 @@ def _must_be_whole_split(evidence: Evidence, ratio: Ratio, off: float) -> bool:
     sizes = {size for log in evidence.claim_logs for size in log.split_tokens}
     if not sizes or any(not evidence.full.holds(size) for size in sizes):
         return False
-    run = [line for log in evidence.claim_logs for line in log.lines if line.nats_per_token is not None]
-    ratios = [found for line in run if (found := ratio_of(line)) is not None]
-    losses = [line.nats_per_token.value for line in run if line.nats_per_token is not None]
-    return (
-        len(ratios) >= 3
-        and max(losses) > 1.2 * min(losses)
-        and all(found.same_estimator and found.is_near(ratio.value, 2e-3) for found in ratios)
-    )
+    return has_one_ratio(evidence, ratio)
 
 
 def check_other_logs(evidence: Evidence) -> Iterator[Finding]:
