@@ -59,7 +59,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
     seed_scores = _seed_scores(value, file, names)
     score, notes = _score(value, file, seed_scores, names)
     beside = _beside(value, score)
-    loss = _loss_beside(beside, score, file)
+    loss = _loss_beside(beside, score, file) or _loss_of_seeds(value, score, file, names)
     estimator = _first_text(value, names.estimator)
     tokenizer = _tokenizers(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "", reading)
     return Claim(
@@ -234,22 +234,39 @@ def _beside(value: Mapping[str, Any], score: Printed | None) -> Mapping[str, Any
 def _loss_beside(place: Mapping[str, Any], score: Printed | None, file: str) -> Printed | None:
     if score is None:
         return None
-    twin = re.sub(r"bits_per_byte|bpb", "loss", score.name)
-    for key in (twin, "val_loss", "mean_val_loss", "val_loss_mean"):
+    for key in (_twin(score), "val_loss", "mean_val_loss", "val_loss_mean"):
         loss = from_json(place.get(key), Source(file, key=key), key)
         if loss is not None and loss.value > 0.0:
             return loss
     return None
 
 
+def _twin(score: Printed) -> str:
+    """What the loss of the same estimator is called."""
+    return re.sub(r"bits_per_byte|bpb", "loss", score.name)
+
+
+def _loss_of_seeds(value: Mapping[str, Any], score: Printed | None, file: str, names: FieldNames) -> Printed | None:
+    """The mean loss of the seeds whose mean the score is, where each of them has one beside its own score."""
+    for name, held in _containers(value, names) if score is not None else ():
+        results = [result for _, result in _by_seed(held) if isinstance(result, Mapping)]
+        for key in filter(is_score_name, map(str, results[0] if results else ())):
+            source = Source(file, key=f"mean over {name}")
+            scores = [each for result in results if (each := from_json(result.get(key), source, key)) is not None]
+            losses = [loss for result in results for each in scores[:1] if (loss := _loss_beside(result, each, file))]
+            if not len(results) == len(scores) == len(losses):
+                continue
+            of_scores, of_losses = (sum(each.value for each in found) / len(found) for found in (scores, losses))
+            is_own = same_estimator(losses[0].name, key)  # then so are their means
+            if score is not None and is_own and score.agrees_with(of_scores, scores[0].half_unit):
+                return Printed(of_losses, losses[0].decimals, source, _twin(score))
+    return None
+
+
 def _seed_scores(value: Mapping[str, Any], file: str, names: FieldNames) -> dict[str, dict[str, Printed]]:
     """Scores of each seed by metric, from a dict by seed or a list of objects that name their seed."""
     found: dict[str, dict[str, Printed]] = {}
-    containers = [(name, value[name]) for name in names.seeds if name in value]
-    seeds = value.get("seeds")
-    if isinstance(seeds, Mapping) or (isinstance(seeds, list) and any(isinstance(item, Mapping) for item in seeds)):
-        containers.append(("seeds", seeds))
-    for name, held in containers:
+    for name, held in _containers(value, names):
         for seed, result in _by_seed(held):
             metrics = result if isinstance(result, Mapping) else {_metric_of_container(name): result}
             for key, printed in metrics.items():
@@ -257,6 +274,15 @@ def _seed_scores(value: Mapping[str, Any], file: str, names: FieldNames) -> dict
                 if score is not None and is_score_name(str(key)) and 0.0 < score.value < 1000.0:
                     found.setdefault(str(key), {})[seed] = score
     return found
+
+
+def _containers(value: Mapping[str, Any], names: FieldNames) -> list[tuple[str, Any]]:
+    """What holds the results of seeds, by its key."""
+    containers = [(name, value[name]) for name in names.seeds if name in value]
+    seeds = value.get("seeds")
+    if isinstance(seeds, Mapping) or (isinstance(seeds, list) and any(isinstance(item, Mapping) for item in seeds)):
+        containers.append(("seeds", seeds))
+    return containers
 
 
 def _by_seed(held: object) -> list[tuple[str, Any]]:

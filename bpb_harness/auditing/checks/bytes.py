@@ -38,6 +38,7 @@ BUG_FITS_UNNAMED = 2e-5
 SMALLEST_BUG = 0.01
 PRECISE = 2 * AGREES
 SLICE_SPREAD = 0.03  # of large parts of the split
+UNEVEN = 0.01  # relative; what the lines of one run divide by differs by less, whatever counts the bytes
 _MAX_SOURCES = 4
 _TELLING_DECIMALS = 6  # of a loss that two lines do not share by chance
 _HOW = "loss / ln 2 / score"  # what a log that prints both divided by
@@ -718,7 +719,7 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         f"the record divides by {ratio.value:.5f} bytes per token;{unnamed} {whole} has {whole.bytes_per_token:.5f} "
         f"({(off - 1.0) * 100:+.2f} %)"
     )
-    is_far = abs(off - 1.0) > LARGEST_SLICE_SPREAD
+    is_far, uneven = abs(off - 1.0) > LARGEST_SLICE_SPREAD, None
     if other is not None and other.tokenizer != whole.tokenizer:
         message += f"; it is the ratio of {other}: does the record name another tokenizer than it used?"
     elif partial and (evidence.share_of_bytes or 0.0) > 1.0 + AGREES:
@@ -729,12 +730,28 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         message += f"; {what} scored, and {own}"
     elif abs(off - 1.0) <= SLICE_SPREAD:
         message += f"; {SAYS_NEITHER}"
+    elif (uneven := _of_its_run(evidence)) is not None:
+        message += uneven
     elif evidence.tokenizer_is_named:
         small = "" if is_far else "; a small part of the split could, and the record names none"
         message += _candidates(evidence, off) or f"; no known bug has this factor{small}"
-    if not partial and prefix is None:
+    if not partial and prefix is None and uneven is None:
         message += _of_the_split(evidence)
     return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(evidence, off)])
+
+
+def _of_its_run(evidence: Evidence) -> str | None:
+    """What the lines of the score's runs divide by, in words, where that is not one number as under any byte count."""
+    runs = {(line.bpb.source.file, line.run) for line in evidence.lines}
+    lines = [line for log in evidence.claim_logs for line in log.lines if (log.file, line.run) in runs]
+    ratios = [found for line in lines if line.same_estimator and (found := ratio_of(line)) is not None]
+    told = sorted(found.value for found in ratios if found.uncertainty < UNEVEN / 10)
+    if not told or told[-1] / told[0] - 1.0 <= UNEVEN:
+        return None
+    return (
+        f"; the lines of its run divide by {told[0]:.4f} to {told[-1]:.4f}: the score is another quantity than the "
+        "loss beside it, as that of a mixture is, or of other tokens"
+    )
 
 
 def _is_of_size(evidence: Evidence, part: Denominator) -> bool:

@@ -47,7 +47,7 @@ def test_a_slice_could_be_this_far_off_even_on_every_line(tmp_path: Path, factor
     assert audit_of(tmp_path, train__log=log(NATS, SP1024 * factor)).verdict is Verdict.UNVERIFIABLE
 
 
-@pytest.mark.parametrize("tokens", [62021846 * 2, 62021846 - 10_000, 40_540_803, 123])
+@pytest.mark.parametrize("tokens", [62021846 * 2, 40_540_803, 123])
 def test_other_split_sizes_prove_nothing(tmp_path: Path, tokens: int) -> None:
     report = audit_of(tmp_path, train__log=log(NATS, SP1024 * 1.2437, tokens=tokens))
     assert report.verdict is Verdict.UNVERIFIABLE

@@ -67,6 +67,12 @@ def test_more_bytes_than_there_are_refute_whatever_the_tokenizer_is_called(
         assert f"as with {PIECES} pieces" in found.message
 
 
+def test_so_does_a_split_that_is_nearly_the_tables(tmp_path: Path) -> None:
+    report = _report(tmp_path, 1.2437, tokens=62_011_846, untrained=math.log(1024), says="an sp1024 model")
+    assert report.verdict == "refuted"
+    assert report.with_code("BPB105")
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -254,3 +254,17 @@ def test_a_variant_of_which_only_the_plain_name_was_read(
     (tmp_path / "train.log").write_text(log(nats, ratio, tokens=tokens, export="fineweb10B_sp8192"))
     (tmp_path / "README.md").write_text(f"# A model\n\n{readme}\n")
     assert audit(tmp_path).verdict == verdict
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_no_byte_count_is_suspected_where_the_run_has_no_one_number(tmp_path: Path, is_one: bool) -> None:
+    ratios = [2.7964] * 4 if is_one else [3.637, 2.2965, 2.2727, 2.7964]  # of a mixture's scores
+    lines = ["val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632"]
+    for step, ratio in enumerate(ratios[:3]):
+        lines.append(f"step:{step}/3 val_loss:{7.0 - step:.4f} val_bpb:{bpb(7.0 - step, ratio):.4f}")
+    lines.append(f"final_exact val_loss:2.73898667 val_bpb:{bpb(2.73898667, ratios[3]):.8f}")
+    (tmp_path / "train.log").write_text("\n".join(lines) + "\n")
+    (found,) = audit(tmp_path).with_code("BPB104")
+    assert ("the tokenizer does not belong to the shards" in found.message) is is_one
+    assert ("x bytes per token = 173.4 MB" in found.message) is is_one
+    assert ("the lines of its run divide by 2.2727 to 3.63" in found.message) is not is_one

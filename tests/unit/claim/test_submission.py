@@ -72,6 +72,36 @@ def test_seeds_and_their_scores() -> None:
     assert {seed: score.value for seed, score in claim.seed_scores["val_bpb"].items()} == {"1": 1.1, "2": 1.3}
 
 
+SEEDS = {"1337": {"val_loss": 1.93, "val_bpb": 1.1431}, "42": {"val_loss": 1.932, "val_bpb": 1.1443}}
+
+
+@pytest.mark.parametrize("key", ["val_bpb", "mean_val_bpb"])
+@pytest.mark.parametrize("seeds", [SEEDS, [{"seed": int(seed), **held} for seed, held in SEEDS.items()]])
+def test_the_losses_of_seeds_stand_beside_the_mean_of_their_scores(key: str, seeds: Any) -> None:
+    claim = read({key: 1.1437, "seed_results": seeds})
+    assert claim.nats_per_token.value == pytest.approx(1.931)
+    assert str(claim.nats_per_token.source) == "submission.json (mean over seed_results)"
+    assert claim.same_estimator
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"val_bpb": 1.1431, "seed_results": SEEDS},  # one of them
+        {"val_bpb": 1.1437, "seed_results": {**SEEDS, "7": {"val_bpb": 1.1437}}},  # one has no loss
+        {"val_bpb": 1.1437, "seed_results": {"1": 1.1437}},
+        {"val_bpb": 1.1437, "seed_results": {}},
+        {"val_bpb": 1.1, "seed_results": {seed: {"val_loss": 1.93, "ttt_bpb": 1.1} for seed in ("1", "2")}},
+    ],
+)
+def test_the_losses_of_other_seeds_do_not(record: Any) -> None:
+    assert read(record).nats_per_token is None
+
+
+def test_a_loss_of_its_own_comes_before_the_seeds() -> None:
+    assert read({"val_bpb": 1.1437, "val_loss": 1.95, "seed_results": SEEDS}).nats_per_token.value == 1.95
+
+
 def test_sizes_aside_are_not_the_submissions() -> None:
     claim = read({"val_bpb": 1.2, "bytes_total": 5, "supplemental": {"artifact_bytes": 7}, "model_bytes": 9})
     assert [size.value for size in claim.artifact_bytes] == [5]
