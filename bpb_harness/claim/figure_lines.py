@@ -18,6 +18,10 @@ _QUANTITY = (
 )
 _FIGURE = re.compile(_QUANTITY.format(""))
 _NAMES_FIGURE = re.compile(_QUANTITY.format(r"|\Z"))  # print("val_loss:", loss)
+# A key of a dictionary alone is none.
+_NAMES_SCORE = re.compile(
+    r"(?:bpb|bits[ _]per[ _]byte)[a-z0-9_ ]{0,40}[\"')]?(?: ?[:=] ?(?:[-+]?[0-9\0]|\Z)| \0)", re.IGNORECASE
+)
 # A name and its value, behind a time or the mark of a process at most.
 _SETTING = re.compile(r"(?:[^A-Za-z\s]{1,40} |\S{0,40}\]:? ?){0,2}[\w.\-]{1,80} ?[:=] ?\S{1,400}\Z")
 _DIGITS = str.maketrans("123456789", "000000000")
@@ -44,6 +48,11 @@ class FigureLine:
 def names_figure(template: str) -> bool:
     """Whether a text with places for numbers (``NUMBER_PLACE``), or for one behind it, prints a figure."""
     return _NAMES_FIGURE.search(template) is not None
+
+
+def names_score(template: str) -> bool:
+    """Whether such a text prints a score in bits per byte."""
+    return _NAMES_SCORE.search(template) is not None
 
 
 def figure_line(text: str, number: int) -> FigureLine | None:

@@ -98,6 +98,7 @@ UNREADABLE = f"BLOB = {'c$|ee' * 900!r}\nrun(unpack_it(BLOB))\n"
         pytest.param({"train_gpt.py": _written_out(OWN)}, id="the script holds another one's text"),
         pytest.param({"train_gpt.py": OTHER + UNREADABLE}, id="a payload that nothing here unpacks"),
         pytest.param({"train_gpt.py": "exec(open('run.py').read())\n"}, id="a script that prints no figures"),
+        pytest.param({"train_gpt.py": OTHER.replace("bpb", "bits")}, id="modules that are not there score"),
         pytest.param({"train_gpt.py": OTHER + "exec(decrypt(b'0123', key))\n"}, id="a payload of an own cipher"),
         pytest.param({"eval.py": OTHER, "train_gpt.py": OWN}, id="one of two scripts"),
         pytest.param({"train_gpt.py": OTHER, "a/b/run.py": OWN}, id="a script further down"),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from bpb_harness.claim.figure_lines import NUMBER_PLACE, FigureLine, names_figure
+from bpb_harness.claim.figure_lines import NUMBER_PLACE, FigureLine, names_figure, names_score
 
 # Comments are passed over. A literal that does not end is one up to where it must: no text takes quadratic time.
 _LITERAL = re.compile(
@@ -52,7 +52,8 @@ class Printable:
         texts: the scripts' sources.
 
     Attributes:
-        is_known: whether they are readable enough to tell: no packed payload is in them, and they print figures.
+        is_known: whether they tell enough: no packed payload is in them, and they print figures and a score; modules
+            that are not there may print what else a log holds.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -60,15 +61,16 @@ class Printable:
         num_packed = sum(not _take_literals(text, templates, 0) for text in texts)
         self._begin: dict[str, list[tuple[str, tuple[str, ...], bool]]] = {}
         self._anywhere: list[tuple[str, ...]] = []
-        self._names_by_place, num_figures = False, 0
+        self._names_by_place, num_figures, has_score = False, 0, False
         for template in islice(templates, _MOST_TEMPLATES):
             self._names_by_place = self._names_by_place or _NAMED_BY_PLACE.match(template) is not None
             if len(_NO_LETTERS.sub("", template)) >= _FEWEST_LETTERS:
                 plain = " ".join(template.split())
                 num_figures += names_figure(plain)
+                has_score = has_score or names_score(plain)
                 self._enter([part.strip() for part in plain.split(NUMBER_PLACE)])
         is_whole = num_packed == 0 and len(templates) <= _MOST_TEMPLATES
-        self.is_known = is_whole and num_figures >= _FEWEST_FIGURES
+        self.is_known = is_whole and has_score and num_figures >= _FEWEST_FIGURES
 
     def _enter(self, parts: Sequence[str]) -> None:
         first, *others = parts

@@ -7,7 +7,7 @@ import pytest
 from bpb_harness.auditing.script import Printable
 from bpb_harness.claim.figure_lines import figure_line
 
-FIGURES = 'a = "one_loss: ", "two_loss: ", "three_loss: ", "four_loss: "\n'
+FIGURES = 'a = "one_loss: ", "two_loss: ", "three_loss: ", "score_bpb: "; b = 0\n'
 
 
 def _holds(source: str, line: str) -> bool:
@@ -73,8 +73,12 @@ def test_lines_of_none(source: str, line: str) -> None:
     ("source", "is_known"),
     [
         (FIGURES, True),
-        (FIGURES.replace('"four_loss: "', '"four"'), False),
+        (FIGURES.replace('"one_loss: "', '"one"'), False),
         (FIGURES.replace("loss:", "loss"), False),
+        (FIGURES.replace("score_bpb: ", 'four_loss: ", "score_bpb:enabled'), False),
+        (FIGURES.replace("score_bpb: ", 'four_loss: ", "score_bpb'), False),
+        (FIGURES.replace("score_bpb: ", 'four_loss: ", "Bits per byte = {:.4f}'), True),
+        (FIGURES.replace("score_bpb: ", 'four_loss: ", "score_bpb %.4f'), True),
         (f"{FIGURES}x = '{'abcdefghi' * 300}'", False),
         (f"{FIGURES}x = '{'abcdefgh ' * 300}'", True),
         (f"{FIGURES}x = '{'abcdefghi' * 200}'", True),
