@@ -20,6 +20,11 @@ def bits_to_nats(bits: float) -> float:
     return bits * NATS_PER_BIT
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 token``, ``2 tokens``, ``1,000 tokens``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class CodeLength:
     """Sums over a whole corpus, from which every rate is one division.

@@ -5,8 +5,12 @@ And whether the tokenizer of a run wrote its shards: otherwise the network would
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +20,11 @@ from torch import Tensor
 from bpb_harness.byte_count import Tokenizer, encode_again
 from bpb_harness.errors import CorpusError
 from bpb_harness.text.corpus import Corpus, find_shards, map_shard
+from bpb_harness.units import counted
 
 _FOR_WINDOWS, _FOR_MASKS, _FOR_DROPOUT = 0, 1, 2  # keeps the streams of a step apart
 _NUM_EXCERPTS = 64
+_EXCERPT_TOKENS = 1024  # of each, in a fingerprint
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -36,26 +42,61 @@ def _raw(seed: int, step: int, purpose: int, size: int) -> npt.NDArray[np.uint64
     return np.asarray(np.random.Philox(key=key, counter=counter).random_raw(size), dtype=np.uint64)
 
 
+@final
+@dataclass(frozen=True)
+class Shard:
+    """A file of tokens, mapped, not read.
+
+    Attributes:
+        path: the file.
+        tokens: (N,), whole numbers.
+    """
+
+    path: Path
+    tokens: npt.NDArray[np.integer]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of its length and of excerpts that are spread over it: alike for a copy, whatever its name."""
+        whole = hashlib.sha256(str(len(self.tokens)).encode())
+        last = max(len(self.tokens) - _EXCERPT_TOKENS, 0)
+        for start in np.unique(np.linspace(0, last, _NUM_EXCERPTS).astype(np.int64)):
+            whole.update(np.asarray(self.tokens[start : start + _EXCERPT_TOKENS], dtype="<u4").tobytes())
+        return whole.hexdigest()[:16]
+
+
+def map_shards(paths: Sequence[Path], *, vocab_size: int | None = None) -> list[Shard]:
+    """The shards of files, folders of them, or patterns, in their order.
+
+    Raises:
+        CorpusError: if a file is missing or malformed, or holds a token beyond the vocabulary.
+    """
+    return [Shard(path, map_shard(path, vocab_size=vocab_size)) for path in find_shards(paths)]
+
+
 class TokenShards:
-    """Tokens of several shards, mapped, not read.
+    """Tokens of several shards.
 
     Args:
         paths: shard files, folders of them, or patterns.
         window_length: tokens of the longest training window.
         vocab_size: tokens must be below it.
 
+    Attributes:
+        files: the shards, in their order.
+
     Raises:
         CorpusError: if a file is missing, malformed, shorter than a window, or holds a token beyond the vocabulary.
     """
 
     def __init__(self, paths: Sequence[Path], *, window_length: int, vocab_size: int) -> None:
-        files = find_shards(paths)
-        self._shards = [map_shard(path, vocab_size=vocab_size) for path in files]
+        self.files = map_shards(paths, vocab_size=vocab_size)
+        self._shards = [shard.tokens for shard in self.files]
         self._window_length = window_length
-        for path, shard in zip(files, self._shards, strict=True):
-            if len(shard) < window_length:
-                seen, expected = f"{len(shard)} tokens", f"at least one window of {window_length}"
-                raise CorpusError(f"shard {path} is too short", seen=seen, expected=expected)
+        for shard in self.files:
+            if len(shard.tokens) < window_length:
+                seen, expected = counted(len(shard.tokens), "token"), f"at least one window of {window_length}"
+                raise CorpusError(f"shard {shard.path} is too short", seen=seen, expected=expected)
 
     @property
     def num_tokens(self) -> int:

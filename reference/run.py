@@ -6,6 +6,7 @@ Everything random in a step is a function of (seed, step), and the state is save
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.checkpoints import save_checkpoint
+from bpb_harness.checkpoints.record import digest_of
 from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Processes, pick_device
 from bpb_harness.errors import CheckpointError, UsageError
@@ -27,12 +29,13 @@ from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.text.corpus import find_shards, load_shards
 from bpb_harness.text.separators import find_separators, own_folder
-from bpb_harness.units import nats_to_bits
+from bpb_harness.units import counted, nats_to_bits
 from bpb_harness.whole_file import write_whole
+from reference import training_log
 from reference.averaging import AveragedGradients
 from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.curriculum import Stage, make_stages, stage_at
-from reference.data import TokenShards, dropout_seed, require_writer, step_seed
+from reference.data import TokenShards, dropout_seed, map_shards, require_writer, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
 from reference.objective import (
     HeadNll,
@@ -82,6 +85,7 @@ class Run:
         self.seconds = 0.0  # spent before this process
         self.seconds_spent = 0.0  # when the last step was done
         self.interrupted = False
+        self.saved_digest: str | None = None  # of the checkpoint, in the process that writes it
         self._history: list[float] = []
         self._pending: list[Tensor] = []  # objectives that are still on the device
 
@@ -92,6 +96,7 @@ class Run:
         if training.check_tokenizer:
             require_writer(load_shards(find_shards(training.data)[:1], vocab_size=vocab_size), self.tokenizer)
         self._validation = None
+        self._validation_shards = map_shards(training.val_data) if training.val_data else []
         if training.val_data:
             self._validation = Validation(
                 training.val_data, self.tokenizer, num_windows=training.val_windows, context=training.context,
@@ -111,10 +116,14 @@ class Run:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         count = f"{self.processes.count} x " if self.processes.count > 1 else ""
         windows = ", later ".join(f"{stage.num_windows} windows of {stage.context}" for stage in self._stages)
-        return (
-            f"{self.config.objective}: {self.num_parameters:,} parameters, {self.shards.num_tokens:,} tokens of data, "
-            f"{windows} a step, on {count}{name}, torch {torch.__version__}"
-        )
+        steps = f"{windows} a step, on {count}{name}, torch {torch.__version__}"
+        return training_log.description(self.config.objective, self.num_parameters, self.shards.num_tokens, steps)
+
+    @property
+    def shards_in_both(self) -> list[str]:
+        """Validation shards that hold the tokens of a training shard."""
+        learnt = {shard.fingerprint for shard in self.shards.files}
+        return [shard.path.name for shard in self._validation_shards if shard.fingerprint in learnt]
 
     def context_at(self, progress: float) -> int:
         """Tokens of a window in a step that is taken at ``progress`` in [0, 1]."""
@@ -346,6 +355,7 @@ class Run:
     def _write(self, seconds: float, history: list[float]) -> None:
         state = {
             "identity": self.training.identity(),
+            "data": self._data_identity,
             "step": self.step,
             "seconds": seconds,
             "history": history,
@@ -365,6 +375,15 @@ class Run:
             tokenizer=self.tokenizer.model_bytes,
             data=self._data_record(),
         )
+        self.saved_digest = digest_of(self.training.out)
+
+    @property
+    def _data_identity(self) -> dict[str, Any]:
+        """What a resumed run must be trained on, wherever it lies."""
+        return {
+            "shards": [shard.fingerprint for shard in self.shards.files],
+            "tokenizer": self.tokenizer.digest,
+        }
 
     def resume(self) -> None:
         """Continue from the saved state.
@@ -377,9 +396,15 @@ class Run:
             raise CheckpointError(
                 f"no state to resume from: {path}", hint="leave --resume out, or pass --overwrite instead"
             )
+        if not zipfile.is_zipfile(path):  # its directory stands at the end
+            raise CheckpointError(
+                f"cannot read {path}", seen=f"{counted(path.stat().st_size, 'byte')} that are no whole state of a run",
+                hint="it was cut short, or another program wrote it; pass --overwrite to start afresh",
+            )  # fmt: skip
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self._require_same_run(state["identity"])
+            self._require_same_data(state.get("data"))  # states of before name none
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -400,6 +425,20 @@ class Run:
             if saved.get(name) != value:
                 seen = f"{value} now, {saved.get(name)} in {self.training.state_path}"
                 raise CheckpointError(f"--resume with another --{name.replace('_', '-')}", seen=seen)
+
+    def _require_same_data(self, saved: Mapping[str, Any] | None) -> None:
+        """The windows of a step are places in these shards, in their order."""
+        now, hint = self._data_identity, "pass what the run was trained on, or --overwrite to start afresh"
+        if saved is None or saved == now:
+            return
+        if saved["tokenizer"] != now["tokenizer"]:
+            raise CheckpointError("--resume with another --tokenizer", seen=self.training.tokenizer, hint=hint)
+        seen, expected = (counted(len(held["shards"]), "shard") for held in (now, saved))
+        for shard, before in zip(self.shards.files, saved["shards"], strict=False):
+            if shard.fingerprint != before:
+                seen, expected = f"{shard.path}, tokens {shard.fingerprint}", f"the shard with tokens {before}"
+                break
+        raise CheckpointError("--resume with other training --data", seen=seen, expected=expected, hint=hint)
 
     def _data_record(self) -> dict[str, Any] | None:
         """The validation shards, where they lie inside the checkpoint's folder: it may name no others."""
@@ -437,7 +476,8 @@ class Run:
         if result is None:
             return line
         kind = "NLL" if self.config.objective == "ar" else "NELBO"
-        return f"{line}, validation {kind} {result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
+        which = "validation (on training text)" if self.shards_in_both else "validation"
+        return f"{line}, {which} {kind} {result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
 
 
 def _config_of(training: Training, vocab_size: int) -> ReferenceConfig:

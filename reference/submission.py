@@ -21,6 +21,7 @@ from bpb_harness.evaluation.api import evaluate
 from bpb_harness.networks import reference as network
 from bpb_harness.result import BpbResult
 from reference.export import CAP_BYTES
+from reference.training_log import require_log_of, require_unseen
 
 _ESTIMATORS = {
     "discrete": "discrete ELBO, prior term included",
@@ -123,12 +124,18 @@ def write_submission(
         The content of ``submission.json``.
 
     Raises:
-        HarnessError: for a folder that exists, an artifact above the cap, or what cannot be scored.
+        HarnessError: for a folder that exists, an artifact above the cap, the log of another run, text that its log
+            says was trained on, or what cannot be scored.
     """
     if out.exists():
         raise UsageError("--out", seen=str(out), expected="a folder that does not exist yet")
     if log is not None and not log.is_file():
         raise UsageError("--log", seen=str(log), expected="the log of the training run")
+    beside = checkpoint.with_name(checkpoint.name + ".log")
+    chosen_log = log or (beside if beside.is_file() else None)
+    training = chosen_log.read_text(encoding="utf-8") if chosen_log else ""
+    require_log_of(training, checkpoint)
+    require_unseen(training, data)
     result = evaluate(checkpoint, data=data, tokenizer=tokenizer, **settings)
     if result.signature.method not in _ESTIMATORS:
         raise UsageError("--method", seen=result.signature.method, expected=", ".join(_ESTIMATORS))
@@ -136,9 +143,6 @@ def write_submission(
     if content["bytes_total"] > CAP_BYTES:
         seen, hint = f"{content['bytes_total']:,} bytes with code", "compress it: python -m reference.export"
         raise UsageError(f"{checkpoint.name} is too large to submit", seen=seen, expected=f"{CAP_BYTES:,}", hint=hint)
-    beside = checkpoint.with_name(checkpoint.name + ".log")
-    chosen_log = log or (beside if beside.is_file() else None)
-    training = chosen_log.read_text(encoding="utf-8") if chosen_log else ""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / out.name

@@ -29,6 +29,7 @@ from bpb_harness.torchrun import is_first_process
 from reference.clock import Clock
 from reference.run import Run
 from reference.settings import PRESETS, Training
+from reference.training_log import saved, trained_on
 
 _REPORT_SECONDS, _SPOKEN_SECONDS = 2.0, 30.0
 _STEPS_BEFORE_FORECAST = 2
@@ -87,6 +88,13 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         if processes.is_first and not resume:
             training.log_path.unlink(missing_ok=True)
         say(run.description)
+        for line in trained_on(run.shards.files):
+            log(line)
+        if run.shards_in_both:
+            say(
+                f"WARNING: --val-data is trained on: {', '.join(run.shards_in_both)} holds the tokens of a training "
+                "shard, so validation scores say nothing of other text"
+            )
         if remark:
             say(remark)
         if resume:
@@ -154,6 +162,7 @@ class _Steps:
             run.seconds_spent, speed = clock.seconds, clock.tokens_per_second
         with _saying("saving and validation", self._console):
             run.save(run.seconds_spent)
+            self._log_saved()
             report = run.report()
         self._say(report)
         run.interrupted = bool(run.processes.decide(bool(stop))[0])
@@ -172,9 +181,14 @@ class _Steps:
     def _save(self) -> None:
         seconds = self._clock.seconds
         self._run.save(seconds)
+        self._log_saved()
         self._say(self._run.report())
         self._saved = self._clock.seconds
         self._clock.measured(self._saved - seconds)
+
+    def _log_saved(self) -> None:
+        if self._run.saved_digest is not None:
+            self._log(saved(self._run.saved_digest))
 
     def _report(self) -> str:
         """What the bar says; also in lines, now and then. Reading a number off a GPU waits for it."""

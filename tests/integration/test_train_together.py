@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from reference.submission import write_submission
 from reference.train import main as train_main
 from reference.train import train
 from tests.commands import run_here
+from tests.shards import write_shard
 from tests.tiers import some_of
 from tests.two_processes import run_in_two
 
@@ -61,8 +63,10 @@ def test_two_processes_take_the_steps_of_one_and_refuse_a_batch_that_cannot_be_d
 
 def submit(place: Path, objective: str, method: str) -> tuple[Path, dict[str, Any]]:
     """Train a few steps, compress, and write the folder of a submission."""
+    part = place / "train.bin"  # another shard: what was trained on is not submitted
+    write_shard(part, np.fromfile(build.VALIDATION, dtype="<u2")[512:20_000])
     training = Training(
-        data=(build.VALIDATION,), tokenizer=build.TOKENIZER, out=place / "m.pt", steps=20, objective=objective,
+        data=(part,), tokenizer=build.TOKENIZER, out=place / "m.pt", steps=20, objective=objective,
         layers=1, width=16, heads=2, context=64, batch_tokens=512, device="cpu",
     )  # fmt: skip
     train(training)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bpb_harness.errors import NumericsError
-from bpb_harness.units import CodeLength, bits_to_nats, nats_to_bits
+from bpb_harness.units import CodeLength, bits_to_nats, counted, nats_to_bits
 
 
 def test_one_bit_is_ln_2_nats():
@@ -40,3 +40,10 @@ def test_negative_counts_are_refused():
 def test_a_rate_per_nothing_is_refused(rate, unit):
     with pytest.raises(NumericsError, match=f"per {unit}"):
         getattr(CodeLength(1.0, 0, 0, 1), rate)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 tokens"), (1, "1 token"), (2, "2 tokens"), (12_345, "12,345 tokens")]
+)
+def test_numbers_of_things_are_counted_as_one_speaks(number, said):
+    assert counted(number, "token") == said

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bpb_harness.errors import CorpusError
-from reference.data import TokenShards, dropout_seed, step_seed
+from reference.data import Shard, TokenShards, dropout_seed, step_seed
 from tests.shards import write_shard
 
 
@@ -75,3 +75,15 @@ def test_a_shard_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == f"shard {short} is too short: got 4 tokens, expected at least one window of 5"
     with pytest.raises(CorpusError):
         TokenShards([whole], window_length=5, vocab_size=4)
+
+
+@pytest.mark.parametrize("length", [5, 2_000, 300_000])
+def test_a_fingerprint_is_of_the_tokens_and_not_of_the_file(length: int) -> None:
+    tokens = np.random.default_rng(0).integers(0, 500, length).astype(np.uint16)
+    own = Shard(Path("a.bin"), tokens).fingerprint
+    assert own == Shard(Path("b.bin"), tokens.astype(np.uint32)).fingerprint
+    assert own != Shard(Path("a.bin"), tokens[:-1]).fingerprint
+    assert own != Shard(Path("a.bin"), tokens[::-1]).fingerprint
+    changed = tokens.copy()
+    changed[0] += 1
+    assert own != Shard(Path("a.bin"), changed).fingerprint

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,7 +81,7 @@ def test_where_a_run_stands(tmp_path: Path, val: Path, objective: str, kind: str
     assert result.signature.num_samples == ("1" if objective == "mdlm" else None)
     assert result.relation == ("~<=" if objective == "mdlm" else "=")
     assert run.report() == (
-        f"step 3: training {run.recent_bits():.4f} bits/token, validation {kind} "
+        f"step 3: training {run.recent_bits():.4f} bits/token, validation (on training text) {kind} "
         f"{result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
     )
     plain = Run(tiny_training(tmp_path / "m.pt", objective=objective))
@@ -102,7 +103,8 @@ def test_what_is_saved(tmp_path: Path, val: Path, objective: str, dtype: str) ->
     run.take_step(0.0)
     run.save(seconds=2.5)
     state = torch.load(settings.state_path, weights_only=True)
-    assert state.keys() == {"identity", "step", "seconds", "history", "network", "average", "optimizers"}
+    assert state["data"] == {"shards": [run.shards.files[0].fingerprint], "tokenizer": run.tokenizer.digest}
+    assert state.keys() == {"identity", "data", "step", "seconds", "history", "network", "average", "optimizers"}
     assert (state["identity"], state["step"], state["seconds"]) == (settings.identity(), 1, 2.5)
     assert state["history"] == run.history
     assert all(torch.equal(state["network"][name], held) for name, held in run.network.state_dict().items())
@@ -257,6 +259,62 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
     torch.save(saved, state)
     run.resume()
     assert (run.step, run.seconds, run.history) == (0, 1.0, [])
+
+
+def test_a_run_goes_on_with_its_data_wherever_they_lie(tmp_path: Path) -> None:
+    """Places in the shards are what a step draws: other tokens, another order or fewer shards are another run."""
+    tokens = np.fromfile(build.VALIDATION, dtype="<u2")[512:]
+    first, second, copy = tmp_path / "a.bin", tmp_path / "b.bin", tmp_path / "elsewhere.bin"
+    write_shard(first, tokens[:9000])
+    write_shard(second, tokens[9000:18000])
+    copy.write_bytes(first.read_bytes())
+    settings = tiny_training(tmp_path / "m.pt", data=(first, second))
+    Run(settings).save(seconds=1.0)
+    Run(replace(settings, data=(copy, second))).resume()
+    hint = "pass what the run was trained on, or --overwrite to start afresh"
+
+    def said(data: tuple[Path, ...]) -> str:
+        run = Run(replace(settings, data=data))
+        with pytest.raises(CheckpointError) as caught:
+            run.resume()
+        return str(caught.value)
+
+    one, other = (shard.fingerprint for shard in Run(settings).shards.files)
+    what = "--resume with other training --data: got"
+    assert said((second, first)) == f"{what} {second}, tokens {other}, expected the shard with tokens {one}; {hint}"
+    assert said((first,)) == f"{what} 1 shard, expected 2 shards; {hint}"
+    changed = tokens[9000:18000].copy()
+    changed[1500:1600] = changed[1600:1700]
+    write_shard(second, changed)
+    assert said((first, second)).startswith(f"{what} {second}, tokens ")
+    state = torch.load(settings.state_path, weights_only=True)
+    torch.save({**state, "data": {**state["data"], "tokenizer": "another"}}, settings.state_path)
+    assert said((first, second)) == f"--resume with another --tokenizer: got {build.TOKENIZER}; {hint}"
+    torch.save({key: held for key, held in state.items() if key != "data"}, settings.state_path)
+    Run(settings).resume()  # states of before name no data
+
+
+def test_validation_on_training_text_is_called_so(tmp_path: Path, val: Path) -> None:
+    assert Run(tiny_training(tmp_path / "m.pt", val_data=(val,))).shards_in_both == ["val.bin"]
+    tokens = np.fromfile(val, dtype="<u2")[512:]
+    write_shard(val, tokens[:9000])
+    run = Run(tiny_training(tmp_path / "m.pt", val_data=(val,), val_windows=2))
+    assert run.shards_in_both == []
+    assert ", validation NELBO " in run.report()
+
+
+@pytest.mark.parametrize("kept", [0, 1000, -1])
+def test_a_state_that_was_cut_short_is_called_so(tmp_path: Path, kept: int) -> None:
+    settings = tiny_training(tmp_path / "m.pt")
+    Run(settings).save(seconds=1.0)
+    whole = settings.state_path.read_bytes()
+    settings.state_path.write_bytes(whole[:kept])
+    with pytest.raises(CheckpointError) as caught:
+        Run(settings).resume()
+    assert str(caught.value) == (
+        f"cannot read {settings.state_path}: got {len(whole[:kept]):,} bytes that are no whole state of a run; it was "
+        "cut short, or another program wrote it; pass --overwrite to start afresh"
+    )
 
 
 def test_what_does_not_fit_the_devices_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

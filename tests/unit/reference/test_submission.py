@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 
 import reference
 from bpb_harness.errors import UsageError
 from bpb_harness.networks import reference as network
 from bpb_harness.result import BpbResult, Signature
 from bpb_harness.units import CodeLength
+from fixtures import build
 from reference import submission
+from reference.export import export
 from reference.submission import code_bytes, log_lines, readme, record, write_submission
+from reference.train import train
+from tests.shards import write_shard
+from tests.tiny_training import tiny_training
 
 
 def _result(method: str = "discrete", relation: str = "~<=", **signature: str | None) -> BpbResult:
@@ -161,6 +169,47 @@ def test_the_folder(tmp_path: Path, scored: _Scored, model: Path, log: str | Non
     assert (out / "train.log").read_text() == (f"{log}\n" if log else "") + log_lines(content, "m.ptz")
     assert (out / "README.md").read_text() == readme(content, scored.result, "m.ptz")
     assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_log_of_another_run_is_not_submitted(tmp_path: Path, scored: _Scored, tied: bool) -> None:
+    """As far as it tells: parameters, objective, and the weights that were saved, but for an artifact made of them."""
+    trained = train(tiny_training(tmp_path / "m.pt", steps=1, tied_head=tied), console=Console(file=io.StringIO()))
+    export(tmp_path / "m.pt", tmp_path / "m.ptz")
+    log = tmp_path / "other.log"
+    own = (tmp_path / "m.pt.log").read_text()
+    digest, count = str(trained.saved_digest)[:16], f"{trained.num_parameters:,}"
+    other_runs = {
+        "7 parameters": (f"mdlm: {count} par", "mdlm: 7 par", f"{count} parameters"),
+        "objective ar": (f"mdlm: {count} par", f"ar: {count} par", "objective mdlm"),
+        f"a run that saved {'0' * 16}": (digest, "0" * 16, f"a run that saved {digest}"),
+    }
+    for told, (before, after, held) in other_runs.items():
+        log.write_text(own.replace(before, after))
+        for name in ("m.pt", "m.ptz") if "saved" not in told else ("m.pt",):
+            assert _said(tmp_path / name, tmp_path / "out", data=[], log=log) == (
+                f"--log is of another run: got {told}, expected {held}, as {name}; pass the log that was written "
+                "beside this checkpoint"
+            )
+    assert scored.given == {}, "nothing is scored for it"
+    log.write_text("a log that tells nothing\n")
+    write_shard(tmp_path / "val.bin", np.fromfile(build.VALIDATION, dtype="<u2")[512:9000])
+    for name in ("m.pt", "m.ptz"):
+        for number, which in enumerate((tmp_path / "m.pt.log", log)):
+            write_submission(tmp_path / name, tmp_path / f"{number}-{name}", data=[tmp_path / "val.bin"], log=which)
+
+
+def test_what_was_trained_on_is_not_submitted(tmp_path: Path, scored: _Scored) -> None:
+    train(tiny_training(tmp_path / "m.pt", steps=1), console=Console(file=io.StringIO()))
+    copy = tmp_path / "copy.bin"
+    copy.write_bytes(build.VALIDATION.read_bytes())
+    assert _said(tmp_path / "m.pt", tmp_path / "out", data=[copy]) == (
+        f"--data was trained on: got copy.bin, the same tokens as {build.VALIDATION.name}, expected text that no step "
+        "has learnt"
+    )
+    assert scored.given == {}
+    write_shard(copy, np.fromfile(build.VALIDATION, dtype="<u2")[512:9000])
+    write_submission(tmp_path / "m.pt", tmp_path / "out", data=[copy])
 
 
 def test_what_cannot_be_submitted(

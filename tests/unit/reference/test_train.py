@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fixtures import build
 from reference import clock as clocks
 from reference import train
 from reference.settings import PRESETS, Training
@@ -43,6 +44,7 @@ class _Run:
         self.seconds_spent, self.interrupted = 0.0, False
         self.progresses: list[float] = []
         self.saved: list[tuple[int, float]] = []
+        self.saved_digest: str | None = None
         self.interrupt_at: int | None = None
         self.num_parameters, self.num_validation_windows, self.validation_seconds = 0, 0, 0.0
 
@@ -266,19 +268,32 @@ def test_what_is_said_is_logged(tmp_path: Path) -> None:
     settings = tiny_training(tmp_path / "m.pt", steps=2)
     run = train.train(settings, console=Console(file=said, soft_wrap=True))
     lines = settings.log_path.read_text().splitlines()
-    assert lines == said.getvalue().splitlines()
-    assert lines[0] == run.description
-    assert lines[1].startswith("ready after ")
-    assert lines[1].endswith(" s of preparation, which no limit counts")
-    assert lines[2].startswith("step 2: training ")
-    assert lines[3].startswith("done: 2 steps in ")
+    (shard,) = run.shards.files
+    alone = [f"trained on {shard.path.name}: {shard.fingerprint}", f"saved weights {run.saved_digest[:16]}"]
+    assert [line for line in lines if line not in alone] == said.getvalue().splitlines()
+    assert [lines[0], lines[1], lines[3]] == [run.description, *alone]
+    assert lines[2].startswith("ready after ")
+    assert lines[2].endswith(" s of preparation, which no limit counts")
+    assert lines[4].startswith("step 2: training ")
+    assert lines[5].startswith("done: 2 steps in ")
     assert settings.log_path.read_text().endswith("\n")
     again = train.train(tiny_training(tmp_path / "m.pt", steps=3), resume=True, console=Console(file=said, quiet=True))
     assert again.step == 3
-    assert len(said.getvalue().splitlines()) == len(lines), "a quiet console says nothing"
+    assert len(said.getvalue().splitlines()) == len(lines) - 2, "a quiet console says nothing"
     more = settings.log_path.read_text().splitlines()
     assert more[: len(lines)] == lines
-    assert more[len(lines) + 1] == f"continues after step 2, {again.seconds:.0f} s of training"
+    assert more[len(lines) + 2] == f"continues after step 2, {again.seconds:.0f} s of training"
+
+
+def test_training_on_what_is_validated_is_a_warning(tmp_path: Path) -> None:
+    said = io.StringIO()
+    settings = tiny_training(tmp_path / "m.pt", steps=1, val_data=(build.VALIDATION,), val_windows=2)
+    train.train(settings, console=Console(file=said, soft_wrap=True))
+    (line,) = [line for line in said.getvalue().splitlines() if line.startswith("WARNING")]
+    assert line == (
+        f"WARNING: --val-data is trained on: {build.VALIDATION.name} holds the tokens of a training shard, so "
+        "validation scores say nothing of other text"
+    )
 
 
 @pytest.mark.parametrize("quiet", [False, True])
