@@ -31,6 +31,7 @@ from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.checks.stated_bytes import check_given_bytes, check_stated_bytes
 from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
+from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.report import AuditReport, in_order
@@ -266,6 +267,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     yield from check_losses(evidence) if evidence.losses else check_record(evidence)
     yield from check_before_packing(evidence)
     yield from check_log_of_a_run(evidence)
+    yield from check_unlike_networks(evidence)
     yield from check_learnt_in_log(evidence)
     yield from check_two_orders(evidence)
     yield from check_summaries(evidence)

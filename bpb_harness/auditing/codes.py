@@ -276,6 +276,9 @@ LOG_OF_ANOTHER_SCRIPT = register(
     "The claimed score stands in a log that no script of the record can have written: too many of its lines match "
     "nothing that they print.",
 )
+UNLIKE_NETWORKS = register(
+    "BPB428", "unlike-networks", _WARNS, "The score is a mean over networks of other numbers of parameters."
+)
 
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")

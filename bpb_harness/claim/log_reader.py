@@ -101,6 +101,7 @@ _FOLDED = re.compile(
 _TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*?0-9\[]")
 _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
 _ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
+_PARAMETERS = re.compile(r"^\s{0,20}(?:model|total|num|n)_params\s?[:=]\s?([1-9][0-9,]{0,15})(?![0-9.])")
 _SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
 _STEP_OF_TRAINING = re.compile(
@@ -141,6 +142,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         seed=said.seed or (seed_in_name[1] if seed_in_name else None),
         split_tokens=tuple(dict.fromkeys(said.split_tokens)),
         artifact_bytes=tuple(said.artifacts),
+        parameters=tuple(said.parameters),
         packed=tuple(said.packed),
         tokenizers=tuple(said.tokenizers),
         num_steps=said.num_steps,
@@ -206,6 +208,7 @@ class _Said:
     scores: list[ScoreLine] = field(default_factory=list)
     split_tokens: list[int] = field(default_factory=list)
     artifacts: list[Printed] = field(default_factory=list)
+    parameters: list[Printed] = field(default_factory=list)
     packed: list[Printed] = field(default_factory=list)
     tokenizers: list[str] = field(default_factory=list)
     numbers: set[float] = field(default_factory=set)
@@ -263,6 +266,9 @@ class _Said:
             self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):
             self.split_tokens.append(_count(found[1]))
+        if "params" in low and len(self.parameters) < _MOST_TOLD and (found := _PARAMETERS.search(low)):
+            size = parse_number(found[1].replace(",", ""), Source(self.file, number))
+            self.parameters += [] if size is None else [size]
         if "bytes" in low:
             self._take_bytes(line, low, Source(self.file, number))
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):

@@ -84,6 +84,7 @@ class LogRecord:
         seed: the seed of its last run, from a line or else from the file's name.
         split_tokens: sizes of the validation split that it prints (loaded, not necessarily scored).
         artifact_bytes: sizes of the whole submission that it prints, the compressed one last.
+        parameters: numbers of parameters of networks.
         packed: sizes on lines that name a compressor; each is called by its line's words.
         tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
         num_steps: diffusion steps of its evaluation, where a setting names them.
@@ -115,6 +116,7 @@ class LogRecord:
     seed: str | None = None
     split_tokens: tuple[int, ...] = ()
     artifact_bytes: tuple[Printed, ...] = ()
+    parameters: tuple[Printed, ...] = ()
     packed: tuple[Printed, ...] = ()
     tokenizers: tuple[str, ...] = ()
     num_steps: int | None = None
