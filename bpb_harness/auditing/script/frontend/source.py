@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.newer_strings import parse_newer
 from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
@@ -151,7 +152,7 @@ def _tree(text: str) -> ast.Module:
 def _parsed(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(text)
+        return parse_newer(text)
 
 
 _kept_tree = lru_cache(maxsize=_KEPT)(_parsed)

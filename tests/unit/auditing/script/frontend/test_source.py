@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import decode_source, extract_embedded
-from bpb_harness.auditing.script.frontend.source import decode_text
+from bpb_harness.auditing.script.frontend.source import decode_text, parse
 from bpb_harness.errors import ClaimError
 
 INNER = "import math\n\ndef f(x):\n    return math.log(x)  # caf\u00e9\n\nprint(f(2))\n"
@@ -248,3 +248,10 @@ def test_a_payload_is_found_wherever_its_call_stands(script: str) -> None:
     payload = zlib.compress(b"print(1)")
     source = decode_text(script.format(call=f"exec(zlib.decompress({payload!r}))", payload=payload))
     assert (source.text, source.layers) == ("print(1)", 1)
+
+
+def test_a_packed_script_of_a_newer_python_is_parsed() -> None:
+    """What a minifier writes under Python 3.12 is read by every Python that the harness runs on."""
+    tree = parse('import os\n\ndef f(d):\n    print(f"{d["a"]}, {", ".join(d)}")\n')
+    assert tree is not None
+    assert len(tree.body) == 2
