@@ -56,8 +56,12 @@ class Denominator:
     @property
     def rounding(self) -> int:
         """Tokens by which the row may be off because its number of tokens is a rounded one; 0 for a count."""
-        zeros = len(str(self.num_tokens)) - len(str(self.num_tokens).rstrip("0"))
-        return min(10**zeros // 2, self.num_tokens // 1000) if zeros >= 3 else 0
+        return _rounding(self.num_tokens)
+
+    @property
+    def ratio_rounding(self) -> float:
+        """Relative; by what its bytes per token may be off because its tokens or bytes are rounded."""
+        return self.rounding / self.num_tokens + _rounding(self.num_bytes or 0) / (self.num_bytes or 1)
 
     def holds(self, num_tokens: int) -> bool:
         """Whether a number of tokens that a log loads is this text's, its tail dropped or not."""
@@ -65,6 +69,11 @@ class Denominator:
 
     def __str__(self) -> str:
         return f"{self.dataset} ({self.scope.replace('-', ' ')}) under {self.tokenizer}"
+
+
+def _rounding(count: int) -> int:
+    zeros = len(str(count)) - len(str(count).rstrip("0"))
+    return min(10**zeros // 2, count // 1000) if zeros >= 3 else 0
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class _Honest:
 
 
 def _honest(evidence: Evidence, row: Denominator) -> Iterator[_Honest]:
-    rounding = row.rounding / row.num_tokens
+    rounding = row.ratio_rounding
     yield _Honest(str(row), row.bytes_per_token, max(QUITE, LARGEST_TAIL / row.num_tokens) + rounding)
     documents = next((text.documents for text in evidence.rules.pack.texts if text.name == row.dataset), None)
     if documents is not None and row.num_bytes is not None and documents < row.num_tokens:

@@ -101,3 +101,17 @@ def test_one_seed_of_several_is_found(tmp_path: Path) -> None:
     (tmp_path / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
     (found,) = audit(tmp_path).with_code("BPB117")
     assert str(found.evidence["places"]).startswith("['train_seed2.log:"), "the one that is most off"
+
+
+@pytest.mark.parametrize(("counts", "is_counted"), [("62021846,151080891", True), ("62022000,151100000", False)])
+def test_a_row_of_rounded_numbers_is_held_to_no_more_digits_than_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: str, is_counted: bool
+) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text(f"dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\npond,ours,full,{counts},,\n")
+    monkeypatch.setenv("BPB_DENOMINATORS", str(table))
+    text = log(NATS, SP1024 * (1.0 - 3e-4), tokens=None).replace("fineweb", "pond")
+    keys = {"dataset": "pond", "tokenizer": "ours", "val_bpb": round(bpb(NATS, SP1024 * (1.0 - 3e-4)), 8)}
+    report = of(tmp_path, text, **keys)
+    assert report.with_code("BPB101")
+    assert bool(report.with_code("BPB117")) is is_counted
