@@ -3,7 +3,8 @@
     python -m tests.benchmarks.slow_units > tests/not_quick.txt
 
 runs the folder once, in one process, and prints the options that leave them out. A test is one of them if a case of it
-takes 0.05 seconds, or all its cases together 0.1; who is first pays for an import that others need as well.
+takes 0.05 seconds, or all its cases together 0.1; who is first pays for an import that others need as well. What is
+forked from a process that has imported torch (``tests/forked_servers.py``) counts, that process included.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.forked_servers import seconds_of_forks
+
 _CASE, _ALL = 0.05, 0.1  # seconds of a processor, of the tests' process and of those that it started
 
 
@@ -27,11 +30,16 @@ class _Clock:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        before = sum(os.times()[:4])
+        before = _seconds()
         try:
             return (yield)
         finally:
-            self.seconds[item.nodeid.partition("[")[0]].append(sum(os.times()[:4]) - before)
+            self.seconds[item.nodeid.partition("[")[0]].append(_seconds() - before)
+
+
+def _seconds() -> float:
+    """Of a processor so far: this process, those that it started and that have ended, and what it has forked."""
+    return sum(os.times()[:4]) + seconds_of_forks()
 
 
 def main() -> None:
