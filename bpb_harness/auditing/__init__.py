@@ -16,9 +16,9 @@ checks/            one file a family of codes:
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, errors; part_told.py BPB301 by a log's or a command's words, best_seed.py BPB305
     record.py      BPB4xx the record against itself; before_packing.py BPB425 a score of no artifact, log_of_a_run.py
-                   BPB426 lines that no run prints, own_result.py a score's own file, lowest_known.py what nobody has
-                   reached, losses.py claims in nats per token, summaries.py what wandb kept of the run,
-                   log_origin.py BPB427 a log that no script beside it can have written,
+                   and shared_losses.py BPB426 lines that no run prints, own_result.py a score's own file,
+                   lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
+                   wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
                    unlike_networks.py BPB428 a mean over other networks
     rules.py       BPB5xx the contest's rules: size, time, runs, significance
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,

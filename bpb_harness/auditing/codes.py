@@ -266,7 +266,8 @@ NO_RUN_PRINTS = register(
     "BPB426",
     "no-run-prints-this",
     _WARNS,
-    "Lines of the logs cannot be of a run: a clock that goes back, or one packed size of several networks.",
+    "Lines of the logs cannot be of a run: a clock that goes back, one packed size of several networks, or another "
+    "seed's losses.",
 )
 
 LOG_OF_ANOTHER_SCRIPT = register(

@@ -1,10 +1,13 @@
-"""BPB426: lines that no run prints: a clock that goes back, or one size to the byte of networks that differ."""
+"""BPB426: lines that no run prints: a clock that goes back, one size to the byte of networks that differ, and losses
+that the logs of two seeds share.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.shared_losses import shared_losses
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import Printed
 from bpb_harness.claim.clock import ClockBack
@@ -27,6 +30,9 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
             f"{sizes[0].value:,.0f} ({', '.join(str(size.source) for size in sizes)})"
         )
         places += [str(size.source) for size in sizes]
+    if (shared := shared_losses(evidence)) is not None:
+        told.append(shared[0])
+        places += shared[1]
     if told:
         message = f"{'; '.join(told)}: no run prints this; the lines are of several runs, or were changed"
         missing = "the logs as the runs printed them"

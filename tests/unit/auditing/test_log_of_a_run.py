@@ -92,3 +92,51 @@ def test_a_clock_of_another_run_in_the_log(tmp_path: Path) -> None:
     other = f"model_\n{BACK}final_exact val_loss:4.0 val_bpb:2.3\nseed:7\nmodel_"
     report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=other)
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def _with_progress(
+    folder: Path, *, shared: int, own: int, same_training: bool = False, trains: bool = True, same_seed: bool = False
+) -> AuditReport:
+    """Of two logs with chunks behind their trainings, some of which are the same in both."""
+    losses = (2.0312, 2.0372)
+    for number, nats in enumerate(losses):
+        chunks = [f"ttp: b{chunk}/90 bl:{2.3 + chunk / 1e4:.4f} rl:2.2000" for chunk in range(shared)]
+        chunks += [f"ttp: b{chunk}/90 bl:{2.4 + chunk / 1e3:.4f} rl:2.{number}" for chunk in range(own * (1 + number))]
+        steps = [f"step:{step}/9 train_loss:{(9 if same_training else nats) - step / 9:.4f}" for step in range(9)]
+        text = log(nats, SP1024, seed=7 if same_seed else number)
+        lines = [*steps, *chunks, *text.split("\n")]
+        (folder / f"train_{number}.log").write_text("\n".join(each for each in lines if trains or "step:" not in each))
+    mean = sum(bpb(nats, SP1024) for nats in losses) / 2
+    (folder / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
+    return audit(folder)
+
+
+def test_two_trainings_with_the_same_losses_behind_them(tmp_path: Path) -> None:
+    report = _with_progress(tmp_path, shared=40, own=4)
+    (found,) = report.with_code("BPB426")
+    assert "train_0.log of seed 0 and train_1.log of seed 1 share 40 of 50 lines with losses" in found.message
+    assert {*found.evidence["places"]} == {"train_0.log", "train_1.log"}  # type: ignore[misc]
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"shared": 40, "own": 7},
+        {"shared": 19, "own": 0},
+        {"shared": 40, "own": 4, "same_training": True},
+        {"shared": 40, "own": 4, "trains": False},
+        {"shared": 40, "own": 4, "same_seed": True},
+    ],
+    ids=["some", "few", "one training", "evaluations alone", "one seed"],
+)
+def test_losses_that_two_logs_may_share(tmp_path: Path, more: dict[str, int]) -> None:
+    report = _with_progress(tmp_path, **more)  # type: ignore[arg-type]
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_a_log_of_all_seeds_beside_them_shares_their_losses(tmp_path: Path) -> None:
+    _with_progress(tmp_path, shared=0, own=40)
+    texts = [(tmp_path / f"train_{number}.log").read_text() for number in range(2)]
+    (tmp_path / "train_2.log").write_text("\n".join([*texts, log(2.0342, SP1024, seed=2)]))
+    assert not audit(tmp_path).with_code("BPB426")
