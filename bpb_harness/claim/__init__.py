@@ -14,7 +14,8 @@
     line_shapes.py    columns, tables and JSON of logs, written as names and values
     figure_lines.py   of each shape of a log's lines with figures the first
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
-    readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said
+    readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said,
+                      voiding_statements.py in which words
     tolerant_json.py  broken JSON, repaired where only one reading is possible
     text_file.py      bounded reading of files in unknown encodings
     printed.py        numbers with the digits that were printed

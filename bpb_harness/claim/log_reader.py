@@ -33,7 +33,15 @@ from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, wit
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.scoring_order import ScoringOrder
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
-from bpb_harness.claim.told_by_log import GatesTold, PartTold, gates_told, packed_told, part_told
+from bpb_harness.claim.told_by_log import (
+    GatesTold,
+    PartTold,
+    counted_beside,
+    gates_told,
+    packed_told,
+    part_told,
+    window_told,
+)
 
 _LONGEST_LINE = 2000
 _MAX_SCORE_LINES = 200_000
@@ -82,7 +90,6 @@ _ENDS = re.compile(
     r"\bfinal|final\b|_exact\b|\bdone\b|\btotal\b", re.IGNORECASE
 )  # "final (1893/1893 chunks) val_bpb:1.2"
 _LONGEST_LABEL = 300
-_SCORED = re.compile(r"\b(?:scored_tokens|tokens_scored|num_scored_tokens|eval_tokens)\s?[:=]\s?([0-9][0-9,]*)")
 _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
 )
@@ -92,7 +99,7 @@ _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 _MOST_UNREAD = 10_000
 _MOST_TOLD = 10_000
-_TELLS_OF_A_PART = re.compile(r"frac| docs| documents|chunks|total_windows| of (?:the )?[0-9]")
+_TELLS_OF_A_PART = re.compile(r"frac| docs| documents|chunks|total_windows| of (?:the )?[0-9]|max|limit|_cap|subset")
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
 _FOLDED = re.compile(
     r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
@@ -156,6 +163,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         gates=tuple(said.gates),
         clock_back=tuple(said.clock.back),
         orders=tuple(said.order.told()),
+        window=said.window or None,
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
@@ -217,6 +225,7 @@ class _Said:
     last_steps: dict[int, int] = field(default_factory=dict)
     parts: list[PartTold] = field(default_factory=list)
     gates: list[GatesTold] = field(default_factory=list)
+    window: int = 0
     run: int = 0
     seed: str | None = None
     num_steps: int | None = None
@@ -255,6 +264,8 @@ class _Said:
         if _TELLS_OF_A_PART.search(low) and len(self.parts) < _MOST_TOLD:
             part = part_told(line, low, Source(self.file, number), self.run)
             self.parts += [] if part is None else [part]
+        if "_len" in low or "block_size" in low:
+            self.window = max(self.window, window_told(low))
         if "_gate" in low and len(self.gates) < _MOST_TOLD:
             gates = gates_told(line, Source(self.file, number), self.run)
             self.gates += [] if gates is None else [gates]
@@ -480,7 +491,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     if "{" in line or _SCORE.search(line) is None:
         line = with_colons(line)
     losses = [found for found in _LOSS.finditer(line) if not is_of_training(_whole_name(line, found))]
-    scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
+    steps = _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)
     is_step = _STEP.search(line) is not None
     if _is_progress(line[:_LONGEST_LABEL]) and not _ENDS.search(line[: first.start() if first else 0]):
@@ -500,6 +511,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
         if nats is not None and nats.value <= 0.0:
             nats = None
         stated, tokens = stated_in_line(line, source, is_step=is_step)
+        counted = counted_beside(line, len(line) if is_step else found.end(), source, run)
         yield ScoreLine(
             label=label,
             bpb=bpb,
@@ -507,7 +519,8 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
             same_estimator=loss is not None and same_estimator(_whole_name(line, loss), whole),
             is_training_step=is_step and "final" not in label.lower(),
             run=run,
-            scored_tokens=_count(scored[1]) if scored else tokens,
+            scored_tokens=counted.count if counted is not None and counted.unit == "tokens" else tokens,
+            counted=counted,
             num_steps=int(steps[1]) if steps else None,
             bytes_per_token=stated,
         )

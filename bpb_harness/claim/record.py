@@ -59,6 +59,7 @@ class ScoreLine:
         is_training_step: a validation during training, not a final score.
         run: which run of the log, counted from 0; a log may hold several.
         scored_tokens: tokens that the line says were scored.
+        counted: what it counts of what was scored.
         num_steps: diffusion steps T that the line names.
         bytes_per_token: of the scored text, as the line states it, or its bytes over its tokens.
     """
@@ -70,6 +71,7 @@ class ScoreLine:
     is_training_step: bool = False
     run: int = 0
     scored_tokens: int | None = None
+    counted: PartTold | None = None
     num_steps: int | None = None
     bytes_per_token: Printed | None = None
 
@@ -101,6 +103,7 @@ class LogRecord:
         gates: lines that count hints by the gate that let them through.
         clock_back: lines of training between which its time gets shorter.
         orders: runs whose hints and scores go through the documents in two orders.
+        window: the longest window of tokens that it tells.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
@@ -133,6 +136,7 @@ class LogRecord:
     gates: tuple[GatesTold, ...] = ()
     clock_back: tuple[ClockBack, ...] = ()
     orders: tuple[OrdersTold, ...] = ()
+    window: int | None = None
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()

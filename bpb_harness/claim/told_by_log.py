@@ -1,6 +1,6 @@
 """What a log tells beside scores: the part of the text that is gone over, gates of hints, the packed network's size.
 
-``val_doc_fraction: 0.02``, ``scored 512 of 60568 windows``, ``starting eval on 1000 docs``,
+``val_doc_fraction: 0.02``, ``eval_max_windows: 512``, ``scored 512 of 60568 windows``, ``starting eval on 1000 docs``,
 ``chunks=2 chunk_tokens=32768``, ``hints total=47851520 token_gate=628130 within_gate=9866847 word_gate=2891588``, and
 ``Serialized model int8+zlib: 13279699 bytes``.
 """
@@ -17,24 +17,26 @@ _LARGEST = 18  # digits of a count
 
 @dataclass(frozen=True)
 class PartTold:
-    """A line that says how much of the text an evaluation goes over; one of the three is told.
+    """A line that says how much of the text an evaluation goes over; one of the four is told.
 
     Attributes:
         words: its words for it.
         source: where it stands.
         run: which run of the log.
         fraction: of the text's documents, windows or tokens.
-        documents: documents, counted.
+        count: of units, counted or the most that are scored.
+        unit: ``tokens``, ``windows``, ``documents``, ``batches``.
         tokens: the most tokens that there can be: chunks times their tokens, windows times their stride.
         may_be_held_out: whether a fraction may be what was held out of one's own text to be scored, and whole.
-        is_counted: whether a fraction is that of what an evaluation counted, and no setting.
+        is_counted: whether it is what an evaluation counted, and no setting.
     """
 
     words: str
     source: Source
     run: int
     fraction: float | None = None
-    documents: int | None = None
+    count: int | None = None
+    unit: str | None = None
     tokens: int | None = None
     may_be_held_out: bool = False
     is_counted: bool = False
@@ -76,6 +78,32 @@ _SHARE = re.compile(
     re.IGNORECASE,
 )
 _MOST_LEFT_TO_COME = 0.5
+# On the line of a score, of what was scored: so many, or so many of all. By a bare name only behind the score.
+_BESIDE_SCORE = re.compile(
+    r"(?<![A-Za-z0-9_])(?P<named>(?:num_)?(?:scored|eval)_)?(?:val_|num_)?"
+    r"(?P<unit>tokens|windows|seqs|sequences|docs|documents|batches)(?P<scored>_scored)?\s?[:=]\s?"
+    r"(?P<count>[0-9][0-9,]{0,20})(?:\s?(?:/|of)\s?(?P<of>[0-9][0-9,]{0,20}))?(?![0-9.A-Za-z_%])"
+)
+_UNITS = {
+    **dict.fromkeys(("token", "tokens"), "tokens"),
+    **dict.fromkeys(("windows", "seqs", "sequences", "samples", "examples"), "windows"),  # of one, its length is told
+    **dict.fromkeys(("doc", "docs", "document", "documents"), "documents"),
+    **dict.fromkeys(("batches", "chunks"), "batches"),
+}
+_OF_SCORES = frozenset({"eval", "evaluation", "val", "valid", "validation", "scoring", "score"})
+_OF_LIMITS = frozenset({"max", "maximum", "limit", "cap", "subset", "first"})
+# Of training, of other evaluations, and of other quantities.
+_OF_OTHER_LIMITS = frozenset(
+    "train training proxy warmup calib calibration smoke quick mid len length order time size per gen every rank local "
+    "batch chunk stride cache".split()
+)
+_SETTING = re.compile(
+    r"(?<![A-Za-z0-9_.])(?P<name>[A-Za-z][A-Za-z0-9_]{2,60})[\"']?\s?[:=]\s?(?P<count>[1-9][0-9,_]{0,17})(?![0-9.A-Za-z%])"
+)
+_LENGTH = re.compile(
+    r"(?:seq(?:uence)?_len(?:gth)?|block_size|context_len(?:gth)?|ctx_len)[\"']?\s?[:=]\s?(?P<length>[1-9][0-9]{0,8})(?![0-9.])",
+    re.IGNORECASE,
+)
 _BY = r"\s?[:=]\s?"
 _CHUNKS = re.compile(
     rf"(?<![a-z_])(?:num_)?chunks{_BY}(?P<count>[0-9]{{1,9}})[,;]? chunk_(?:tokens|size){_BY}(?P<each>[0-9]{{1,9}})\b",
@@ -112,17 +140,60 @@ def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
     if "frac" in low and (found := _FRACTION.search(line)):
         of_own = found["bare"] is not None
         return PartTold(found[0], source, run, fraction=float(found["fraction"]), may_be_held_out=of_own)
+    for found in _SETTING.finditer(line) if any(word in low for word in ("max", "limit", "cap", "subset")) else ():
+        if (unit := limited_by(found["name"])) is not None:
+            return PartTold(found[0], source, run, count=_count(found["count"]), unit=unit)
     if _OF_ANOTHER.search(line):
         return None
     if " of " in low and (found := _SHARE.search(line)):
         share = _count(found["count"]) / max(_count(found["of"]), 1)
         return PartTold(found[0], source, run, fraction=share if share < _MOST_LEFT_TO_COME else 1.0, is_counted=True)
     if " doc" in low and (found := _DOCUMENTS.search(line)):
-        return PartTold(found[0], source, run, documents=_count(found["count"]))
+        return PartTold(found[0], source, run, count=_count(found["count"]), unit="documents", is_counted=True)
     shape = _CHUNKS if "chunks" in low else _WINDOWS if "total_windows" in low else None
     if shape is not None and (found := shape.search(line)):
         return PartTold(found[0], source, run, tokens=_count(found["count"]) * _count(found["each"]))
     return None
+
+
+def limited_by(name: str, *, is_told: bool = False) -> str | None:
+    """What a setting counts that says how much an evaluation scores at most: ``windows`` of ``EVAL_MAX_WINDOWS``.
+
+    Args:
+        name: the setting's.
+        is_told: its name need not call it a limit: ``VAL_TOKENS`` given to a command.
+    """
+    words = re.split(r"[_-]+", name.lower())
+    units = [_UNITS[word] for word in words if word in _UNITS]
+    is_limit = not _OF_LIMITS.isdisjoint(words) or (is_told and {*words} <= {*_UNITS, *_OF_SCORES, "num", "n"})
+    is_of_score = not _OF_SCORES.isdisjoint(words) and _OF_OTHER_LIMITS.isdisjoint(words)
+    return units[0] if len(units) == 1 and is_limit and is_of_score else None
+
+
+def counted_beside(line: str, behind: int, source: Source, run: int) -> PartTold | None:
+    """What the line of a score counts of what was scored: ``tokens:1048576``, ``windows:512/60568``.
+
+    Args:
+        line: the line.
+        behind: where in it the score ends; names that say nothing of scoring count behind that alone.
+        source: where it stands.
+        run: which run of the log.
+    """
+    for found in _BESIDE_SCORE.finditer(line):
+        count, unit = _count(found["count"]), _UNITS[found["unit"]]
+        is_named = (found["named"] or found["scored"]) is not None
+        if not is_named and (found.start() < behind or _OF_ANOTHER.search(line)):
+            continue
+        if found["of"] is not None:
+            return PartTold(found[0], source, run, fraction=count / max(_count(found["of"]), 1), is_counted=True)
+        if unit in ("tokens", "documents"):
+            return PartTold(found[0], source, run, count=count, unit=unit, is_counted=True)
+    return None
+
+
+def window_told(line: str) -> int:
+    """The longest window that a line of a log tells, in tokens; 0 where it tells none."""
+    return max((int(found["length"]) for found in _LENGTH.finditer(line)), default=0)
 
 
 def gates_told(line: str, source: Source, run: int) -> GatesTold | None:
@@ -152,4 +223,4 @@ def packed_told(line: str, low: str, source: Source) -> Printed | None:
 
 
 def _count(digits: str) -> int:
-    return int(digits.replace(",", "")[:_LARGEST])
+    return int(re.sub("[,_]", "", digits)[:_LARGEST])

@@ -15,19 +15,16 @@ from bpb_harness.auditing.evidence import WHOLE_SPLIT, Evidence
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.settings import is_of_a_trial, settings_of
-from bpb_harness.claim.told_by_log import PartTold
+from bpb_harness.claim.told_by_log import PartTold, limited_by
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
 # Far more bytes than tokens of any vocabulary have, and than the documents of a text of the web have on average: what
 # is still no whole text by these is a part of it, whichever tokenizer it was.
 _MOST_BYTES_OF_A_TOKEN, _MOST_BYTES_OF_A_DOCUMENT = 20, 20_000
+_LONGEST_WINDOW, _LARGEST_BATCH = 16_384, 1 << 20  # in tokens, where the log tells of none
 # Evaluations of the network as it is, beside which such a setting often belongs to one that adapts it.
 _AS_IT_IS = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic", re.IGNORECASE)
-_MOST_TOKENS = re.compile(
-    r"(?:[A-Z0-9]+_)?(?:MAX_)?(?:VAL|VALID|VALIDATION|EVAL|EVALUATION)_(?:MAX_)?TOKENS?(?:_(?:LIMIT|CAP|MAX))?"
-    r"|(?:MAX|NUM)_(?:VAL|EVAL)_TOKENS"
-)
 _NUMBER = re.compile(r"[0-9][0-9_]{0,17}")
 
 
@@ -65,20 +62,21 @@ def check_part_told(evidence: Evidence) -> Iterator[Finding]:
 def _by_log(evidence: Evidence, line: ScoreLine) -> _Told | None:
     log = next((log for log in evidence.claim_logs if line in log.lines), None)
     place = line.bpb.source.line
-    if log is None or place is None or not log.parts:
+    if log is None or place is None:
         return None
-    before = [part for part in log.parts if part.run == line.run and (part.source.line or 0) < place]
+    counted = [line.counted] if line.counted is not None else []
+    before = [part for part in log.parts if part.run == line.run and (part.source.line or 0) < place] + counted
     return (
         _of_count(line, log, before)
         or _of_setting(evidence, line, [part for part in before if not part.is_counted])
-        or _of_documents(evidence, line, log, before)
+        or _of_limit(evidence, line, log, [part for part in before if part.count is not None])
         or _of_bound(evidence, line, log)
     )
 
 
 def _of_count(line: ScoreLine, log: LogRecord, before: list[PartTold]) -> _Told | None:
     """The last share that an evaluation counted, behind which no other score stands before this one."""
-    last = next((part for part in reversed(before) if part.is_counted), None)
+    last = next((part for part in reversed(before) if part.is_counted and part.fraction is not None), None)
     if last is None or not _is_next(line, log, last) or not 0.0 < (last.fraction or 0.0) < WHOLE_SPLIT:
         return None
     return _Told(str(last.source), last.words, f"{100.0 * (last.fraction or 0.0):.3g} % of the text")
@@ -103,16 +101,30 @@ def _of_setting(evidence: Evidence, line: ScoreLine, before: list[PartTold]) -> 
     return _Told(str(last.source), last.words, f"{100.0 * last.fraction:g} % of the text")
 
 
-def _of_documents(evidence: Evidence, line: ScoreLine, log: LogRecord, before: list[PartTold]) -> _Told | None:
-    """An evaluation on too few documents for the split, behind which no other score stands before this one."""
-    last = next((part for part in reversed(before) if part.documents is not None), None)
-    num_bytes = _bytes_of_split(evidence)
-    if last is None or last.documents is None or num_bytes is None:
+def _of_limit(evidence: Evidence, line: ScoreLine, log: LogRecord, counts: list[PartTold]) -> _Told | None:
+    """Too few documents, windows or tokens for the split: the last that were counted, or that an evaluation may take.
+
+    Behind what was counted no other score stands before this one.
+    """
+    last = next(reversed(counts), None)
+    if last is None or line.is_training_step or (last.is_counted and not _is_next(line, log, last)):
         return None
-    if not _is_next(line, log, last) or last.documents * _MOST_BYTES_OF_A_DOCUMENT >= num_bytes:
+    share = _share_of(evidence, last.count or 0, last.unit or "", log.window or _LONGEST_WINDOW)
+    num_tokens = last.count if last.unit == "tokens" else None
+    return None if share is None else _Told(str(last.source), last.words, share, num_tokens)
+
+
+def _share_of(evidence: Evidence, count: int, unit: str, window: int) -> str | None:
+    """What so many units are of the split at most, in words; None where they may be all of it."""
+    num_bytes, full = _bytes_of_split(evidence), evidence.full
+    tokens = count * {"tokens": 1, "windows": window, "batches": _LARGEST_BATCH}.get(unit, 0)
+    if tokens and full is not None:
+        is_part = tokens < WHOLE_SPLIT * full.num_tokens
+        return f"at most {tokens:,} tokens, {100.0 * tokens / full.num_tokens:.2g} % of the split" if is_part else None
+    most = tokens * _MOST_BYTES_OF_A_TOKEN or count * _MOST_BYTES_OF_A_DOCUMENT
+    if num_bytes is None or not 0 < most < num_bytes:
         return None
-    of_split = f"and so few documents would have to have {num_bytes // max(last.documents, 1):,} bytes each"
-    return _Told(str(last.source), last.words, f"{of_split} to be the whole split")
+    return f"and so few {unit} would have to have {num_bytes // count:,} bytes each to be the whole split"
 
 
 def _of_bound(evidence: Evidence, line: ScoreLine, log: LogRecord) -> _Told | None:
@@ -129,20 +141,20 @@ def _of_bound(evidence: Evidence, line: ScoreLine, log: LogRecord) -> _Told | No
 
 
 def _by_command(evidence: Evidence) -> _Told | None:
-    """The most tokens that every command of the README lets an evaluation read, if the log loads no known number."""
-    readme, full = evidence.claim.readme, evidence.full
-    logs = evidence.claim_logs or evidence.claim.logs
-    if readme is None or full is None or any(log.split_tokens for log in logs):
+    """The most that every command of the README lets an evaluation score; of tokens, if no log loads a known number."""
+    readme, logs = evidence.claim.readme, evidence.claim_logs or evidence.claim.logs
+    if readme is None or evidence.full is None:
         return None
+    is_loaded = any(log.split_tokens for log in logs)
+    window = max((log.window or 0 for log in logs), default=0) or _LONGEST_WINDOW
     for name, value in settings_of(readme.text).items():
-        if _MOST_TOKENS.fullmatch(name) is None or _NUMBER.fullmatch(value) is None:
+        unit = limited_by(name, is_told=True)
+        if unit is None or (unit == "tokens" and is_loaded) or _NUMBER.fullmatch(value) is None:
             continue
         count = int(value.replace("_", ""))
-        if 0 < count < WHOLE_SPLIT * full.num_tokens and _is_asked_for(evidence, name):
-            if is_of_a_trial(readme.text, name):
-                continue
-            share = f"{count:,} tokens, {100.0 * count / full.num_tokens:.2g} % of the split"
-            return _Told(readme.file, f"{name}={value}", share, count)
+        share = _share_of(evidence, count, unit, window)
+        if share is not None and _is_asked_for(evidence, name) and not is_of_a_trial(readme.text, name):
+            return _Told(readme.file, f"{name}={value}", share, count if unit == "tokens" else None)
     return None
 
 

@@ -11,14 +11,13 @@ from bpb_harness.auditing.learnt import LEARNT
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.readme_prose import (
-    PRICED_JOINTLY,
-    SAY_THAT_IT_WAS_LEARNT,
     VoidingSentence,
     first_trained_document,
     voiding_headings,
     voiding_sentences,
     voiding_title,
 )
+from bpb_harness.claim.voiding_statements import PRICED_JOINTLY, SAY_THAT_IT_WAS_LEARNT
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity, listed
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bpb_harness.auditing.evidence import Evidence, Ratio, ratio_of
-from bpb_harness.claim.readme_prose import CONSTANT_BYTES, numbers_in, voiding_sentences
+from bpb_harness.claim.readme_prose import numbers_in, voiding_sentences
 from bpb_harness.claim.stated_bytes import given_bytes
+from bpb_harness.claim.voiding_statements import CONSTANT_BYTES
 from bpb_harness.rules.denominators import Denominator
 
 # Chances that a count of bytes looks so. Of 2,000 public records the first refutes 0.2 honest ones if all of their

@@ -43,8 +43,15 @@ def _report(
         (["scored 10 of 100 windows", "scored 20 of 100 windows"], "20 % of the text"),
         (["ttt_sliding:start chunks=2 chunk_tokens=32768"], "65,536 tokens"),
         (["total_windows=100 stride=64", "chunks=2 chunk_size=32768"], "65,536 tokens"),
+        (["eval_max_windows: 512"], "at most 8,388,608 tokens, 14 % of the split"),
+        (["train_seq_len:1024 eval_max_windows: 512"], "at most 524,288 tokens, 0.85 % of the split"),
+        (["val_token_limit:1048576"], "at most 1,048,576 tokens, 1.7 % of the split"),
+        (["eval_max_windows: 0", "max_eval_docs: 100"], "1,510,803 bytes each"),
     ],
-    ids=["share", "half", "the last share", "documents", "counted", "the last count", "chunks", "the most of several"],
+    ids=[
+        *("share", "half", "the last share", "documents", "counted", "the last count", "chunks", "the most of several"),
+        *("windows", "windows of a length", "a limit of tokens", "documents at most"),
+    ],
 )
 def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], said: str) -> None:
     report = _report(tmp_path, *settings)
@@ -71,17 +78,40 @@ def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], sai
         (["chunks=1893 chunk_tokens=32768"], {}),
         (["chunks=2 chunk_tokens=32768"], {"tokens": SP1024_TOKENS}),
         (["chunks=2 chunk_tokens=32768", "total_windows=969057 stride=64"], {}),
+        (["eval_max_windows: 60568", "train_seq_len: 1024"], {}),
+        (["val_token_limit:62021846"], {}),
+        (["max_eval_docs: 50000"], {}),
+        (["train_seq_len: 1024", "eval_max_windows: 512"], {"tail": f" tokens:{SP1024_TOKENS}"}),
+        ([], {"tail": " windows:60568/60568"}),
+        ([], {"tail": " docs:50000"}),
     ],
     ids=[
         *("all of it", "all in the end", "of the adapted one", "of another", "the score counts its tokens"),
         *("all counted", "a count of another score", "a count beside the score's own"),
         *("all documents", "of another score", "all chunks", "the split is loaded", "more is told elsewhere"),
+        *("as many windows", "as many tokens", "as many documents", "counted beside", "all windows", "all of them"),
     ],
 )
 def test_settings_that_tell_of_no_part_of_this_score(tmp_path: Path, settings: list[str], more: dict[str, str]) -> None:
     report = _report(tmp_path, *settings, **more)  # type: ignore[arg-type]
     assert report.with_code("BPB301") == []
     assert report.verdict == "consistent"
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        (" tokens:1048576", "only 1,048,576 tokens, 1.7 % of the split were scored (train.log:"),
+        (" windows:512/60568", "says 'windows:512/60568', 0.845 % of the text"),
+        (" docs:100", "1,510,803 bytes each"),
+    ],
+)
+@pytest.mark.parametrize("label", ["legal_ttt", "final_int8_zlib_roundtrip"])
+def test_a_part_that_the_line_of_the_score_counts(tmp_path: Path, tail: str, said: str, label: str) -> None:
+    report = _report(tmp_path, label=label, tail=tail, tokens=SP1024_TOKENS)
+    (found,) = report.with_code("BPB301")
+    assert said in found.message
+    assert report.verdict == "unverifiable"
 
 
 @pytest.mark.parametrize("name", ["eval_frac", "eval_fraction", "val_doc_fraction"])
@@ -96,7 +126,11 @@ def _command(setting: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "setting", ["VAL_TOKENS=10485760", "MAX_VAL_TOKENS=65536", "VAL_TOKEN_LIMIT=1_048_576", "EVAL_MAX_TOKENS=524288"]
+    "setting",
+    [
+        *("VAL_TOKENS=10485760", "MAX_VAL_TOKENS=65536", "VAL_TOKEN_LIMIT=1_048_576", "EVAL_MAX_TOKENS=524288"),
+        *("EVAL_MAX_WINDOWS=512", "VAL_DOCS=100", "MAX_EVAL_BATCHES=8"),
+    ],
 )
 def test_a_part_by_a_command_of_the_readme(tmp_path: Path, setting: str) -> None:
     name = setting.partition("=")[0]
@@ -112,11 +146,16 @@ def test_a_part_by_a_command_of_the_readme(tmp_path: Path, setting: str) -> None
         ("VAL_TOKENS=0", {}),
         ("VAL_TOKENS=62021632", {}),
         ("VAL_BATCH_TOKENS=524288", {}),
+        ("DOC_ISOLATED_EVAL=1", {"script": SCRIPT.replace("VAL_TOKENS", "DOC_ISOLATED_EVAL")}),
+        ("EVAL_SLIDING_WINDOW=1", {"script": SCRIPT.replace("VAL_TOKENS", "EVAL_SLIDING_WINDOW")}),
         ("VAL_TOKENS=10485760", {"script": SCRIPT.replace("VAL_TOKENS", "OTHER")}),
         ("VAL_TOKENS=10485760", {"tokens": SP1024_TOKENS}),
         ("VAL_TOKENS=10485760", {"tail": f" scored_tokens:{SP1024_TOKENS}"}),
     ],
-    ids=["no limit", "all of them", "a batch", "nothing asks for it", "the split is loaded", "counted"],
+    ids=[
+        *("no limit", "all of them", "a batch", "a switch", "a way to score", "nothing asks for it"),
+        *("the split is loaded", "counted"),
+    ],
 )
 def test_commands_that_tell_of_no_part(tmp_path: Path, setting: str, more: dict[str, str]) -> None:
     report = _report(tmp_path, readme=_command(setting), **{"script": SCRIPT, **more})  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.names import tokenizers_in
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import LogRecord, ScoreLine
+from bpb_harness.claim.told_by_log import PartTold
 from fixtures.claims.patterns import EMBEDDED_SCRIPT
 from tests.bounded import require_an_end
 
@@ -202,6 +203,7 @@ def test_a_whole_log() -> None:
             ScoreLine(
                 "final_exact", Printed(1.2345, 4, at(10), "val_var_bpb"), Printed(2.0, 2, at(10), "val_loss"), False,
                 run=1, scored_tokens=1024,
+                counted=PartTold("scored_tokens:1,024", at(10), 1, count=1024, unit="tokens", is_counted=True),
             ),
             ScoreLine("ema", Printed(1.5, 1, at(12), "bpb"), run=2),
         ),

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from bpb_harness.auditing import Verdict, audit
 from bpb_harness.claim.printed import Source
 from bpb_harness.claim.readme_prose import (
-    _STATEMENTS,
     VoidingSentence,
     voiding_headings,
     voiding_sentences,
     voiding_title,
     word_hints,
 )
+from bpb_harness.claim.voiding_statements import STATEMENTS, Statement
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.bounded import require_an_end
 from tests.tiers import times
@@ -461,14 +461,14 @@ def test_sentences_that_mean_the_same_are_one_finding(tmp_path: Path) -> None:
     assert len(audit(tmp_path).with_code("BPB213")) == 2
 
 
-@pytest.mark.parametrize("statement", [each for each in _STATEMENTS if each.holds], ids=lambda each: each.holds[0])
-def test_a_sentence_of_a_statement_holds_one_of_its_words(statement: object) -> None:
+@pytest.mark.parametrize("statement", [each for each in STATEMENTS if each.holds], ids=lambda each: each.holds[0])
+def test_a_sentence_of_a_statement_holds_one_of_its_words(statement: Statement) -> None:
     """The look for words comes first; a sentence that it passes over would never be looked at."""
 
     @settings(max_examples=times(15, thorough=200))
-    @given(st.from_regex(statement.pattern, alphabet=st.characters(max_codepoint=127)))  # type: ignore[attr-defined]
+    @given(st.from_regex(statement.pattern, alphabet=st.characters(max_codepoint=127)))
     def holds_one(sentence: str) -> None:
-        assert any(held in sentence.lower() for held in statement.holds)  # type: ignore[attr-defined]
+        assert any(held in sentence.lower() for held in statement.holds)
 
     holds_one()
 

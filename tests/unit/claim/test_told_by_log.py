@@ -31,7 +31,7 @@ _SCORE = "final_exact val_loss:2.0 val_bpb:1.18"
 )
 def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, int | None]) -> None:
     (found,) = read_log(f"seed: 1\n{line}\n{_SCORE}", "train.log").parts
-    assert (found.fraction, found.documents, found.tokens) == told
+    assert (found.fraction, found.count, found.tokens) == told
     assert (found.source.line, found.run) == (2, 0)
 
 
@@ -62,10 +62,76 @@ def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, in
         "calibration: evaluated 10 of 400 windows",
         "scored 3 of 4",
         "1 of 8 windows",
+        "eval_max_seq_len: 2048",
+        "val_batch_max_tokens: 65536",
+        "train_max_tokens: 1000000",
+        "ngram_eval_max_order: 9",
+        "eval_max_windows: 0",
+        "eval_max_window: 2048",
+        "max_windows: 512",
+        "eval_max_windows: 5e3",
+        "eval_max_chunk_tokens: 4096",
+        "eval_max_seconds: 600",
+        "proxy_eval_max_tokens: 65536",
     ],
 )
 def test_other_settings_tell_of_no_part(line: str) -> None:
     assert read_log(f"{line}\n{_SCORE}", "train.log").parts == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("eval_max_windows: 512", (512, "windows")),
+        ("  max_val_tokens=1_048_576", (1_048_576, "tokens")),
+        ('    "final_eval_max_seqs": 64,', (64, "windows")),
+        ("train_seq_len:1024 seed:1 val_token_limit:65,536 use_compile:True", (65_536, "tokens")),
+        ("eval_doc_cap=100", (100, "documents")),
+        ("validation_subset_sequences: 128", (128, "windows")),
+        ("EVAL_BATCHES_LIMIT=4", (4, "batches")),
+    ],
+)
+def test_a_limit_that_is_set(line: str, told: tuple[int, str]) -> None:
+    (found,) = read_log(f"{line}\n{_SCORE}", "train.log").parts
+    assert (found.count, found.unit, found.is_counted) == (*told, False)
+
+
+@pytest.mark.parametrize(
+    ("tail", "told"),
+    [
+        (" tokens:1048576", (None, 1_048_576, "tokens")),
+        (" eval_time:12ms tokens=1,048,576 docs:9", (None, 1_048_576, "tokens")),
+        (" windows:512/60568", (512 / 60568, None, None)),
+        (" (docs=100 of 50000)", (0.002, None, None)),
+        (" docs:500", (None, 500, "documents")),
+        (" windows:512", None),
+        (" batch_tokens:524288", None),
+        (" tokens:7.2B", None),
+        (" tokens:72M", None),
+        (" rank 3 tokens:1048576", None),
+        (" rank 3 eval_tokens:1048576", (None, 1_048_576, "tokens")),
+    ],
+)
+def test_what_the_line_of_a_score_counts(tail: str, told: tuple[float | None, int | None, str | None] | None) -> None:
+    (line,) = read_log(_SCORE + tail, "train.log").lines
+    counted = line.counted
+    assert (None if counted is None else (counted.fraction, counted.count, counted.unit)) == told
+    assert line.scored_tokens == (told[1] if told and told[2] == "tokens" else None)
+
+
+def test_tokens_in_front_of_a_score_or_on_a_step_are_not_those_that_it_scored() -> None:
+    (line,) = read_log(f"final tokens:1048576 {_SCORE[6:]}", "train.log").lines
+    assert line.counted is None
+    (line,) = read_log("step:5/10 val_loss:2.0 val_bpb:1.18 tokens:1048576", "train.log").lines
+    assert line.counted is None
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [("train_seq_len:1024 eval_seq_len: 2048", 2048), ('"block_size": 512', 512), ("seq_len 512", None)],
+)
+def test_the_longest_window(text: str, window: int | None) -> None:
+    assert read_log(f"{text}\n{_SCORE}", "train.log").window == window
 
 
 @pytest.mark.parametrize(
