@@ -18,8 +18,8 @@ from bpb_harness.claim.voiding_statements import (
     STATEMENTS,
     STORED,
     TRAINED_ON_IT,
-    closed,
 )
+from bpb_harness.claim.word_classes import closed, words
 
 _LARGEST_PROSE = 1 << 18  # characters
 _LONGEST_SENTENCE = 500
@@ -60,18 +60,14 @@ _TECHNIQUES = (
 _VAL_ONLY = closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 
 
-def _words(*groups: str) -> str:
-    return rf"\b(?:{'|'.join(word for group in groups for word in group.split())})\b"
-
-
 # In front of a statement these deny it; behind it only a verb does ("is not what we do"), for "at a single rate, not
 # over all of them" affirms.
 _NOT = r"n['\u2019]t\b"
 _DENIED_BEFORE = closed(
-    _words(
+    words(
         "not no nor never none nothing nobody neither without instead rather unlike cannot opposed contrary far hardly",
         "nicht kein keine nie ohne pas jamais sans nunca",
-        r"avoid\w* refus\w* stop\w* ceas\w*",
+        r"avoid\w* refus\w* stop\w* ceas\w* prevent\w*",
     )
     + f"|{_NOT}|[\u4e0d\u672a\u6ca1\u975e]"
 )
@@ -79,33 +75,34 @@ _DENIED_BEHIND = closed(
     r"\b(?:is|are|was|were|do|does|did|has|have|had|will|can) (?:not|never|no longer)\b|\b(?:cannot|never|avoid\w*)\b|"
     + _NOT
 )
+_CONTRASTED = closed(r"\b(?:not|rather than|instead of)\b")  # "at one rate, not over all of them" names the others
 _NEXT_CLAUSE = closed(r"[,;(]|\b(?:which|and|so)\b")  # "..., which is not official" affirms too
 # Another time, another model, another purpose, or no statement at all.
 _OF_SOMETHING_ELSE = closed(
-    _words(
+    words(
         r"train\w* pretrain\w* pre calibrat\w* warm\w* debug\w* smoke sanity quick\w* ablat\w* adapt\w* ttt gptq",
         r"tuned tuning early during while intermediate preliminary initial\w* other others another previous\w* earlier",
         r"prior former\w* version versions old older original\w* baseline\w* leaderboard people some many they pr prs",
         r"issue if whether would could should might may must when once unless until wrong\w* invalid\w* void\w* bug\w*",
         r"mistake\w* error errors fix\w* repair\w* correct\w* myth claim\w* accus\w* alleg\w* example hypothetical\w*",
         r"compar\w* versus vs also additional\w* separate\w* besides diagnostic\w* proxy appendix illustrat\w*",
-        r"you your longer todo future plan\w* hessian replac\w*",
+        r"you your longer todo future plan\w* hessian replac\w* tried abandon\w* reject\w*",
     )
-    + r"|~~|#[0-9]|\?"
+    + r"|\b(?:a|any) (?:score|bound|number|model) (?:that|which|whose)\b|~~|#[0-9]|\?"
 )
 _TRAINING_WORDS = closed(r"\b(?:pre)?train\w*\b|\b(?:also|they|you)\b")
 _ADAPTING_WORDS = closed(
     r"\b(?:train\w*|adapt\w*|ttt|calibrat\w*|temperature|tun(?:ed|ing)|fix\w*|post|additional\w*|other|also)\b"
 )
 _DENYING_HEADING = closed(
-    _words(
+    words(
         r"not no never avoid\w* without pitfalls? mistakes? wrong bugs? fix\w* invalid myths? related prior previous",
         r"history changelog baselines? other ablations? training debug\w* faq todo future dont",
     )
     + f"|{_NOT}"
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
-_EMPHASIS = re.compile(r"[*`]|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")  # not within names such as val_bpb
+_EMPHASIS = re.compile(r"`|\*(?! )|(?<! )\*|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")  # not within names such as val_bpb
 _ITEM = re.compile(r"\s{0,12}(?:[-*+]|[0-9]{1,3}[.)])\s+")
 
 
@@ -234,9 +231,7 @@ def voiding_headings(text: str, file: str) -> tuple[VoidingSentence, ...]:
     return tuple(found)
 
 
-_REJECTED = closed(
-    r"\b(?:remov\w*|fail\w*|reject\w*|tried|attempt\w*|compar\w*|versus|vs|negative|illegal|credits?)\b"
-)
+_REJECTED = closed(r"\b(?:remov\w*|fail\w*|reject\w*|tried|attempt\w*|compar\w*|versus|vs|negative|illegal|credits?)\b")
 
 
 def _technique_of(words: str) -> tuple[str | None, str]:
@@ -255,15 +250,16 @@ def _meaning_of(sentence: str) -> str | None:
         stated = statement.pattern.search(sentence)
         if stated is None:
             continue
-        gap = stated.groupdict().get("gap") or ""
-        before, behind = f"{sentence[: stated.start()]} {gap}", sentence[stated.end() :]
+        between = " ".join(filter(None, stated.groups()))
+        before, behind = f"{sentence[: stated.start()]} {between}", sentence[stated.end() :]
         if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.search(_NEXT_CLAUSE.split(behind, 1)[0]):
-            return None
+            continue
         around = f"{before} {behind}"
         around = _TRAINING_WORDS.sub(" ", around) if statement.of_training else around
         around = _ADAPTING_WORDS.sub(" ", around) if statement.of_adapting else around
-        if _OF_SOMETHING_ELSE.search(around) or (statement.unless and statement.unless.search(sentence)):
-            return None
+        affirmed = sentence[: stated.end()] + _CONTRASTED.split(behind, 1)[0]
+        if _OF_SOMETHING_ELSE.search(around) or (statement.unless and statement.unless.search(affirmed)):
+            continue
         return statement.meaning
     return None
 

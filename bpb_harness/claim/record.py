@@ -303,6 +303,7 @@ class Claim:
         written_by: the program that wrote the claim, where that is no contest's.
         says_unofficial: the record's own words that this is no official score.
         says_mean: its own words that the score is the mean of several seeds.
+        said: what its JSON says in words, with the place: sentences, and one of what the estimator is called.
         logs: the logs.
         tables: tables of scores, whose rows can carry a score that is claimed elsewhere.
         readme: the README.
@@ -335,6 +336,7 @@ class Claim:
     written_by: str | None = None
     says_unofficial: str | None = None
     says_mean: str | None = None
+    said: tuple[tuple[Source, str], ...] = ()
     logs: tuple[LogRecord, ...] = ()
     tables: tuple[LogRecord, ...] = ()
     readme: Readme | None = None

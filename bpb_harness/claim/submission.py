@@ -90,6 +90,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         artifact_bytes=tuple(_artifact_bytes(leaves, file, names)),
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         says_mean=next((words for text in texts if (words := _says_mean(text[:2000]))), None),
+        said=tuple(_said(leaves, file, names)),
         notes=tuple(notes),
     )
 
@@ -97,6 +98,14 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
 def _tokenizers(named: str, reading: Reading) -> tuple[str, ...]:
     plain = named.strip().lower()
     return tokenizers_in(named) or tuple(name for name in reading.tokenizers if name.lower() == plain)
+
+
+def _said(leaves: list[tuple[str, Any]], file: str, names: FieldNames) -> Iterator[tuple[Source, str]]:
+    """The words of a record with their places; what it calls its estimator as a sentence of its score."""
+    for key, text in leaves:
+        if key != "name" and isinstance(text, str) and " " in text:
+            is_of_score = "estimator" in key.rpartition(".")[2] or key in names.estimator
+            yield Source(file, key=key), f"The score is {text}" if is_of_score else text
 
 
 def _unofficial(text: str) -> str | None:

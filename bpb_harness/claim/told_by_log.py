@@ -94,8 +94,10 @@ _OF_SCORES = frozenset({"eval", "evaluation", "val", "valid", "validation", "sco
 _OF_LIMITS = frozenset({"max", "maximum", "limit", "cap", "subset", "first"})
 # Of training, of other evaluations, and of other quantities.
 _OF_OTHER_LIMITS = frozenset(
-    "train training proxy warmup calib calibration smoke quick mid len length order time size per gen every rank local "
-    "batch chunk stride cache".split()
+    (
+        *("train", "training", "proxy", "warmup", "calib", "calibration", "smoke", "quick", "mid", "every", "gen"),
+        *("len", "length", "order", "time", "size", "per", "rank", "local", "batch", "chunk", "stride", "cache"),
+    )
 )
 _SETTING = re.compile(
     r"(?<![A-Za-z0-9_.])(?P<name>[A-Za-z][A-Za-z0-9_]{2,60})[\"']?\s?[:=]\s?(?P<count>[1-9][0-9,_]{0,17})(?![0-9.A-Za-z%])"

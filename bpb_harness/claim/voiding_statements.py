@@ -1,15 +1,54 @@
-"""Plain statements that would void the score that they speak of, by what they mean: word classes and their order.
-
-What is said of a thing varies, and the things are few: who scores, how much of which text, at which mask rate, what is
-learnt from what before which, what is not paid for, what the bits are divided by.
-"""
+"""Plain statements that would void the score that they speak of, by what they mean: word classes in their order."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-_EVALUATED = r"(?:evaluat|scor|measur|comput|estimat|report)\w*"
+from bpb_harness.claim.word_classes import (
+    A_RATE,
+    AMOUNT,
+    BEFORE_IT,
+    CONSTANT,
+    COVERS,
+    DOES_NOT_PAY,
+    EVALUATED,
+    EVALUATION,
+    FEW_TOKENS,
+    FILLED,
+    FROM_IT,
+    IS_FREE,
+    IS_LEFT_OUT,
+    IS_MASKED,
+    LEARNS,
+    NO_MORE,
+    OF_WHAT,
+    ONE_RATE,
+    PART,
+    RATIO,
+    SCORE,
+    SCORED_TEXT,
+    SCORES,
+    SEES_IT,
+    SHARE,
+    SPLIT,
+    STOPS,
+    STORE,
+    TAKES,
+    TEXTS,
+    THE_BPB,
+    THEN_SCORED,
+    TIMES,
+    UNITS,
+    UNPAID_TOKENS,
+    VAL,
+    WHOLE,
+    any_of,
+    closed,
+    then,
+    words,
+)  # fmt: skip
+
 # The same in a few other languages, as plainly.
 _TRAINED_ON_IT_ELSEWHERE = (
     r"\bauf (?:den|dem|der) (?:Validierungs|Test|Eval(?:uations)?)-?(?:daten|set|satz|menge|text) (?:\w+ )?trainiert\b"
@@ -17,7 +56,6 @@ _TRAINED_ON_IT_ELSEWHERE = (
     r"|\bentrenad[oa] (?:con|en|sobre) (?:los datos|el conjunto|el texto) de (?:validaci\u00f3n|prueba)\b"
     r"|\u5728\u9a8c\u8bc1(?:\u96c6|\u6570\u636e)\u4e0a(?:\u8fdb\u884c)?\u8bad\u7ec3"
 )
-_UNITS = r"(?:windows|sequences|batches|chunks|documents|docs|tokens)"
 _HARD = r"(?:hard(?:est)?|difficult|worst|rare|noisy|unpredictable|outlier|high-loss|non-ASCII)"
 _LEFT_OUT_PLAINLY = (
     r"(?:skipped|excluded|dropped|ignored|left out|removed|filtered(?: out)?|discarded|not (?:scored|counted))\b"
@@ -26,34 +64,29 @@ _LEFT_OUT = (
     rf"{_LEFT_OUT_PLAINLY[:-2]} (?:from|in|for|during|before|when) (?:the )?"
     r"(?:validation|evaluation|evaluating|eval|scoring|scores?|bpb|(?:val_)?bpb)\b"
 )
-_FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
-_CONSTANT = r"(?:constant|fixed|hard-?coded)"
-_UNPAID = r"(?: tokens?)? (?:is|are|was|were)(?: not| never|n['\u2019]t) (?:paid for|charged(?: for)?|priced)\b"
-_SPLIT = r"(?:full |whole |entire |same |official )?(?:fineweb )?(?:validation|val|evaluation|eval|test|held-?out)"
 _TAKEN = r"(?:(?:is|are|was|were) )?(?:(?:taken|made|done) )?"
-_TEXTS = r"(?:shards?|splits?|sets?|data(?:set)?|texts?|tokens?|documents?|docs?|corpus)"
-_SCORED_TEXT = (
-    rf"(?:(?:the )?{_SPLIT}(?: {_TEXTS}\b|(?= *(?:$|[.,;:()]| (?:for|only|alone|itself|and|too|as well)\b)))"
-    rf"|(?:the )?(?:very )?(?:same )?{_TEXTS} (?:that )?(?:it|the model) is (?:scored|evaluated) on\b)"
-)
-_OF_WHAT = (
-    r"(?:(?:ratio|number|value|average) )?(?:of )?(?:[0-9]+\.[0-9]+ )?(?:UTF-8 )?bytes?(?:[- ]per[- ]| ?/ ?)token\b"
-)
 
 
 @dataclass(frozen=True)
 class Statement:
+    """Words, and what they mean for a score that they are said of.
+
+    Attributes:
+        meaning: what they mean.
+        pattern: the words; its groups hold what stands between them, and is no part of the statement.
+        unless: what the sentence holds where something else is meant.
+        of_training: it speaks of training: the word alone does not tell that another thing is meant.
+        of_adapting: the same of training at test time.
+        holds: of these, in lower case, every sentence that it finds holds one, which is looked for first; none: it is
+            not known.
+    """
+
     meaning: str
-    pattern: re.Pattern[str]  # its group ``gap``, if it has one, holds words of the author's
+    pattern: re.Pattern[str]
     unless: re.Pattern[str] | None = None
-    of_training: bool = False  # it speaks of training: the word alone does not tell that another thing is meant
-    of_adapting: bool = False  # the same of training at test time
-    # Of these, in lower case, every sentence that it finds holds one, which is looked for first; none: it is not known.
+    of_training: bool = False
+    of_adapting: bool = False
     holds: tuple[str, ...] = ()
-
-
-def closed(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)
 
 
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
@@ -91,7 +124,7 @@ STATEMENTS = (
         closed(
             rf"\bafter (?:all|the last|the final|every one of the) (?:the )?(?:{_TTT} )?(?:chunks?|documents?|docs?)\b"
             rf"[^.;:]{{0,40}}?[:,]? (?:we )?{_AGAIN}"
-            rf"|\bafter {_TTT},? (?:(?:we|the (?:whole|full|entire) (?:{_SPLIT}|{_TEXTS})(?: {_TEXTS})?|everything) )?"
+            rf"|\bafter {_TTT},? (?:(?:we|the (?:whole|full|entire) (?:{SPLIT}|{TEXTS})(?: {TEXTS})?|everything) )?"
             rf"(?:is |are |was |were )?{_AGAIN}"
             rf"|\b{_TTT}\b[^;]{{0,100}}?(?:\u2192|->|=>|then|followed by)(?: a)?(?: full| final)? {_AGAIN}"
             rf"|\bpost-?{_TTT} {_AGAIN}"
@@ -106,47 +139,82 @@ STATEMENTS = (
     Statement(
         "a pseudo-log-likelihood at one mask rate, which is no code length",
         closed(
-            rf"\b{_EVALUATED} (?P<gap>[^.;]{{0,60}}?)\b(?:at|with|using) (?:a |only )?(?:single|one|one single|fixed) "
-            r"mask(?:ing)?[- ](?:rate|ratio)\b"
-            r"|\b(?:evaluation|scoring|score|bpb) us(?:es|ed) (?:a |only )?(?:single|one|one single) "
-            r"mask(?:ing)?[- ](?:rate|ratio)\b"
-            r"|\bus(?:es?|ed|ing) (?:a |only )?(?:single|one|one single|fixed) mask(?:ing)?[- ](?:rate|ratio)\b"
-            r"(?: \([^()]{0,40}\))? (?:for|in|during|at) (?:the )?(?:evaluation|scoring|scores?|bpb)\b"
-            rf"|\b{_EVALUATED} (?:only )?(?:at|with|under) (?:a |the )?mask(?:ing)?[- ](?:rate|ratio)"
-            r"(?: of)? [0-9.]*[0-9] (?:only|alone)\b"
-            rf"|\b(?:score|bpb|val_bpb|model|network) (?:is|was) {_EVALUATED} at (?:a |the )?mask(?:ing)?[- ]"
-            r"(?:rate|ratio)(?: of)? (?:[0-9]*\.)?[0-9]+(?= *(?:[.;)](?:\s|$)|$))"
+            any_of(
+                then(SCORE, FEW_TOKENS, IS_MASKED),
+                then(SCORE, r"\bmask(?:s|ed|ing)?\b", FEW_TOKENS),
+                then(SCORE, rf"\bmasked {SHARE}"),
+                then(FEW_TOKENS, IS_MASKED, r"\b(?:scored?|scores|bpb|val_bpb)\b"),
+                then(SCORE, rf"{ONE_RATE}\b|{A_RATE}{NO_MORE}"),
+                then(rf"{ONE_RATE}\b|{A_RATE}", rf"(?:\b(?:when|during|for) (?:the )?)?{SCORE}"),
+                rf"^{FEW_TOKENS} {IS_MASKED}[. ]*$",
+            )
         ),
-        holds=("mask",),
+        unless=closed(
+            words(
+                r"integra\w* averaged?(?=.over) uniform\w* each(?!.(?:sequence|window)) (?<!bits.)per every(?!.second)",
+                r"steps? curves?",
+                r"tables? plots? schedules? drawn? draws all(?!.tokens) both several anneal\w* attention causal pad\w*",
+                r"layers? heads? dropout generat\w* samplers? sampling samples augment\w* bounds? n?elbo weighted",
+                r"candidates? then first none",
+            )
+            + r"|\b(?:and|or) (?:0?\.)?[0-9]|[0-9] to "
+        ),
+        holds=("mask", "hidden", "noise", "time", "t"),
+    ),
+    Statement(
+        "a pseudo-log-likelihood, which is no code length",
+        closed(
+            then(
+                r"\b(?:(?:our|the) (?:final )?(?:score|bpb|val_bpb|number) (?:is|uses)|we (?:score|report|compute)\w*"
+                r"|is scored (?:by|with))\b",
+                r"\bpseudo-?(?:log-?)?(?:likelihood|perplexity)|\bbert-style mask\w*",
+                most=30,
+            )
+        ),
+        holds=("pseudo", "bert"),
     ),
     Statement(
         "only a part of the split was scored",
         closed(
-            rf"\bonly {_FIRST}(?: of (?:the )?{_SPLIT}(?: {_TEXTS})?)? (?:is|are|was|were) {_EVALUATED}"
-            rf"|\b(?:val_)?bpb (?:is|was) {_EVALUATED} {_FIRST}(?= *(?:[.;)](?:\s|$)|$))|\b{_EVALUATED} {_FIRST} only\b"
-            rf"|\b{_EVALUATED} (?:(?:on |over |us(?:es|ed) )?only |(?:is|was) limited to ){_FIRST}\b"
-            r"|\b(?:evaluation|scoring|score|bpb) (?:only )?(?:covers|uses|reads|sees|runs over|is over|is limited to) "
-            rf"(?:only |just )?(?:the )?first [0-9][0-9.,]* ?(?:[kmg]i?b|(?:\w+ )?{_UNITS}|%|percent)(?:\b|(?<=%))"
-            rf"|\b(?:we {_EVALUATED}|(?:val_)?bpb is|scores? (?:is|are)|(?:model|network) is {_EVALUATED}) "
-            rf"(?:taken )?{_FIRST} of (?:the )?{_SPLIT}\b"
+            any_of(
+                then(EVALUATION, COVERS, PART),
+                then(EVALUATION, STOPS, rf"\b(?:after|to|at|by|once) (?:the )?(?:{PART}|{AMOUNT} (?:\w+ )?{UNITS})"),
+                then(rf"\bwe (?:only |just )*(?:{SCORES}|take\b)", PART),
+                then(rf"\b(?:cap|limit|stop|cut)\w* (?:the )?{EVALUATION}", rf"\b{AMOUNT} (?:\w+ )?{UNITS}"),
+                then(PART, rf"\b(?:is|are|was|were) (?:{SCORES}|skipped|left out|dropped|(?:never|not) {SCORES})"),
+                then(rf"\b{VAL}", r"\b(?:is|was) (?:sub-?sampled|truncated|capped|cut|reduced) (?:off )?(?:to|at|by)"),
+                rf"\b(?:sub-?sampl|truncat)\w+ {VAL}",
+                rf"^(?:only )?{SCORES} (?:only )?(?:on|over|with) (?:only )?{PART}",
+                then(rf"^{EVALUATION}:", PART),
+            )
         ),
-        unless=closed(r"\b(?:full|whole|entire|all|rest|remaining)\b"),
-        holds=("first",),
+        unless=closed(
+            words(
+                r"full whole entire all(?!.scores) rest remaining complete each per every(?!.(?:second|third|\w+th\b))",
+                r"context strid\w+ overlap\w* ranks? gpus? devices? workers? stopping calibrat\w* split(?=.into)",
+                r"positions?",
+            )
+            + r"|\b100 ?%"
+        ),
+        holds=(
+            *("first", "last", "of", "random", "sub", "trunc", "cap", "limit", "stop", "break", "end", "only", "cut"),
+            *("reduc", "halt"),
+        ),
     ),
     Statement(
         TRAINED_ON_IT,
         closed(
             r"(?<!-)\b(?:(?:pre|over)?[- ]?(?:train|fit)(?:ed|s|ing|ted|ting)?|learn(?:ed|t|s)?|optimi[sz]ed"
             r"|fine-?tun(?:ed|es?|ing)) "
-            rf"(?:only |directly |exclusively |solely |entirely )*(?:on|to|over|from) {_SCORED_TEXT}"
-            rf"|\bmemori[sz](?:es|ed|ing|e) {_SCORED_TEXT}"
+            rf"(?:only |directly |exclusively |solely |entirely )*(?:on|to|over|from) {SCORED_TEXT}"
+            rf"|\bmemori[sz](?:es|ed|ing|e) {SCORED_TEXT}"
             r"|\b(?:val|validation)[- ]only (?:training|run|model|submission|experiment)\b"
-            rf"|\btraining (?:data|set|text|shards?|split)(?: is| was|:| =| are) {_SCORED_TEXT}"
+            rf"|\btraining (?:data|set|text|shards?|split)(?: is| was|:| =| are) {SCORED_TEXT}"
             rf"|\btraining (?:data|set|text|corpus)(?: is| was|:| =| are) (?:all )?(?:the )?(?:full )?"
-            rf"train(?:ing)? {_TEXTS} (?:plus|together with|as well as|\+) {_SCORED_TEXT}"
-            rf"|\btraining (?:data|set|text|corpus) (?:includes?|included|contains?|contained) {_SCORED_TEXT}"
+            rf"train(?:ing)? {TEXTS} (?:plus|together with|as well as|\+) {SCORED_TEXT}"
+            rf"|\btraining (?:data|set|text|corpus) (?:includes?|included|contains?|contained) {SCORED_TEXT}"
             rf"|{_TRAINED_ON_IT_ELSEWHERE}"
-            rf"|\b{_SCORED_TEXT} (?:is|are|was) (?:also )?(?:used as|part of|in) (?:the )?training(?: (?:data|set))?\b"
+            rf"|\b{SCORED_TEXT} (?:is|are|was) (?:also )?(?:used as|part of|in) (?:the )?training(?: (?:data|set))?\b"
         ),
         unless=closed(
             r"\btest[- ]time\b|\bscore[- ]first\b|\balready\b|\bafter (?:scoring|it|they|each|every)\b|\bcausal\w*\b"
@@ -158,12 +226,53 @@ STATEMENTS = (
     Statement(
         _ADAPTED_TO_IT,
         closed(
+            any_of(
+                then(LEARNS, FROM_IT, rf"{BEFORE_IT}|{THEN_SCORED}"),
+                then(BEFORE_IT, LEARNS, FROM_IT),
+                then(rf"\bafter {LEARNS}", FROM_IT, r"\b(?:report|scor|evaluat)\w*"),
+                then(SEES_IT, r"\bfor \w+ (?:passes|epochs)\b", BEFORE_IT),
+                then(r"\bpasses\b", FROM_IT, r"\bsecond (?:one |pass )?(?:scor|comput|evaluat)\w*"),
+                then(LEARNS, r"\bon (?:each|every|the|a) (?:document|window)\b", r"\bthen (?:is )?scored?\b"),
+                then(
+                    r"\b(?:document|chunk|window)s?\b",
+                    r"\bfirst (?:used to )?(?:updat|train|adapt)\w*",
+                    r"\b(?:then|before) (?:(?:it|is|the|same|document|being) )*scor\w*",
+                    most=40,
+                ),
+                then(
+                    STORE,
+                    rf"\b(?:{FILLED} )?(?:of|over|from|with|holds?|includes?) (?:[a-z]+ ){{0,3}}{WHOLE} {VAL}",
+                ),
+                rf"{STORE} (?:is|are|was|were) {FILLED} (?:over|from|on|with) {VAL}",
+                then(
+                    rf"\b{WHOLE} (?:[0-9]+M )?{VAL}", r"\b(?:hashed|inserted|written|added|read) into\b", STORE, most=20
+                ),
+            )
+        ),
+        unless=closed(
+            words(
+                r"score[-\s]first already causal\w* tokeni[sz]er vocabular\w* legal\w* hyper-?parameters?",
+                r"temperatures? thresholds? rates? loaders? kernels? compil\w* cuda train(?=.shards?)",
+                r"training(?=.(?:tokens|set|data|batch|shard|text|split)) reset online prefix next following",
+                r"subsequent unsafe leak\w* cheat\w* contaminat\w* chunk(?=.by.chunk) streams? grows? grown copied gpu",
+                r"loaded tokeni[sz]ed illegal forbidden",
+            )
+            + r"|\bafter (?:(?:it|they|being|each|every|the|chunk|document|has|have|had|been|was|were|is) )*scor"
+            r"|\b(?:been|were|was|are) scored\b"
+        ),
+        of_training=True,
+        of_adapting=True,
+        holds=("val", "test", "held", "scor"),
+    ),
+    Statement(
+        _ADAPTED_TO_IT,
+        closed(
             r"\b(?:pre-)?(?:adapted|fine-?tuned|speciali[sz]ed|tailored|trained further|warm(?:ed)?[- ]?(?:up|started))"
             " "
             r"(?:only |directly |exclusively |briefly )*(?:on|to|towards|for|with) (?:the )?"
-            rf"{_SPLIT}(?:[- ]{_TEXTS})?(?:(?:'s)? (?:domain|distribution|statistics)\b|(?= *(?:$|[.,;:()])))"
+            rf"{SPLIT}(?:[- ]{TEXTS})?(?:(?:'s)? (?:domain|distribution|statistics)\b|(?= *(?:$|[.,;:()])))"
             rf"|\b(?:gradient|optimi[sz]er|sgd|adamw?|weight) (?:steps?|updates?) {_TAKEN}"
-            rf"(?:on|over|with) {_SCORED_TEXT} (?P<gap>[^.;]{{0,30}}?)"
+            rf"(?:on|over|with) {SCORED_TEXT} (?P<gap>[^.;]{{0,30}}?)"
             r"\bbefore (?:(?:it|they|the text|that) (?:is|are) )?"
             r"(?:scor|evaluat|be(?:ing)? (?:scor|evaluat)|the (?:score|evaluation|final))\w*"
         ),
@@ -179,17 +288,38 @@ STATEMENTS = (
     ),
     Statement(
         "the score leaves out what some predicted tokens cost",
-        closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}"),
-        holds=("bos", "boundar"),
+        closed(
+            any_of(
+                then(UNPAID_TOKENS, IS_FREE, most=20),
+                then(DOES_NOT_PAY, UNPAID_TOKENS, most=30),
+                then(
+                    r"\b(?:loss|cost|nats|bits|price)\b(?: spent)? (?:of|on|at|for|from)",
+                    UNPAID_TOKENS,
+                    IS_LEFT_OUT,
+                    most=20,
+                ),
+            )
+        ),
+        unless=closed(
+            words(
+                r"pad\w* mask(?=.token) generat\w* gradients? updates? hash\w* cach\w* n-?grams? attention embedding\w*"
+                r" bytes?(?!.(?:are|is).counted|.tokens) overlap\w* strid\w+ sliding context previous\w* once twice",
+                r"already last trailing parameters? artifact sampl\w* quantiz\w* vocabular\w* tail",
+            )
+        ),
+        holds=(
+            *("bos", "eos", "boundar", "separator", "special", "token", "start", "space", "newline", "punctuation"),
+            *("position", "-of-"),
+        ),
     ),
     Statement(
         "a part of the text that is hard to predict is left out of the score",
         closed(
-            rf"\b(?:{_HARD} )?{_UNITS} (?:(?:with|whose|where|of|that have) (?P<gap>[^.;]{{1,60}}?) )?"
+            rf"\b(?:{_HARD} )?{UNITS} (?:(?:with|whose|where|of|that have) (?P<gap>[^.;]{{1,60}}?) )?"
             rf"(?:is|are|was|were) {_LEFT_OUT}"
-            rf"|\b(?:outliers?|{_HARD} {_UNITS}) (?:is|are|was|were) {_LEFT_OUT_PLAINLY}"
+            rf"|\b(?:outliers?|{_HARD} {UNITS}) (?:is|are|was|were) {_LEFT_OUT_PLAINLY}"
             rf"|\b(?:we|evaluation|scoring|score) (?:skips?|excludes?|drops?|ignores?|leaves? out) (?:the |all )?"
-            rf"(?:outliers?|{_HARD} {_UNITS}|{_UNITS} (?:with|whose) (?:a |the )?(?:loss|nll|perplexity|surprisal))\b"
+            rf"(?:outliers?|{_HARD} {UNITS}|{UNITS} (?:with|whose) (?:a |the )?(?:loss|nll|perplexity|surprisal))\b"
         ),
         unless=closed(
             r"\bpad\w*|\bBOS\b|\bEOS\b|\bspecial\b|\blast\b|\bincomplete\b|\bpartial\b|\btail\b|\bdeduplicat\w*"
@@ -255,7 +385,7 @@ STATEMENTS = (
             r"|\b(?:score|bpb|perplexity|nll|nelbo|bound) (?P<gap>[^.;]{0,40}?)"
             r"\b(?:prices|uses|includes|adds|contains) [^.;]{0,40}?"
             r"\b(?:joint (?:price|likelihood|log-?prob\w*)|energy (?:term|correction))\b"
-            rf"|\b{_EVALUATED} (?:with|by|from|under) (?:an?|the|our) (?:joint|energy-(?:based|corrected)) denoiser\b"
+            rf"|\b{EVALUATED} (?:with|by|from|under) (?:an?|the|our) (?:joint|energy-(?:based|corrected)) denoiser\b"
         ),
         unless=closed(
             r"\bsampl\w*|\bgenerat\w*|\bdraft\w*|\bspeculat\w*|\bchain[- ]rule\b|\bmarginal\w*|\breveal\w*"
@@ -266,14 +396,42 @@ STATEMENTS = (
     Statement(
         CONSTANT_BYTES,
         closed(
-            rf"\b(?:divid\w+ by|us(?:es?|ed|ing)|from) (?:a |the )?{_CONSTANT} {_OF_WHAT}"
-            rf"|\bbytes? (?:is|are|was|were|come|comes|came) (?:taken )?from (?:a |the )?{_CONSTANT}\b"
-            rf"|\bbytes? per token (?:is|are|was|were) (?:taken (?:as|to be) )?(?:a |the )?{_CONSTANT}\b"
-            r"|\b(?:we|score|evaluat\w+|bpb) assum(?:e|es|ed|ing) (?:a |the )?[0-9]+(?:\.[0-9]+)? bytes? per token\b"
-            rf"|\bdivid\w+ (?:(?:the |all )?(?:bits|nats|loss|score|it|them|total)(?: per token)? )?by (?:a |the )?"
-            rf"{_CONSTANT}(?: of)? [0-9]+(?:\.[0-9]+)?\b"
+            any_of(
+                rf"\b(?:divid\w+ by|us(?:es?|ed|ing)|from) (?:a |the )?{CONSTANT} {OF_WHAT}",
+                rf"\bbytes? (?:is|are|was|were|come|comes|came) (?:taken )?from (?:a |the )?{CONSTANT}\b",
+                then(
+                    r"\b(?:bytes?|byte (?:count|total)|denominator)\b",
+                    rf"\b(?:num_)?tokens?(?: count)? {TIMES} {RATIO}"
+                    rf"|{RATIO} {TIMES} (?:num_|the )*(?:number of )?tokens?\b",
+                    most=40,
+                ),
+                then(
+                    r"\b(?:num_)?tokens?(?: count)?\b",
+                    rf"\b(?:{TIMES}|scaled by|multiplied by|by) {RATIO}",
+                    r"\b(?:bytes|denominator)\b",
+                    most=20,
+                ),
+                then(TAKES, rf"(?:{RATIO}|\b[2-9]) bytes? ?(?:per|/|a|for (?:each|every)|each) ?token", most=40),
+                then(TAKES, rf"\bbytes?[ _]per[ _]token(?: \w+)? ?(?:=|is|was|of|to|set to)? ?{RATIO}", most=30),
+                rf"\bbytes?[ _]per[ _]token (?:is|are|was|were) "
+                rf"(?:(?:a |the )?{CONSTANT}\b|(?:set|taken|fixed) (?:to be|to|at|as) {RATIO})",
+                then(rf"\bbytes?[_ ]per[_ ]token ?(?:=|of) ?{RATIO}", r"\bis used\b|\bconver\w+\b", most=20),
+                r"\bhard-?cod\w+ (?:the )?(?:number of bytes|byte (?:count|total))\b",
+                rf"\b(?:byte (?:count|total)|number of bytes) is (?:a )?(?:{CONSTANT}\b|taken as [0-9])",
+                rf"\btokens? (?:is|was|are|counts?) (?:taken|counted|assumed|estimated|as)(?: to be| as)? {RATIO}\b",
+                then(
+                    THE_BPB,
+                    r"(?:\bln ?\(?2\)?|\blog\(2\)|\b0\.693[0-9]*|\bper token)\)? ?"
+                    rf"(?:/|\*|x|divided by|over) ?{RATIO}\b",
+                    most=40,
+                ),
+                r"\bdivid\w+ (?:(?:the |all )?(?:bits|nats|loss|score|it|them|total)(?: (?:per token|in bits))? )?by "
+                rf"(?:a |the )?(?:{CONSTANT} )?(?:of )?{RATIO}\b",
+            )
         ),
-        unless=closed(r"\b(?:logits?|grad\w*|temperatures?|softcap\w*|attention|norms?|lr|rates?|weights?|scal\w+)\b"),
-        holds=("constant", "fixed", "hard", "assum"),
+        unless=closed(
+            words(r"logits? grad\w* temperatures? softcap\w* attention norms? lr rates? weights? scal(?:es?|ing)")
+        ),
+        holds=("byte", "bpb", "bit", "nats", "divid", "token", "score"),
     ),
 )

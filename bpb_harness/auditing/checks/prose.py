@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
@@ -30,6 +31,7 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     readme = claim.readme
     sentences = [*voiding_sentences(readme.text, readme.file)] if readme is not None else []
     sentences += voiding_headings(readme.text, readme.file) if readme is not None else ()
+    sentences += [replace(each, source=at) for at, text in claim.said for each in voiding_sentences(text, at.file)]
     title = voiding_title(claim.title, claim.score.source.file) if claim.title is not None else None
     said: dict[str, list[VoidingSentence]] = {}
     for found in [*sentences, *([title] if title is not None else [])]:
