@@ -33,6 +33,7 @@ _MAX_SEEDS = 20  # of a mean within one log
 # Other numbers in a label tell stages apart (int6 and int8), whose mean is nobody's score.
 _NUMBER_OF_RUN = re.compile(r"(?P<run>(?:seed|run|trial|fold|rep(?:eat)?|s)[ _:=#-]{0,2})[0-9]+", re.IGNORECASE)
 _INFERRED = 5e-4  # relative; by which a ratio alone may tell a tokenizer
+MOST_BYTES_OF_A_TOKEN = 8.0  # on average, of text under any vocabulary
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
@@ -125,6 +126,21 @@ class Evidence:
         if len(sizes) != 1 or num_bytes is None or self.ratio is None:
             return None
         return sizes.pop() * self.ratio.value / num_bytes
+
+    @property
+    def bytes_of_split(self) -> int | None:
+        """Of the text that is named; of the smallest that the rules know, where none is."""
+        named = self.claim.dataset
+        rows = [row for row in self.rules.table.rows if row.is_whole and named in (None, row.dataset)]
+        return min((row.num_bytes for row in rows if row.num_bytes is not None), default=None)
+
+    def share_of_split(self, num_tokens: int) -> float | None:
+        """What so many tokens are of the split, at most; None where no split is known that the claim could be of."""
+        if self.full is not None:
+            return num_tokens / self.full.num_tokens
+        of_own = self.ratio is not None and self.ratio.same_estimator
+        most = self.ratio.value if self.ratio is not None and of_own else MOST_BYTES_OF_A_TOKEN
+        return None if self.bytes_of_split is None else num_tokens * most / self.bytes_of_split
 
     @property
     def claim_logs(self) -> tuple[LogRecord, ...]:

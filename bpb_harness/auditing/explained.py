@@ -12,7 +12,7 @@ from bpb_harness.findings import Finding, Severity, place_in_script
 _SUBSET = "BPB350"  # the script scores a subset
 _EXPLAINS = 3e-3  # relative; as near as a ratio has to be to the split's own
 _OF_LARGE_PARTS = 0.03  # by as much the bytes per token of parts differ from the whole text's
-SAYS_NEITHER = "a part of the split, or a mean of ratios, would explain it, and the record says neither"
+_SAYS_NEITHER = "a part of the split, or a mean of ratios, would explain it, and the record says neither"
 
 
 def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) -> Finding:
@@ -41,10 +41,12 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
             )
             refutes = other.severity is Severity.REFUTES
             return replace(finding, message=message, severity=Severity.INFORMS if refutes else finding.severity)
-    if part is not None and part.finding.code == _SUBSET and SAYS_NEITHER in finding.message:
+    if finding.evidence.get("may_be_of_a_part") is not True:
+        return finding
+    said = _SAYS_NEITHER
+    if part is not None and part.finding.code == _SUBSET:
         said = f"a part of the split would explain it, and the script scores one ({part.told_by})"
-        return replace(finding, message=finding.message.replace(SAYS_NEITHER, said))
-    return finding
+    return replace(finding, message=f"{finding.message}; {said}")
 
 
 def _named(finding: Finding) -> str:

@@ -84,6 +84,7 @@ _WONDERS = {
     codes.BEYOND_PLAIN.code: "far below what the network itself scores in the same run",
     codes.BELOW_ALL_KNOWN.code: "below every score that is known to stand on that text",
 }
+_OTHER_UNIT = frozenset({codes.NATS_AS_BITS.code, codes.PER_TOKEN_AS_PER_BYTE.code})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
@@ -132,6 +133,8 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         findings: of all checks.
         evidence: the claim and its record; None where nothing is held against a part of the text.
     """
+    if any(finding.code in _OTHER_UNIT and finding.severity is Severity.REFUTES for finding in findings):
+        findings = [finding for finding in findings if finding.code != codes.BEYOND_PLAIN.code]  # it says why it is low
     told = part_scored(evidence, findings) if evidence is not None else None
     findings = [of_the_whole(told, explained(finding, findings, told)) for finding in findings]
     part = told if not to_five_digits(findings) else None

@@ -87,7 +87,7 @@ def adaptations(epochs: Iterable[EpochLine]) -> tuple[Adaptation, ...]:
 
 
 def _passes(lines: Sequence[EpochLine], of: int) -> list[list[EpochLine]]:
-    """The one pass, or several whole ones with the same losses; none where they are of parts."""
+    """The one pass, or several with the same losses, one for each epoch; none where they are of parts."""
     passes: list[list[EpochLine]] = [[]]
     for line in lines:
         if passes[-1] and line.number < passes[-1][-1].number:
@@ -95,7 +95,6 @@ def _passes(lines: Sequence[EpochLine], of: int) -> list[list[EpochLine]]:
         passes[-1].append(line)
     if len(passes) == 1:
         return passes
-    numbers, losses = [*range(1, of + 1)], [line.loss for line in passes[0]]
+    losses = [line.loss for line in passes[0]]
     are_alike = all([line.loss for line in each] == losses for each in passes)
-    are_whole = all([line.number for line in each] == numbers for each in passes)
-    return passes if are_alike and are_whole and None not in losses and len(set(losses)) == of else []
+    return passes if are_alike and None not in losses and len(set(losses)) == of else []

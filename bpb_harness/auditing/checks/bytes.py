@@ -18,7 +18,6 @@ from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
 from bpb_harness.auditing.checks.possible_kinds import possible_kinds
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
-from bpb_harness.auditing.explained import SAYS_NEITHER
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
 from bpb_harness.rules.byte_factors import ByteFactor
@@ -92,10 +91,9 @@ def _loss_of_another_line(evidence: Evidence) -> str | None:
     for line, run in _beside(evidence):
         if not any(_is_same_score(line, own) for own in evidence.lines):
             of_label.setdefault(line.label, {})[run] = line
-    runs = {(line.bpb.source.file, line.run) for line in evidence.lines}
     for label, found in of_label.items():
         losses = [line.nats_per_token.value for line in found.values() if line.nats_per_token is not None]
-        if found.keys() == runs and abs(math.fsum(losses) / len(losses) - loss.value) <= loss.half_unit * 1.01:
+        if abs(math.fsum(losses) / len(losses) - loss.value) <= loss.half_unit * 1.01:
             places = ", ".join(str(line.bpb.source) for line in found.values())
             return f"the loss {loss} in {loss.source.file} is that of {label!r} ({places})"
     return None
@@ -195,7 +193,7 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
             else [_too_coarse(ratio, named)]
         )
     elif _prefix_of(ratio, rows) is None and (others := _right_elsewhere(evidence, whole)):
-        yield _other_evaluation(evidence, ratio, others, rows)
+        yield _unit_slip(evidence, ratio, others) or _other_evaluation(evidence, ratio, others, rows)
     elif not _is_held_against_a_text(evidence):
         yield _unexplained(evidence, ratio, whole, partial)
     elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
@@ -497,8 +495,11 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
     )
 
 
-def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
-    """Nats for bits and tokens for bytes: only where the tokenizer is known, because bytes can be tokens."""
+def _unit_slip(evidence: Evidence, ratio: Ratio, right: Sequence[ScoreLine] = ()) -> Finding | None:
+    """Nats for bits and tokens for bytes: only where the tokenizer is known, because bytes can be tokens.
+
+    Lines of the same log that divide by the right number show the unit of a loss near theirs.
+    """
     full = evidence.full
     if full is None or ratio.uncertainty > BUG_FITS:
         return None
@@ -517,7 +518,7 @@ def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
     ):
         if target is not None and ratio.is_near(target, BUG_FITS):
             message = f"{what} (loss / ln 2 / score is {ratio.value:.5f}, where {full} has {expected:.5f})"
-            proven = _loss_is_in_nats_per_token(evidence)
+            proven = _has_a_loss_near(evidence.lines, right) if right else _loss_is_in_nats_per_token(evidence)
             if not proven:
                 message += "; unless it is the loss that is in another unit, which nothing in the record excludes"
             return rule.finding(
@@ -532,6 +533,14 @@ def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
     return None
 
 
+def _has_a_loss_near(lines: Sequence[ScoreLine], right: Sequence[ScoreLine]) -> bool:
+    """Whether each line's loss is about that of another that is in nats per token: no other unit is so near."""
+    losses = [other.nats_per_token.value for other in right if other.nats_per_token is not None]
+    own = [line.nats_per_token.value for line in lines if line.nats_per_token is not None]
+    return bool(own) and all(any(abs(loss / other - 1.0) <= _SAME_UNIT for other in losses) for loss in own)
+
+
+_SAME_UNIT = 0.1  # relative; bits are 44 % more than nats
 _LOSS_ITSELF = "the score is the loss itself, in nats per token: it was divided neither by ln 2 nor by bytes per token"
 _EXPONENTIAL = "the score is e to the power of the loss, a perplexity per token and no bits per byte"
 
@@ -729,7 +738,7 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         own = "no part is known to be so far off" if is_far else "a part of the split has a ratio of its own"
         message += f"; {what} scored, and {own}"
     elif abs(off - 1.0) <= SLICE_SPREAD:
-        message += f"; {SAYS_NEITHER}"
+        facts["may_be_of_a_part"] = True  # `explained` says what the record tells of that
     elif (uneven := _of_its_run(evidence)) is not None:
         message += uneven
     elif evidence.tokenizer_is_named:

@@ -116,7 +116,7 @@ def _of_limit(evidence: Evidence, line: ScoreLine, log: LogRecord, counts: list[
 
 def _share_of(evidence: Evidence, count: int, unit: str, window: int) -> str | None:
     """What so many units are of the split at most, in words; None where they may be all of it."""
-    num_bytes, full = _bytes_of_split(evidence), evidence.full
+    num_bytes, full = evidence.bytes_of_split, evidence.full
     tokens = count * {"tokens": 1, "windows": window, "batches": _LARGEST_BATCH}.get(unit, 0)
     if tokens and full is not None:
         is_part = tokens < WHOLE_SPLIT * full.num_tokens
@@ -130,7 +130,7 @@ def _share_of(evidence: Evidence, count: int, unit: str, window: int) -> str | N
 def _of_bound(evidence: Evidence, line: ScoreLine, log: LogRecord) -> _Told | None:
     """The largest number of tokens that the run tells, where that is far below the split's and no other is said."""
     counts = [part for part in log.parts if part.tokens is not None and part.run == line.run]
-    num_bytes = _bytes_of_split(evidence)
+    num_bytes = evidence.bytes_of_split
     if not counts or num_bytes is None or log.split_tokens or line.is_training_step:
         return None
     largest = max(counts, key=lambda part: part.tokens or 0)
@@ -169,10 +169,3 @@ def _is_asked_for(evidence: Evidence, name: str) -> bool:
         except ClaimError:
             continue
     return not texts or any(name in text for text in texts)
-
-
-def _bytes_of_split(evidence: Evidence) -> int | None:
-    """Of the text that is named; of the smallest that the rules know, where none is."""
-    named = evidence.claim.dataset
-    rows = [row for row in evidence.rules.table.rows if row.is_whole and named in (None, row.dataset)]
-    return min((row.num_bytes for row in rows if row.num_bytes is not None), default=None)

@@ -16,8 +16,8 @@ from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.claim.readme_reader import headline
 from bpb_harness.claim.wandb_summary import is_summary_name
-from bpb_harness.findings import Finding, Json, Severity, first_of, listed
-from bpb_harness.units import nats_to_bits
+from bpb_harness.findings import Finding, Json, Rule, Severity, first_of, listed
+from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 
 def check_record(evidence: Evidence) -> Iterator[Finding]:
@@ -103,6 +103,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield codes.IN_LOG.finding(message, facts=facts, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
         yield from _beyond_plain(evidence)
+        yield from _in_another_unit(evidence)
         return
     if evidence.siblings:
         seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
@@ -253,6 +254,43 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
             ),
         )
         return
+
+
+def _in_another_unit(evidence: Evidence) -> Iterator[Finding]:
+    """A score without a loss that is what the last validation of its run would be in another unit; a doubt.
+
+    Where a loss stands beside it, that shows by what it was divided.
+    """
+    for line in evidence.lines:
+        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        steps = [other for other in log.lines if other.is_training_step and other.run == line.run] if log else []
+        plain = next((other for other in reversed(steps) if other.bpb.name == line.bpb.name), None)
+        if plain is None or line.is_training_step or line.nats_per_token is not None:
+            continue
+        for in_unit, rule, what in _other_units(plain):
+            if abs(line.bpb.value / in_unit - 1.0) <= _ABOUT:
+                message = (
+                    f"the score {line.bpb} ({line.label or line.bpb.name!r} at {_place(line)}) is about {in_unit:.4f}, "
+                    f"{what} of the last validation of its run ({plain.bpb} at {_place(plain)}), and its line prints "
+                    "no loss that would tell the unit"
+                )
+                missing = "the loss in nats per token, and the score, on one line"
+                yield rule.finding(message, severity=Severity.WARNS, place=_place(line), missing=missing)
+                return
+
+
+def _other_units(plain: ScoreLine) -> Iterator[tuple[float, Rule, str]]:
+    """What a validation's score is in other units, with the code and the words for it."""
+    yield plain.bpb.value * NATS_PER_BIT, codes.NATS_AS_BITS, "the nats per byte"
+    yield plain.bpb.value / NATS_PER_BIT, codes.NATS_AS_BITS, "the bits per byte, divided by ln 2 once more,"
+    loss = plain.nats_per_token.value if plain.nats_per_token is not None else None
+    if loss is not None and plain.same_estimator and loss < _LARGEST_LOSS:
+        yield loss, codes.PER_TOKEN_AS_PER_BYTE, "the loss in nats per token"
+        yield nats_to_bits(loss), codes.PER_TOKEN_AS_PER_BYTE, "the bits per token"
+        yield math.exp(loss), codes.PER_TOKEN_AS_PER_BYTE, "the perplexity per token"
+
+
+_ABOUT, _LARGEST_LOSS = 0.01, 20.0  # relative; what rounding a network's weights moves a score by; nats per token
 
 
 def _of_which(plain: ScoreLine, line: ScoreLine) -> str:

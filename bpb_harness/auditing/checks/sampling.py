@@ -26,21 +26,19 @@ def _coverage(evidence: Evidence) -> Iterator[Finding]:
     score, scored, full = evidence.claim.score, evidence.scored_tokens, evidence.full
     assert score is not None
     disclosed = evidence.claim.protocol.slice_text
-    if scored is not None and full is not None and scored >= WHOLE_SPLIT * full.num_tokens:
+    of_split = evidence.share_of_split(scored) if scored is not None else None
+    if of_split is not None and of_split >= WHOLE_SPLIT:
         return
     loaded = {size for log in evidence.claim_logs for size in log.split_tokens}
     if scored in loaded and disclosed is None and (evidence.share_of_bytes or 0.0) > 1.0 + SCATTER:
         return  # more bytes than the whole split has are no part of it: check_bytes says so
-    if scored is not None and full is None and scored > 30_000_000:
-        return  # of an unknown tokenizer's split, but no small part of it
-    if scored is None and disclosed is None:
-        return
+    if disclosed is None and of_split is None:
+        return  # nothing is said of how much was scored, or of no text whose size is known
     if disclosed is not None and scored is None and FULL_SPLIT.search(disclosed):
         return
     what = f"{scored:,} tokens" if scored is not None else f"a slice ({disclosed})"
-    share = (
-        f", {100.0 * scored / full.num_tokens:.2g} % of the split" if scored is not None and full is not None else ""
-    )
+    most = "" if full is not None else "at most "
+    share = f", {most}{100.0 * of_split:.2g} % of the split" if of_split is not None else ""
     whole = _whole_split_score(evidence)
     if whole is not None and abs(whole.value / score.value - 1.0) <= _SLICE_IS_CLOSE:
         message = (

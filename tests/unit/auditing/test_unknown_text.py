@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing import audit
+from bpb_harness.auditing import AuditReport, audit
 
 
 @pytest.mark.parametrize("dataset", ["wikitext103", "enwik8", "The Pile, test", "c4_val"])
@@ -25,3 +26,30 @@ def test_an_unknown_text_is_one_doubt_by_name(tmp_path: Path, dataset: str, toke
     assert len(about_bytes) == 1
     if about_bytes[0].code == "BPB106":
         assert dataset.lower() in about_bytes[0].message
+
+
+def _scored(folder: Path, tokens: int, **fields: object) -> AuditReport:
+    record = {"val_bpb": 1.2345, "val_loss": 2.0, "scored_tokens": tokens, **fields}
+    (folder / "submission.json").write_text(json.dumps(record))
+    (folder / "train.log").write_text("final_eval_exact val_loss:2.00000000 val_bpb:1.23450000\n")
+    return audit(folder)
+
+
+@pytest.mark.parametrize("tokens", [64, 46_095, 29_000_000])
+def test_a_text_of_unknown_size_has_no_known_part(tmp_path: Path, tokens: int) -> None:
+    report = _scored(tmp_path, tokens, dataset="own_val")
+    assert report.with_code("BPB301") == []
+    (found,) = _scored(tmp_path, tokens, dataset="own_val", eval_slice="the first windows").with_code("BPB301")
+    assert "of the split" not in found.message
+
+
+@pytest.mark.parametrize("fields", [{"dataset": "fineweb_val"}, {}], ids=["named", "the contest's"])
+@pytest.mark.parametrize(("tokens", "is_part"), [(46_095, True), (29_000_000, True), (64_700_000, False)])
+def test_a_part_is_held_against_the_size_of_its_split(
+    tmp_path: Path, fields: dict[str, object], tokens: int, is_part: bool
+) -> None:
+    found = _scored(tmp_path, tokens, **fields).with_code("BPB301")
+    assert bool(found) is is_part
+    if found:
+        share = 100.0 * tokens * (2.0 / math.log(2.0) / 1.2345) / 151_080_891
+        assert f"only {tokens:,} tokens, at most {share:.2g} % of the split were scored" in found[0].message

@@ -10,7 +10,6 @@ import pytest
 
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
-from bpb_harness.auditing.explained import SAYS_NEITHER
 from bpb_harness.auditing.learnt import TRAINED_AGAIN
 from bpb_harness.auditing.script import codes as script_codes
 from bpb_harness.auditing.settling import SCORED_AGAIN
@@ -384,11 +383,13 @@ class TestExplained:
 
     @pytest.mark.parametrize(("beside", "says"), [("BPB350", True), ("BPB304", False)])
     def test_the_headline_uses_what_the_script_says_of_a_part(self, beside: str, says: bool) -> None:
-        off = _found("BPB104", f"it is off; {SAYS_NEITHER}; 9 MB", **(self.OFF | {"bytes_per_token": 2.42}))
+        facts = self.OFF | {"bytes_per_token": 2.42, "may_be_of_a_part": True}
+        off = _found("BPB104", "it is off; 9 MB", **facts)
         findings = reconcile([off, _found(beside, file="train.py", line=85)], _of())
         reason = judge(_of(), findings, None).reason
         assert ("the record says neither" in reason) != says
         assert ("and the script scores one (BPB350, train.py:85)" in reason) == says
+        assert reason.startswith("it is off; 9 MB; a part of the split")
 
 
 class TestCorrected:

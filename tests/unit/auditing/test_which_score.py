@@ -303,6 +303,17 @@ def test_a_loss_that_other_lines_print_is_not_that_of_the_score(tmp_path: Path) 
     assert "train_seed0.log:" in found.message
 
 
+def test_the_loss_of_a_line_that_one_run_alone_has_is_told_too(tmp_path: Path) -> None:
+    record = _beside_the_loss_of(tmp_path, max)
+    assert "BPB114" not in codes(record)
+    own = tmp_path / "train_seed0.log"
+    own.write_text(own.read_text() + f"short_eval val_loss:2.50124711 val_bpb:{bpb(2.50124711, SP1024):.8f}\n")
+    submitted = tmp_path / "submission.json"
+    submitted.write_text(submitted.read_text().replace("2.03218345", "2.50124711"))
+    (found,) = audit(tmp_path).with_code("BPB114")
+    assert "the loss 2.50124711 in submission.json is that of 'short_eval' (train_seed0.log:" in found.message
+
+
 @pytest.mark.parametrize(
     ("loss", "more"),
     [

@@ -64,6 +64,13 @@ def test_the_same_text_learnt_twice_is_no_next_chunk() -> None:
     assert [(each.first_line, each.last_line, each.epochs) for each in found] == [(2, 4, 3), (6, 8, 3)]
 
 
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 1, 2)], ids=["counted from nought", "one of them told twice"])
+def test_each_epoch_is_told_by_its_loss_however_it_is_counted(numbers: tuple[int, ...]) -> None:
+    lines = [f"ttt_epoch:{k}/2 loss:{2.0 - k / 100:.4f}" for k in numbers] * 2
+    found = read_log(_log(*lines), "train.log").adaptations
+    assert [each.last_line - each.first_line + 1 for each in found] == [len(numbers)] * 2
+
+
 @pytest.mark.parametrize(
     "lines",
     [

@@ -224,6 +224,12 @@ def test_a_whole_record() -> None:
         dataset="wikitext",
         artifact_bytes=(Printed(100.0, 0, _at("bytes_total"), "bytes_total"),),
         says_unofficial="This is not an official score, yet",
+        said=(
+            (_at("estimator"), "The score is nelbo, 8 draws"),
+            (_at("eval_slice"), "the first 64"),
+            (_at("dataset"), " WikiText "),
+            (_at("note"), "Small. This is not an official score, yet. Fast."),
+        ),
     )
 
 
