@@ -2,6 +2,7 @@
 
 auditor.py         a claim through every check
 in_processes.py    many audits, in a few processes; nothing.py what is no record at all
+contested.py       settings that commands of a README give otherwise
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks

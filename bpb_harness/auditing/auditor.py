@@ -285,6 +285,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
 
 def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:
     # Deferred: most records come without a script.
+    from bpb_harness.auditing.contested import with_contested
     from bpb_harness.auditing.script import ScriptContext, check_scripts
 
     protocol, scripts = evidence.claim.protocol, _scripts_of(evidence)
@@ -304,9 +305,12 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         rules=evidence.rules,
     )
     names = {str(script): script.name for script in scripts}
-    for finding in check_scripts(
-        scripts, context, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code
-    ):
+
+    def checked(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
+        given = replace(context, settings=settings, flags=flags)
+        return [*check_scripts(scripts, given, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code)]
+
+    for finding in with_contested(checked, context.settings, context.flags):
         # The report speaks of the submission's files, wherever they lie on this machine.
         message = finding.message
         for path, name in names.items():

@@ -10,6 +10,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
@@ -37,22 +38,37 @@ _UNLESS_SET = re.compile(
 NO_VALUE = ""  # of a flag that stands alone
 
 
-def settings_of(text: str) -> Mapping[str, str]:
-    """What the commands of a README set in the environment, where all of them agree.
+class Contested(str):
+    """Values that several commands give one setting, in words: nothing says which of them made the score."""
 
-    A setting that two commands give two values is left out: nothing says which of them made the score.
+    values: tuple[str, ...]
+
+    def __new__(cls, *values: str) -> Self:
+        made = super().__new__(cls, " or ".join(values))
+        made.values = values
+        return made
+
+
+def settings_of(text: str) -> Mapping[str, str]:
+    """What the commands of a README set in the environment; where they differ, `Contested`, without those of a trial.
 
     Args:
         text: the README.
     """
-    found: dict[str, set[str]] = {}
-    for block in _code_of(text[:_LARGEST_README]):
+    meant, tried = defaultdict[str, dict[str, None]](dict), defaultdict[str, dict[str, None]](dict)
+    prose_and_code = _FENCE.split(text[:_LARGEST_README])
+    for said, block in zip(prose_and_code[0::2], prose_and_code[1::2], strict=False):
+        found = tried if _is_trial(said, block) else meant
         for match in _SETTING.finditer(_COMMENT.sub(" ", block)):
             value = next(part for part in match.group("double", "single", "plain") if part is not None)
-            found.setdefault(match["name"], set()).add(value)
-    agreed = {name: values.pop() for name, values in found.items() if len(values) == 1}
-    known = {name: value for name, value in agreed.items() if "$" not in value}
+            found[match["name"]][value] = None
+    known = {name: _one_of(values) for name, values in {**tried, **meant}.items() if not any("$" in v for v in values)}
     return dict(list(known.items())[:_MAX_SETTINGS])
+
+
+def _one_of(values: Iterable[str]) -> str:
+    first, *others = values
+    return Contested(first, *others) if others else first
 
 
 def set_beside(scripts: Iterable[Path]) -> Mapping[str, frozenset[str]]:
@@ -93,12 +109,16 @@ def is_of_a_trial(text: str, name: str) -> bool:
         commands = _END_OF_COMMAND.split(_COMMENT.sub("", _CONTINUED.sub(" ", block)))
         sets = [any(each["name"] == name for each in _SETTING.finditer(command)) for command in commands]
         started = [{PurePosixPath(each[0]).name for each in _SCRIPT.finditer(command)} for command in commands]
-        before = " ".join([*said.split("\n")[-_LINES_BEFORE:], *_COMMENT.findall(block)])
-        is_meant |= any(sets) and _TRIAL.search(before) is None
+        is_meant |= any(sets) and not _is_trial(said, block)
         of_all = any(is_set and not scripts for is_set, scripts in zip(sets, started, strict=True))
         for is_set, scripts in zip(sets, started, strict=True):
             (given if is_set or of_all else without).update(scripts)
     return not is_meant or not given.isdisjoint(without)
+
+
+def _is_trial(said: str, block: str) -> bool:
+    """Whether the commands of a fence are those of a trial, by their comments and by what is said in front of it."""
+    return _TRIAL.search(" ".join([*said.split("\n")[-_LINES_BEFORE:], *_COMMENT.findall(block)])) is not None
 
 
 _LINES_BEFORE = 4  # of a fence
@@ -114,7 +134,7 @@ def _code_of(text: str) -> Iterator[str]:
 def flags_of(text: str) -> Mapping[tuple[str, str], str]:
     """What the commands of a README give to scripts on their command lines, by script and flag: `NO_VALUE` or a value.
 
-    A flag counts where every command that starts the script gives it, and all of them alike.
+    A flag counts where every command that starts the script gives it; `Contested` where they give it otherwise.
 
     Args:
         text: the README.
@@ -126,10 +146,10 @@ def flags_of(text: str) -> Mapping[tuple[str, str], str]:
             if started is not None:
                 commands.setdefault(started[0], []).append(started[1])
     found = {
-        (script, flag): value
+        (script, flag): _one_of(dict.fromkeys(value for other in given if (value := other[flag]) is not None))
         for script, given in commands.items()
-        for flag, value in given[0].items()
-        if value is not None and all(flag in other and other[flag] == value for other in given)
+        for flag in given[0]
+        if all(other.get(flag) is not None for other in given)
     }
     return dict(list(found.items())[:_MAX_SETTINGS])
 

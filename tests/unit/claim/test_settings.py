@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.claim.settings import flags_of, set_beside, settings_of
+from bpb_harness.claim.settings import Contested, flags_of, set_beside, settings_of
 from tests.bounded import require_an_end
 
 
@@ -22,7 +22,7 @@ def _in_fence(text: str) -> str:
         ("env STEPS=64 \\\n  MODE='two words' \\\n  torchrun train.py", {"STEPS": "64", "MODE": "two words"}),
         ('MODE="a" python a.py', {"MODE": "a"}),
         ("STEPS=64 python a.py\nSTEPS=64 python b.py", {"STEPS": "64"}),
-        ("STEPS=64 python a.py\nSTEPS=32 python b.py", {}),  # nothing says which of them made the score
+        ("STEPS=64 python a.py\nSTEPS=32 python b.py", {"STEPS": "64 or 32"}),
         ("STEPS=64 python a.py  # STEPS=32 was worse", {"STEPS": "64"}),
         ("STEPS=$MANY python a.py\nPATH=$HOME/bin:x python b.py", {}),
         ('MODE="$MANY" python a.py', {}),
@@ -41,7 +41,28 @@ def test_prose_sets_nothing() -> None:
 
 def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
     assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=64 RATE=1 b")) == {"STEPS": "64", "RATE": "1"}
-    assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=8 RATE=1 b")) == {"RATE": "1"}
+    assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=8 RATE=1 b")) == {
+        "STEPS": "64 or 8",
+        "RATE": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_contested"),
+    [
+        (_in_fence("STEPS=64 a") + "A quick test:\n\n\n\n" + _in_fence("STEPS=8 a"), "64 or 8", True),
+        (_in_fence("STEPS=64 a") + "\nA smoke test:\n\n```\nSTEPS=8 a\n```\n", "64", False),
+        ("```\n# quick check\nSTEPS=8 a\n```\nThe score:\n" * 2 + "\n\n\n\n\n```\nSTEPS=64 a\n```\n", "64", False),
+        ("A smoke test:\n\n```\nSTEPS=8 a\n```\n", "8", False),
+        (_in_fence("STEPS=64 a\nSTEPS=8 b\nSTEPS=64 c"), "64 or 8", True),
+    ],
+    ids=["the words are far", "a trial behind", "a trial in front", "nothing but a trial", "three times"],
+)
+def test_a_setting_that_commands_give_otherwise_is_known_of_the_score_alone(
+    text: str, value: str, is_contested: bool
+) -> None:
+    found = settings_of(text)["STEPS"]
+    assert (found, isinstance(found, Contested)) == (value, is_contested)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +75,7 @@ def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
             {"--low": "-0.5", "--masked": "", "-x": "3", "--name": "two words"},
         ),
         ("python a.py --steps 64\npython a.py --steps 64", {"--steps": "64"}),
-        ("python a.py --steps 64\npython a.py --steps 32", {}),
+        ("python a.py --steps 64\npython a.py --steps 32", {"--steps": "64 or 32"}),
         ("python a.py --steps 64\npython a.py", {}),  # with it and without
         ("python a.py --steps 64 --steps 32", {}),
         ("python a.py --steps $N --rate <rate> --out ...", {}),

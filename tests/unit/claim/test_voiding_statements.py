@@ -1,4 +1,4 @@
-"""What READMEs say of their own score in many words: kinds of statements, and honest sentences that are near to them."""
+"""What READMEs say of their own score in many words: kinds of statements, and honest sentences that are near them."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
+from bpb_harness.claim.settings import Contested
 
 UNKNOWN_ERRORS = (ArithmeticError, ValueError, TypeError, RecursionError)  # of arithmetic on what is read
 
@@ -698,7 +699,7 @@ class Evaluator(Walker[object]):
         given = self._given(node.args[0], frame) if node.args else None
         if given is not None:
             self._note_taken(node.args[1] if len(node.args) > 1 else None, *given, frame)
-            return given[1]
+            return self.unknown(node, frame) if isinstance(given[1], Contested) else given[1]
         return self.visit(node.args[1], frame) if len(node.args) > 1 else self.unknown(node, frame)
 
     def is_default(self, node: ast.Call, frame: Frame) -> bool:

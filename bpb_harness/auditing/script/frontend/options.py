@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from bpb_harness.auditing.script.frontend.scopes import last_name
-from bpb_harness.claim.settings import NO_VALUE
+from bpb_harness.claim.settings import NO_VALUE, Contested
 
 _CONVERTING: Mapping[str, Callable[[str], object]] = {
     "int": int, "float": float, "str": str, "bool": bool, "Path": str, "PosixPath": str,
@@ -74,7 +74,7 @@ def _given(
     call: ast.Call, keywords: Mapping[str | None, ast.expr], flag: str, text: str, off: bool | None
 ) -> GivenOption:
     try:
-        held = _converted(keywords, text) if off is None else off
+        held = None if isinstance(text, Contested) else _converted(keywords, text) if off is None else off
     except ValueError:
         held = None  # argparse would refuse it
     value = None if held is None else ast.copy_location(ast.Constant(held), call)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 
 from bpb_harness.auditing import audit
 from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.claim.settings import Contested
 from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import GOLF, check_source
 
@@ -110,6 +111,19 @@ def test_a_reader_is_told_with_which_settings_a_script_was_read() -> None:
     assert found.evidence["settings"] == {"EVAL_RATE": "0.25", "MASKED_EVAL": "1"}
     assert "`EVAL_RATE=0.25`, `MASKED_EVAL=1`, as commands in the README set them" in found.message
     assert _found(CHOSEN, "BPB953", settings={"MASKED_EVAL": "0"}) == []  # its own default
+
+
+def test_what_commands_give_otherwise_is_unknown_and_told() -> None:
+    given = {"MASKED_EVAL": Contested("0", "1"), "EVAL_RATE": "0.25"}
+    (found,) = _found(CHOSEN, "BPB953", settings=given)
+    assert "Commands in the README give `MASKED_EVAL=0 or 1`, and nothing says which" in found.message
+    alone = {"MASKED_EVAL": Contested("0", "1")}
+    assert "was read with" not in _found(CHOSEN, "BPB953", settings=alone)[0].message
+
+
+def test_a_flag_that_commands_give_otherwise_is_unknown() -> None:
+    flags = {("<script>", "--masked"): "", ("<script>", "--mask-rate"): Contested("0.25", "0.4")}
+    assert [each.evidence.get("mask_rate") for each in _found(OPTIONS, "BPB264", flags=flags)] in ([], [None])
 
 
 @pytest.mark.parametrize("asked", ['os.environ["MASKED_EVAL"]', 'os.getenv("MASKED_EVAL")', 'env("MASKED_EVAL", "0")'])

@@ -1,0 +1,53 @@
+"""A setting that two commands of a README give otherwise: nothing is refuted that one of its values does not show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+from tests.unit.auditing.script.test_what_ran import CHOSEN
+
+
+def _report(folder: Path, readme: str, script: str = CHOSEN) -> AuditReport:
+    (folder / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 8), tokenizer="sp1024"))
+    (folder / "train.log").write_text(log(2.0312, SP1024))
+    (folder / "train.py").write_text(script)
+    (folder / "README.md").write_text(f"# A run\n\n{readme}")
+    return audit(folder)
+
+
+def _commands(*commands: str) -> str:
+    return "".join(f"```bash\n{command}\n```\n\nand\n\n" for command in commands)
+
+
+_BY_RATE = "MASKED_EVAL=1 EVAL_RATE={} python train.py"
+
+
+@pytest.mark.parametrize(
+    ("commands", "verdict"),
+    [
+        (["MASKED_EVAL=1 python train.py"], "refuted"),
+        (["MASKED_EVAL=0 python train.py"], "consistent"),
+        (["MASKED_EVAL=1 python train.py", "MASKED_EVAL=0 python train.py"], "unverifiable"),
+        (["MASKED_EVAL=1 SEED=1 python train.py", "MASKED_EVAL=1 SEED=2 python train.py"], "refuted"),
+        ([_BY_RATE.format(rate) for rate in (0.1, 0.2)], "refuted"),
+        ([_BY_RATE.format(rate) for rate in (0.1, 1.0)], "unverifiable"),
+        ([_BY_RATE.format(f"0.{k}") for k in range(10, 24)], "unverifiable"),
+        (["MASKED_EVAL=1 python train.py", "# smoke test\nMASKED_EVAL=0 python train.py"], "refuted"),
+    ],
+    ids=["one value", "the other", "both", "two seeds", "two rates", "a rate of 1", "too many", "a trial"],
+)
+def test_what_refutes_has_to_do_so_with_each_value(tmp_path: Path, commands: list[str], verdict: str) -> None:
+    report = _report(tmp_path, _commands(*commands))
+    assert report.verdict == verdict, report.judgement.reason
+
+
+def test_it_is_said(tmp_path: Path) -> None:
+    report = _report(tmp_path, _commands("MASKED_EVAL=1 python train.py", "MASKED_EVAL=0 python train.py"))
+    (found,) = report.with_code("BPB264")
+    assert found.message.endswith("(not with every value that commands of the README give MASKED_EVAL)")
+    (told,) = report.with_code("BPB953")
+    assert "`MASKED_EVAL=1 or 0`, and nothing says which of them made the score" in told.message
