@@ -107,7 +107,7 @@ def _of_limit(evidence: Evidence, line: ScoreLine, log: LogRecord, counts: list[
     Behind what was counted no other score stands before this one.
     """
     last = next(reversed(counts), None)
-    if last is None or line.is_training_step or (last.is_counted and not _is_next(line, log, last)):
+    if last is None or (last.is_counted and not _is_next(line, log, last)):
         return None
     share = _share_of(evidence, last.count or 0, last.unit or "", log.window or _LONGEST_WINDOW)
     num_tokens = last.count if last.unit == "tokens" else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing import AuditReport, audit
+from bpb_harness.auditing import CODES, AuditReport, audit
+from bpb_harness.auditing.contested import with_contested
+from bpb_harness.claim.settings import Contested
+from bpb_harness.findings import Finding, Severity
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.unit.auditing.script.test_what_ran import CHOSEN
 
@@ -51,3 +55,44 @@ def test_it_is_said(tmp_path: Path) -> None:
     assert found.message.endswith("(not with every value that commands of the README give MASKED_EVAL)")
     (told,) = report.with_code("BPB953")
     assert "`MASKED_EVAL=1 or 0`, and nothing says which of them made the score" in told.message
+
+
+def _shown(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
+    """A script that is wrong where MODE is a, whatever SEED is, and more so by a flag."""
+    given = {**settings, **{flag: value for (_, flag), value in flags.items()}}
+    found = [CODES["BPB953"].finding("read", settings=dict(given)), CODES["BPB350"].finding("a part")]
+    found += [CODES["BPB264"].finding("one rate", file="a.py", line=1)] if given.get("MODE") != "b" else []
+    found += [CODES["BPB250"].finding("a weight", file="a.py", line=2)] if given.get("--wide") in ("1", "2") else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags", "refutes"),
+    [
+        ({"MODE": "a"}, {}, ["BPB264"]),
+        ({"MODE": Contested("a", "c")}, {}, ["BPB264"]),
+        ({"MODE": Contested("a", "b")}, {}, []),
+        ({"MODE": Contested("a", "b"), "SEED": Contested("1", "2")}, {}, []),
+        ({"SEED": Contested("1", "2")}, {}, ["BPB264"]),
+        ({"MODE": "b"}, {("a.py", "--wide"): Contested("1", "2")}, ["BPB250"]),
+        ({"MODE": "b"}, {("a.py", "--wide"): Contested("1", "0")}, []),
+    ],
+    ids=[
+        "known",
+        "both",
+        "one of them",
+        "beside one that does not matter",
+        "that alone",
+        "a flag",
+        "a flag by one value",
+    ],
+)
+def test_of_several_settings_each_value_is_tried(
+    settings: dict[str, str], flags: dict[tuple[str, str], str], refutes: list[str]
+) -> None:
+    found = with_contested(_shown, settings, flags)
+    assert [each.code for each in found if each.severity is Severity.REFUTES] == refutes
+    assert [each.code for each in found][:2] == ["BPB953", "BPB350"]
+    doubted = {each.code for each in found if each.severity is Severity.WARNS} - {"BPB350"}
+    assert bool(doubted) is (not refutes)
+    assert all(each.factor is None for each in found if each.code in doubted)

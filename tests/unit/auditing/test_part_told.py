@@ -167,6 +167,19 @@ def test_right_bytes_of_the_whole_text_are_said_to_be_that_where_a_part_was_scor
     assert "that is the whole text's number, and a part of it was scored (BPB301, train.log:" in found.message
 
 
+def test_a_limit_of_windows_holds_whatever_is_loaded(tmp_path: Path) -> None:
+    script = SCRIPT.replace("VAL_TOKENS", "EVAL_MAX_WINDOWS")
+    report = _report(tmp_path, readme=_command("EVAL_MAX_WINDOWS=512"), script=script, tokens=SP1024_TOKENS)
+    assert "'EVAL_MAX_WINDOWS=512'" in report.with_code("BPB301")[0].message
+
+
+def test_a_limit_is_one_of_a_validation_that_is_claimed(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("val_token_limit:65536\nstep:9/9 val_loss:2.0312 val_bpb:1.2030\n")
+    assert "at most 65,536 tokens" not in str(audit(tmp_path).with_code("BPB301"))  # of no known split
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.2030, tokenizer="sp1024"))
+    assert "at most 65,536 tokens" in audit(tmp_path).with_code("BPB301")[0].message
+
+
 _SMOKE = "```bash\nVAL_TOKENS=65536 torchrun train_gpt.py\n```\n"
 
 

@@ -381,12 +381,13 @@ class TestExplained:
         doubted = reconcile([off, replace(other, severity=Severity.WARNS)])[0]
         assert (doubted.severity, "explains it" in doubted.message) == (Severity.WARNS, is_explained)
 
-    @pytest.mark.parametrize(("beside", "says"), [("BPB350", True), ("BPB304", False)])
+    @pytest.mark.parametrize(("beside", "says"), [("BPB350", True), ("BPB304", False), ("BPB301", False)])
     def test_the_headline_uses_what_the_script_says_of_a_part(self, beside: str, says: bool) -> None:
         facts = self.OFF | {"bytes_per_token": 2.42, "may_be_of_a_part": True}
         off = _found("BPB104", "it is off; 9 MB", **facts)
         findings = reconcile([off, _found(beside, file="train.py", line=85)], _of())
-        reason = judge(_of(), findings, None).reason
+        (reason,) = (finding.message for finding in findings if finding.code == "BPB104")
+        assert judge(_of(), findings, None).reason == reason or beside == "BPB301"
         assert ("the record says neither" in reason) != says
         assert ("and the script scores one (BPB350, train.py:85)" in reason) == says
         assert reason.startswith("it is off; 9 MB; a part of the split")

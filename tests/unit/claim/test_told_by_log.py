@@ -68,6 +68,7 @@ def test_a_part_that_is_told(line: str, told: tuple[float | None, int | None, in
         "ngram_eval_max_order: 9",
         "eval_max_windows: 0",
         "eval_max_window: 2048",
+        "eval_max_docs_tokens: 4096",
         "max_windows: 512",
         "eval_max_windows: 5e3",
         "eval_max_chunk_tokens: 4096",

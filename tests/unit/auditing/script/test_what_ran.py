@@ -121,6 +121,18 @@ def test_what_commands_give_otherwise_is_unknown_and_told() -> None:
     assert "was read with" not in _found(CHOSEN, "BPB953", settings=alone)[0].message
 
 
+def test_of_several_words_none_is_taken() -> None:
+    """Neither of them, put together, is what the script compares with."""
+    text = CHOSEN.replace('bool(int(os.environ.get("MASKED_EVAL", "0")))', 'os.environ.get("MODE", "ar") == "masked"')
+    assert _found(text, "BPB264") == []
+    assert len(_found(text, "BPB264", settings={"MODE": Contested("ar", "masked")})) == 1
+    text = OPTIONS.replace("if args.masked:", 'if args.mode == "masked":')
+    text = text.replace('"--masked", action="store_true", default=False', '"--mode", default="ar"')
+    assert _found(text, "BPB264") == []
+    assert len(_found(text, "BPB264", flags={("<script>", "--mode"): "masked"})) == 1
+    assert len(_found(text, "BPB264", flags={("<script>", "--mode"): Contested("ar", "masked")})) == 1
+
+
 def test_a_flag_that_commands_give_otherwise_is_unknown() -> None:
     flags = {("<script>", "--masked"): "", ("<script>", "--mask-rate"): Contested("0.25", "0.4")}
     assert [each.evidence.get("mask_rate") for each in _found(OPTIONS, "BPB264", flags=flags)] in ([], [None])
