@@ -178,7 +178,7 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     saying = next((line for line in lines if line.scored_tokens), None)
     scored, scored_by = claim.protocol.tokens, "the record says so"
     if saying is not None:
-        scored, scored_by = saying.scored_tokens, f"{saying.bpb.source} says so"
+        scored, scored_by = saying.scored_tokens, f"{(saying.counted or saying.bpb).source} says so"
     elif scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
         scored = max(split_sizes)  # only so much of the split was loaded
         scored_by = f"{next(log.file for log in logs if scored in log.split_tokens)} loads no more"

@@ -145,7 +145,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     seed_in_name = _SEED_IN_NAME.search(file)
     return LogRecord(
         file=file,
-        lines=() if placeholder else tuple(_with_losses_around(_without_series(said.scores), lines)),
+        lines=() if placeholder else tuple(_with_losses_around(_with_counts(_without_series(said.scores)), lines)),
         seed=said.seed or (seed_in_name[1] if seed_in_name else None),
         split_tokens=tuple(dict.fromkeys(said.split_tokens)),
         artifact_bytes=tuple(said.artifacts),
@@ -347,6 +347,23 @@ def _without_series(scores: Sequence[ScoreLine]) -> Iterator[ScoreLine]:
         counted = None if score.is_training_step or not running else _counted(score.label)
         if counted is None or (score.run, counted[0]) not in running:
             yield score
+
+
+def _with_counts(scores: Iterable[ScoreLine]) -> Iterator[ScoreLine]:
+    """The scores; one that is printed twice in a row, once rounded, with what either line counts."""
+    told = [*scores]
+    for place, score in enumerate(told):
+        beside = [*told[max(0, place - 1) : place], *told[place + 1 : place + 2]]
+        counted = next((each for each in beside if each.counted is not None and _is_printed_again(score, each)), None)
+        if score.counted is not None or score.scored_tokens is not None or counted is None:
+            yield score
+        else:
+            yield replace(score, counted=counted.counted, scored_tokens=counted.scored_tokens)
+
+
+def _is_printed_again(one: ScoreLine, other: ScoreLine) -> bool:
+    same = abs(one.bpb.value - other.bpb.value) <= max(one.bpb.half_unit, other.bpb.half_unit) * (1.0 + 1e-9)
+    return same and one.run == other.run and not (one.is_training_step or other.is_training_step)
 
 
 def _with_losses_around(scores: Iterable[ScoreLine], lines: Sequence[tuple[int, str, bool]]) -> Iterator[ScoreLine]:

@@ -120,6 +120,19 @@ def test_what_the_line_of_a_score_counts(tail: str, told: tuple[float | None, in
     assert line.scored_tokens == (told[1] if told and told[2] == "tokens" else None)
 
 
+@pytest.mark.parametrize("tail", [" tokens:65536", " windows:64/60568"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_score_that_is_printed_twice_is_counted_once(tail: str, is_first: bool) -> None:
+    lines = ["final val_loss:2.0000 val_bpb:1.1812", "final_exact val_loss:2.00000000 val_bpb:1.18123456"]
+    lines[0 if is_first else 1] += tail
+    one, other = read_log("\n".join(lines), "train.log").lines
+    assert one.counted == other.counted is not None
+    assert one.scored_tokens == other.scored_tokens == (65536 if "tokens" in tail else None)
+    lines[1] = lines[1].replace("1.18123456", "1.18134567")
+    assert [line.counted is None for line in read_log("\n".join(lines), "train.log").lines] == [not is_first, is_first]
+    assert [line.counted is None for line in read_log("\nseed: 1\n".join(lines), "f").lines] == [not is_first, is_first]
+
+
 def test_tokens_in_front_of_a_score_or_on_a_step_are_not_those_that_it_scored() -> None:
     (line,) = read_log(f"final tokens:1048576 {_SCORE[6:]}", "train.log").lines
     assert line.counted is None
