@@ -20,7 +20,7 @@ _MOST_VALUES = 12
 def with_contested(checked: _Checked, settings: _Settings, flags: _Flags) -> list[Finding]:
     """What scripts show with contested settings unknown, and what refutes with some of their values.
 
-    It refutes where each value of a setting shows it, and is a doubt where some of them alone do.
+    It refutes where each value of a setting shows it, and is a doubt where some of them do.
 
     Args:
         checked: what they show with some settings and flags.
@@ -28,24 +28,34 @@ def with_contested(checked: _Checked, settings: _Settings, flags: _Flags) -> lis
         flags: of command lines.
     """
     found = checked(settings, flags)
-    read_with = next((finding.evidence.get("settings") for finding in found if finding.code == _READ_WITH), None)
-    taken = read_with if isinstance(read_with, dict) else {}
-    contested = {name: value for name, value in taken.items() if isinstance(value, Contested)}
+    given = [*settings.items(), *((flag, value) for (_, flag), value in flags.items())]
+    contested = {name: value for name, value in given if isinstance(value, Contested)}
     if not contested:
         return found
+    read_with = next((finding.evidence.get("settings") for finding in found if finding.code == _READ_WITH), None)
+    asked = {*read_with} if isinstance(read_with, dict) else set()
     most = max(2, _MOST_VALUES // len(contested))
     shown = {
-        name: [_refuting(checked(*_given(settings, flags, name, value))) for value in contested[name].values[:most]]
-        + [{}] * (len(contested[name].values) > most)  # of the rest nothing is known
+        name: [_against(checked(*_given(settings, flags, name, value))) for value in contested[name].values[:most]]
+        + [{}] * (name in asked and len(contested[name].values) > most)  # of the rest nothing is known
         for name in [*contested][: _MOST_VALUES // 2]
     }
-    kept = [finding for finding in found if finding.severity is not Severity.REFUTES]
-    refuting = {place: finding for cases in shown.values() for case in cases for place, finding in case.items()}
-    for place, finding in {**refuting, **_refuting(found)}.items():
+    against = {place: finding for cases in shown.values() for case in cases for place, finding in case.items()}
+    kept = [finding for finding in found if finding.severity not in _STANDS]
+    unknown = _against(found)
+    for place, finding in {**against, **unknown}.items():
         partly = [name for name, cases in shown.items() if 0 < sum(place in case for case in cases) < len(cases)]
-        is_always = any(all(place in case for case in cases) for cases in shown.values()) and not partly
-        kept.append(finding if is_always else _doubted(finding, partly or sorted(contested)))
+        refuting = next((cases[0][place] for cases in shown.values() if _refutes(cases, place)), None)
+        if refuting is not None and not partly:
+            kept.append(refuting)
+        elif finding.severity is Severity.WARNS and (place in unknown or not partly):
+            kept.append(finding)
+        else:
+            kept.append(_doubted(finding, partly or sorted(contested)))
     return kept
+
+
+_STANDS = (Severity.REFUTES, Severity.WARNS)
 
 
 def _given(settings: _Settings, flags: _Flags, name: str, value: str) -> tuple[_Settings, _Flags]:
@@ -54,12 +64,18 @@ def _given(settings: _Settings, flags: _Flags, name: str, value: str) -> tuple[_
     return settings, {key: value if key[1] == name else other for key, other in flags.items()}
 
 
-def _refuting(findings: list[Finding]) -> dict[_Place, Finding]:
-    return {_place(finding): finding for finding in findings if finding.severity is Severity.REFUTES}
+def _against(findings: list[Finding]) -> dict[_Place, Finding]:
+    return {_place(finding): finding for finding in findings if finding.severity in _STANDS}
+
+
+def _refutes(cases: list[dict[_Place, Finding]], place: _Place) -> bool:
+    """Whether something refutes with each value of a setting."""
+    return all(place in case and case[place].severity is Severity.REFUTES for case in cases)
 
 
 def _place(finding: Finding) -> _Place:
-    return finding.code, finding.evidence.get("file"), finding.evidence.get("line")
+    line = finding.evidence.get("line")
+    return finding.code, finding.evidence.get("file"), finding.message if line is None else line
 
 
 def _doubted(finding: Finding, names: list[str]) -> Finding:

@@ -60,10 +60,34 @@ def test_it_is_said(tmp_path: Path) -> None:
 def _shown(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
     """A script that is wrong where MODE is a, whatever SEED is, and more so by a flag."""
     given = {**settings, **{flag: value for (_, flag), value in flags.items()}}
-    found = [CODES["BPB953"].finding("read", settings=dict(given)), CODES["BPB350"].finding("a part")]
+    asked = {name: value for name, value in given.items() if name not in ("OTHER", "TTT")}
+    found = [CODES["BPB953"].finding("read", settings={**asked}), CODES["BPB350"].finding("a part")]
     found += [CODES["BPB264"].finding("one rate", file="a.py", line=1)] if given.get("MODE") != "b" else []
     found += [CODES["BPB250"].finding("a weight", file="a.py", line=2)] if given.get("--wide") in ("1", "2") else []
+    found += [CODES["BPB273"].finding("learnt", file="a.py", line=3)] if given.get("TTT") == "1" else []
+    found += [CODES["BPB301"].finding(said) for said in ("a limit", "another limit")]
     return found
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (("1", "0"), ["learnt (not with every value that commands of the README give TTT)"]),
+        (("0", "2"), []),
+        (("1", "1"), ["learnt"]),
+    ],
+    ids=["of two", "of none", "of both"],
+)
+def test_a_doubt_that_one_value_raises_stands(values: tuple[str, str], said: list[str]) -> None:
+    found = with_contested(_shown, {"MODE": "b", "TTT": Contested(*values)}, {})
+    assert [each.message for each in found if each.code == "BPB273"] == said
+    assert [each.message for each in found if each.code == "BPB301"] == ["a limit", "another limit"]
+
+
+@pytest.mark.parametrize(("name", "refutes"), [("SEED", False), ("OTHER", True)])
+def test_values_beyond_those_that_are_tried_matter_where_they_are_asked_for(name: str, refutes: bool) -> None:
+    found = with_contested(_shown, {name: Contested(*map(str, range(20)))}, {})
+    assert any(each.code == "BPB264" and each.severity is Severity.REFUTES for each in found) is refutes
 
 
 @pytest.mark.parametrize(
@@ -92,7 +116,7 @@ def test_of_several_settings_each_value_is_tried(
 ) -> None:
     found = with_contested(_shown, settings, flags)
     assert [each.code for each in found if each.severity is Severity.REFUTES] == refutes
-    assert [each.code for each in found][:2] == ["BPB953", "BPB350"]
-    doubted = {each.code for each in found if each.severity is Severity.WARNS} - {"BPB350"}
+    assert {"BPB953", "BPB350"} <= {each.code for each in found}
+    doubted = {each.code for each in found if each.severity is Severity.WARNS} - {"BPB350", "BPB301"}
     assert bool(doubted) is (not refutes)
     assert all(each.factor is None for each in found if each.code in doubted)
