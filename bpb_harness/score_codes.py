@@ -56,7 +56,7 @@ SCORE_CODES: dict[str, str] = {
     "are probably not its own, its logits are shifted by a position, its attention looks another way than in training, "
     "or it is not trained. The exit code stays 0.",
     "score.worse-than-unigram": "The network costs more than counting tokens as they come, by more than four standard "
-    "errors of its masks; causes as of `score.worse-than-uniform`. The exit code stays 0.",
+    "errors of its masks and 20 bits; causes as of `score.worse-than-uniform`. The exit code stays 0.",
     "text.empty-documents": "Documents are empty: what stands before each is paid for, and has no byte.",
     "text.padding": "Tokens that spell nothing stand in a row and are paid for. Write the shards without padding.",
     "text.separator": "Which token sets documents off, and what says so.",

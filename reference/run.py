@@ -115,7 +115,9 @@ class Run:
         """What is trained on what, in a line."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         count = f"{self.processes.count} x " if self.processes.count > 1 else ""
-        windows = ", later ".join(f"{stage.num_windows} windows of {stage.context}" for stage in self._stages)
+        windows = ", later ".join(
+            f"{counted(stage.num_windows, 'window')} of {stage.context}" for stage in self._stages
+        )
         steps = f"{windows} a step, on {count}{name}, torch {torch.__version__}"
         return training_log.description(self.config.objective, self.num_parameters, self.shards.num_tokens, steps)
 

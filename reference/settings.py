@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.flags import flagged, flags_of
+from bpb_harness.evaluation.flags import flagged, require_values
 from reference.objective import MASK_RATES
 
 _LARGEST = torch.finfo(torch.float32).max
@@ -132,8 +132,7 @@ class Training:
     )
 
     def __post_init__(self) -> None:
-        for name, flag in flags_of(Training).items():
-            flag.require(getattr(self, name))
+        require_values(self)
         if self.minutes is None and self.steps is None:
             raise UsageError("no limit", hint="pass --minutes M, or --steps N, or both")
         for name in ("minutes", "steps", "context", "batch_tokens", "lr", "save_minutes", "val_windows"):

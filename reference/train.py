@@ -26,6 +26,7 @@ from bpb_harness.distributed import open_processes, pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import flags_of
 from bpb_harness.torchrun import is_first_process
+from bpb_harness.units import counted
 from reference.clock import Clock
 from reference.run import Run
 from reference.settings import PRESETS, Training
@@ -167,7 +168,7 @@ class _Steps:
         self._say(report)
         run.interrupted = bool(run.processes.decide(bool(stop))[0])
         what = "interrupted; continue with --resume" if run.interrupted else "done"
-        took = f"{run.step} steps in {run.seconds_spent:.0f} s, {speed:,.0f} tokens/s"
+        took = f"{counted(run.step, 'step')} in {run.seconds_spent:.0f} s, {speed:,.0f} tokens/s"
         self._say(f"{what}: {took}, saved {run.training.out}")
 
     def _due(self, *, is_stopped: bool) -> tuple[float, bool, bool]:
@@ -212,7 +213,8 @@ class _Steps:
         (chosen,) = run.processes.decide(float(clock.foresee(wanted)))
         if int(chosen) < wanted:
             run.validate_fewer(int(chosen))
-            self._say(f"validation scores {int(chosen)} windows, not {wanted}: more would take too much of --minutes")
+            fewer = counted(int(chosen), "window")
+            self._say(f"validation scores {fewer}, not {wanted}: more would take too much of --minutes")
         if is_over:
             return
         after = f", {clock_time(clock.ending)} of it for validation and saving" if clock.ending else ""

@@ -22,6 +22,7 @@ from bpb_harness.byte_count.tokenizer import Tokenizer, not_a_tokenizer
 from bpb_harness.byte_count.tokenizer_json import read_tokenizer_json, read_vocabulary_and_merges
 from bpb_harness.errors import TokenizerError
 from bpb_harness.foreign_files import KeyGivenTwiceError, kind_of, load_once
+from bpb_harness.units import counted
 
 LARGEST_MODEL_BYTES = 64 * 2**20  # the largest public vocabularies (256k pieces) take about 35 MiB
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
@@ -153,7 +154,7 @@ def _from_bytes(model_bytes: bytes, name: str) -> Tokenizer:
     if len(model_bytes) > LARGEST_MODEL_BYTES:
         raise TokenizerError(
             f"{name}: too large for a tokenizer",
-            seen=f"{len(model_bytes)} bytes",
+            seen=counted(len(model_bytes), "byte"),
             expected=f"at most {LARGEST_MODEL_BYTES}",
         )
     if not model_bytes:

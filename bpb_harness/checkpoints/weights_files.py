@@ -36,11 +36,13 @@ class _WeightsSet:
         name: how it is called: its only file, its index, or the first of its numbered files.
         files: all of them.
         places: by the index, which file holds which tensor.
+        stated_bytes: by the index, how many bytes all tensors take.
     """
 
     name: str
     files: tuple[Path, ...]
     places: Mapping[str, str] | None = None
+    stated_bytes: object = None
 
     @property
     def is_safe(self) -> bool:
@@ -58,7 +60,8 @@ class _WeightsSet:
         """All tensors, and what the reading of a file is worth saying.
 
         Raises:
-            CheckpointError: damaged files, a name in two files, or tensors that are not those of the index.
+            CheckpointError: damaged files, a name in two files, or tensors that are not those of the index, by their
+                names or by their size.
         """
         whole: dict[str, Tensor] = {}
         notes: list[str] = []
@@ -74,6 +77,14 @@ class _WeightsSet:
                 raise CheckpointError(f"{min(twice)} is in two of the files of {self.name}", hint=_ONE_MEANT)
             self._require_indexed(file, part)
             whole |= part
+        size = sum(tensor.nbytes for tensor in whole.values())
+        # A .bin may share memory between tensors, which programs count once or twice.
+        if self.is_safe and self.stated_bytes is not None and self.stated_bytes != size:
+            raise CheckpointError(
+                f"{self.name}: total_size", seen=self.stated_bytes,
+                expected=f"{size}, the bytes of the tensors of its files",
+                hint="copy the folder again, whole; if its files are right, mend the number",
+            )  # fmt: skip
         return whole, notes
 
     def _require_indexed(self, file: Path, part: Mapping[str, Tensor]) -> None:
@@ -153,7 +164,8 @@ def _find_sets(files: Sequence[Path]) -> list[_WeightsSet]:
 
 
 def _read_index(file: Path, weights: Mapping[str, Path]) -> _WeightsSet:
-    places = read_json(file).get("weight_map")
+    content = read_json(file)
+    places, metadata = content.get("weight_map"), content.get("metadata")
     if not isinstance(places, dict) or not places or not all(isinstance(place, str) for place in places.values()):
         raise CheckpointError(
             f"{file.name}: weight_map", seen=type(places).__name__, expected="names of tensors and of their files"
@@ -165,7 +177,8 @@ def _read_index(file: Path, weights: Mapping[str, Path]) -> _WeightsSet:
             f"{file.name} names {missing[0]}, which is no file of weights in the folder",
             hint="copy the folder again, whole",
         )
-    return _WeightsSet(file.name, tuple(weights[name] for name in names), places)
+    stated = metadata.get("total_size") if isinstance(metadata, dict) else None
+    return _WeightsSet(file.name, tuple(weights[name] for name in names), places, stated)
 
 
 def _passed_over(chosen: _WeightsSet, tensors: Mapping[str, Tensor], other: _WeightsSet) -> str:

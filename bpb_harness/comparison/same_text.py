@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bpb_harness.costs import BLOCK_UNITS, ScoreCosts, UnitCosts
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
-from bpb_harness.units import nats_to_bits
+from bpb_harness.units import counted, nats_to_bits
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["documents", "blocks"]
@@ -80,7 +80,7 @@ def pair_units(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) ->
         if len(one) == len(other):
             raise _other_parts(names, first, second, both)
         raise UsageError(
-            f"{names[0]} and {names[1]} cut the text into other documents", seen=f"{len(one):,} documents",
+            f"{names[0]} and {names[1]} cut the text into other documents", seen=counted(len(one), "document"),
             expected=f"{len(other):,}", hint="score both with the same --separator",
         )  # fmt: skip
     differences = (other.level_free_nats - one.level_free_nats) / math.log(2.0)

@@ -38,6 +38,7 @@ from bpb_harness.text.answers import answer_fields, iterate_answered
 from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM
 from bpb_harness.torchrun import is_first_process
+from bpb_harness.whole_file import require_writable
 
 if TYPE_CHECKING:
     from bpb_harness.evaluation.flags import AnyPath, Scorable
@@ -64,6 +65,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
     """
     chosen = Settings.of(options)
     if not isinstance(checkpoint, str | PathLike):
+        _try_to_keep(chosen)
         network = InMemory(checkpoint, chosen)
         with network.evaluated():
             chosen = replace(chosen, device=network.device)
@@ -78,7 +80,14 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
     Raises:
         HarnessError: as :func:`evaluate`.
     """
+    _try_to_keep(chosen)
     return LoadedCheckpoint.load(checkpoint, chosen).score(chosen)
+
+
+def _try_to_keep(chosen: Settings) -> None:
+    """Whether ``--resume`` could be written, before anything is loaded or learnt whose costs it is to keep."""
+    if chosen.resume is not None:
+        require_writable(Path(chosen.resume))
 
 
 def load_job(checkpoint: AnyPath, chosen: Settings) -> Job:

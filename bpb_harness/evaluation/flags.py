@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import Parameter, cleandoc, signature
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, final, get_type_hints
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, final, get_args, get_type_hints
 
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS, Method, either
@@ -99,6 +99,31 @@ def flags_of(settings: type) -> Mapping[str, Flag]:
         for field in dataclasses.fields(settings)
         if (flag := field.metadata.get(_KEY)) is not None
     }
+
+
+def require_values(settings: object) -> None:
+    """Refuse what a field does not take: by its flag, and True or False where its type is another, or the reverse.
+
+    Python takes True for 1 and "no" for true.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    kind: type = type(settings)
+    kinds = _kinds_of(kind)
+    for name, flag in flags_of(kind).items():
+        value = getattr(settings, name)
+        flag.require(value)
+        if kinds[name] == {bool} and not isinstance(value, bool):
+            raise UsageError(flag.name, seen=repr(value), expected="True or False")
+        if isinstance(value, bool) and bool not in kinds[name]:
+            raise UsageError(flag.name, seen=value, expected="a number" if kinds[name] & {int, float} else "text")
+
+
+@cache
+def _kinds_of(settings: type) -> Mapping[str, frozenset[Any]]:
+    """The types of each field, one by one."""
+    return {name: frozenset(get_args(hint) or [hint]) for name, hint in get_type_hints(settings).items()}
 
 
 def require_known(given: Iterable[str], settings: type) -> None:

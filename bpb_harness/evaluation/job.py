@@ -32,6 +32,7 @@ from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.text.answer_spans import AnswerSpans, answer_spans
 from bpb_harness.text.files import named_paths
 from bpb_harness.text.spans import Spans, runs_of, span_bytes
+from bpb_harness.units import counted
 
 _CHUNK_TOKENS = 1 << 20
 
@@ -275,7 +276,7 @@ class Job:
     def _with_bytes(self, num_bytes: Ints) -> Ints:
         if not num_bytes.any():
             spans = self.spans
-            seen = f"{spans.num_tokens} tokens, 0 bytes"
+            seen = f"{counted(spans.num_tokens, 'token')}, 0 bytes"
             paths = as_paths(self.settings.docs) or as_paths(self.settings.data)
             where = named_paths(paths) if paths else self.text.corpus.name
             raise CorpusError(f"{where}: what is left to score spells no bytes", seen=seen, hint="pass more text")

@@ -14,7 +14,7 @@ from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.bigram import BigramCounts
 from bpb_harness.text.spans import Spans, blocks, sliding, windows, within_documents
-from bpb_harness.units import CodeLength
+from bpb_harness.units import CodeLength, counted
 
 Ints = npt.NDArray[np.int64]
 
@@ -117,8 +117,11 @@ def lay_spans(
     else:
         spans = within_documents(document_starts, num_tokens, layout, given=given)
     if not len(spans):
-        seen = f"{num_tokens} tokens, windows of {context_length}, tail {settings.tail}"
-        raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
+        seen = f"{counted(num_tokens, 'token')}, windows of {context_length}, tail {settings.tail}"
+        ways = ["pass more text"]
+        ways += ["--tail score"] if settings.tail == "drop" else []
+        ways += ["a smaller --unpaid-prefix"] if settings.unpaid_prefix else []
+        raise CorpusError("nothing is left to score", seen=seen, hint=", or ".join(ways))
     return spans
 
 

@@ -24,9 +24,10 @@ from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.document_table import MIN_PASSES
 from bpb_harness.evaluation.job import Job
 from bpb_harness.network_modules import modules_of
-from bpb_harness.result import BELOW_SOURCE, EXACT, BpbResult, Remark
+from bpb_harness.result import BELOW_SOURCE, EXACT, WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM, BpbResult, Remark
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 from bpb_harness.text.spans import span_documents
+from bpb_harness.units import counted
 
 _NO_ERROR_OF_DOCUMENTS = (
     f"errors of single documents and slices take {MIN_PASSES} passes or more, {{}}: the draws of one pass share their "
@@ -47,6 +48,7 @@ _LITERAL_COUNTS = {
 }
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 _STDERRS = 4.0
+_LEAST_EXCESS_BITS = 20.0  # of a single token that a network did not expect nothing follows
 
 
 def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
@@ -54,19 +56,19 @@ def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
     clean = num_clean_tokens(job.model) if isinstance(job.model, Denoiser) else job.model.vocab_size
     uniform = math.log2(clean)
     remarks: list[Remark] = []
-    if result.bits_per_token > uniform * _UNIFORM_TOLERANCE:
+    if _exceeds(result, uniform * _UNIFORM_TOLERANCE, result.length.num_tokens):
         remarks.append(
             Remark(
-                "score.worse-than-uniform",
+                WORSE_THAN_UNIFORM,
                 f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
                 f"({uniform:.2f}): {_why_so_dear(job)}",
             )
         )
-    elif (marks := result.reference_marks) is not None and _exceeds(result, marks.unigram):
+    elif (marks := result.reference_marks) is not None and _exceeds(result, marks.unigram, result.length.num_units):
         score = result.length.bits / result.length.num_units
         remarks.append(
             Remark(
-                "score.worse-than-unigram",
+                WORSE_THAN_UNIGRAM,
                 f"WARNING: {score:.4f} bits per {result.unit} are more than counting tokens costs (unigram "
                 f"{marks.unigram:.4f}): {_why_so_dear(job)}",
             )
@@ -78,10 +80,16 @@ def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
     return remarks
 
 
-def _exceeds(result: BpbResult, mark: float) -> bool:
-    """Whether the score lies above a mark by more than the sampling of its masks explains."""
-    score = result.length.bits / result.length.num_units
-    return score > mark + _STDERRS * (result.mc_stderr or 0.0)
+def _exceeds(result: BpbResult, mark: float, num_units: int) -> bool:
+    """Whether a score lies above a mark by more than the sampling of its masks, or a surprising word or two, explains.
+
+    Args:
+        result: the score.
+        mark: bits per unit.
+        num_units: of the text: what the mark is a rate of.
+    """
+    excess = result.length.bits - mark * num_units
+    return excess > _LEAST_EXCESS_BITS + _STDERRS * (result.mc_stderr or 0.0) * result.length.num_units
 
 
 def _why_so_dear(job: Job) -> str:
@@ -128,7 +136,8 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
         return [Remark("replicates", twice)]
     if num_passes == 1 and num_windows < MIN_WINDOWS_REPLICATED:
-        few = f"one draw of each of {num_windows} windows tells little of its own error, which is stated too large"
+        of = counted(num_windows, "window")
+        few = f"one draw of each of {of} tells little of its own error, which is stated too large"
         return [Remark("few-draws", f"{few}; pass --samples 2 or more")]
     return []
 

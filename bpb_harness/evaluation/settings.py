@@ -23,7 +23,7 @@ from bpb_harness.adaptation.settings import (
     AdaptationSettings,
 )
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known
+from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known, require_values
 from bpb_harness.evaluation.methods import METHODS, Method, either
 from bpb_harness.result import Signature
 
@@ -283,10 +283,7 @@ class Settings:
     def __post_init__(self) -> None:
         from bpb_harness.sampling.streams import RandomStreams  # deferred: imports numpy
 
-        for name, flag in FLAGS.items():
-            flag.require(getattr(self, name))
-            if isinstance(DEFAULTS[name], bool) and not isinstance(getattr(self, name), bool):  # "no" would be yes
-                raise UsageError(flag.name, seen=repr(getattr(self, name)), expected="True or False")
+        require_values(self)
         for name in ("data", "docs", "tokenizer", "resume"):
             as_paths(getattr(self, name))
         if self.num_samples == "all":

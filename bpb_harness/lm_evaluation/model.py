@@ -118,7 +118,11 @@ class HarnessLM(LM):
     ) -> list[RequestCost]:
         if not pairs:
             return []
-        result, costs = score_pairs(self._loaded, settings, pairs, finds_greedy=kind == "loglikelihood")
+        names = [
+            f"request {number} (task {request.task_name}, doc_id {request.doc_id}, idx {request.idx})"
+            for number, request in enumerate(requests, 1)
+        ]
+        result, costs = score_pairs(self._loaded, settings, pairs, finds_greedy=kind == "loglikelihood", names=names)
         self._signatures.setdefault(kind, []).append(str(result.signature))
         for request, cost in zip(requests, costs, strict=True):
             self._requests.append({

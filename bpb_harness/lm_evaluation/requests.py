@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +40,12 @@ class RequestCost:
 
 
 def score_pairs(
-    loaded: LoadedCheckpoint, settings: Settings, pairs: Sequence[tuple[str, str]], *, finds_greedy: bool
+    loaded: LoadedCheckpoint,
+    settings: Settings,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    finds_greedy: bool,
+    names: Sequence[str] = (),
 ) -> tuple[BpbResult, list[RequestCost]]:
     """Score continuations given their contexts.
 
@@ -48,6 +54,7 @@ def score_pairs(
         settings: how.
         pairs: contexts and continuations; an empty context is the token between documents alone.
         finds_greedy: whether greedy decoding is followed too.
+        names: of the pairs, for messages; none: their numbers.
 
     Raises:
         HarnessError: as of answers: an empty continuation, one longer than the network takes without a stride.
@@ -62,7 +69,12 @@ def score_pairs(
         try:
             job, result = loaded.score(asked)
         except CorpusError as error:  # of a file that nobody knows, which has a line a request
-            what = error.what.replace(f"{file}: line", "request").replace(f"{file}: ", "the requests: ")
+            at_a_line = re.sub(
+                rf"{re.escape(str(file))}: line (\d+)",
+                lambda found: names[int(found[1]) - 1] if names else f"request {found[1]}",
+                error.what,
+            )
+            what = at_a_line.replace(f"{file}: ", "the requests: ")
             hint = error.hint and error.hint.replace("--stride ", "--model_args stride=")
             raise CorpusError(what, seen=error.seen, expected=error.expected, hint=hint) from error
         greedy = are_greedy(job) if finds_greedy else None

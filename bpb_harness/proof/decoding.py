@@ -23,6 +23,7 @@ from bpb_harness.proof.isolation import FILES, NETWORK
 from bpb_harness.result import Signature
 from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.second_look.server import Server
+from bpb_harness.units import counted
 
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -105,7 +106,9 @@ def decode(
     tokens = arrays.get("tokens", np.zeros(0, dtype=np.int64))
     if tokens.shape != (sum(header.lengths),) or tokens.dtype != np.int64:
         raise SecondLookError(
-            "the decoding process", seen=f"{tokens.size} tokens", expected=f"{sum(header.lengths)} of them, as integers"
+            "the decoding process",
+            seen=counted(tokens.size, "token"),
+            expected=f"{sum(header.lengths)} of them, as integers",
         )
     nats = arrays.get("nats", np.zeros(0))
     if nats.shape != (len(header.lengths),) or nats.dtype != np.float64 or not np.isfinite(nats).all():

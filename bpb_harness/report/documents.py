@@ -11,6 +11,7 @@ from bpb_harness.report.charts.drawing import Chart, Table
 from bpb_harness.report.charts.spread import draw_spread
 from bpb_harness.report.heat_map import Run, heat_runs
 from bpb_harness.result import ESTIMATED_BOUND, EXACT
+from bpb_harness.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,9 +110,9 @@ def shown_documents(result: BpbResult, numbers: Sequence[int], excerpts: Sequenc
 def _shown(result: BpbResult, frame: pd.DataFrame, place: int, excerpt: Excerpt | None) -> ShownDocument:
     row = frame.iloc[place]
     size = int(_sizes(frame)[place])
-    parts = [f"{int(row['num_tokens']):,} tokens"]
+    parts = [counted(int(row["num_tokens"]), "token")]
     if result.bits_per_byte is not None:
-        parts.append(f"{size:,} bytes")
+        parts.append(counted(int(size), "byte"))
     parts.append(f"{row['bits']:,.2f} bits")
     error = row.get("stderr_bits")
     if error is not None and np.isfinite(error) and error > 0:

@@ -15,6 +15,7 @@ from bpb_harness.terminal.meaning import (
 )
 from bpb_harness.terminal.page import Page
 from bpb_harness.terminal.screen import Screen
+from bpb_harness.units import counted
 
 _LABELS = 13  # columns
 _WARNING = "WARNING: "
@@ -60,11 +61,11 @@ def _add_size(page: Page, result: BpbResult) -> None:
     what, number = "document", result.bits_per_document
     rates = [] if result.bits_per_byte is None else [f"{result.bits_per_token:.4f} bits per token"]
     sizes = [
-        f"{length.num_tokens:,} tokens",
-        f"{length.num_bytes:,} bytes" if length.num_bytes else "bytes not counted",
+        counted(length.num_tokens, "token"),
+        counted(length.num_bytes, "byte") if length.num_bytes else "bytes not counted",
     ]
     if result.answers is not None:
-        what, sizes = "answer", [*sizes, f"{result.answers.num_answers:,} answers"]
+        what, sizes = "answer", [*sizes, counted(result.answers.num_answers, "answer")]
     elif length.num_windows:
         of_all = f" of {whole:,}" if (whole := num_windows_in_all(result)) is not None else ""
         sizes.append(f"{length.num_windows:,}{of_all} window{'' if (whole or length.num_windows) == 1 else 's'}")
@@ -89,8 +90,8 @@ def _add_slices(page: Page, result: BpbResult) -> None:
         errors = [f"documents se {_error(each.documents_stderr)}"]
         if result.relation == ESTIMATED_BOUND:
             errors.append(f"mc se {_error(each.mc_stderr)}")
-        size = f"{each.num_documents:,} document{'s' if each.num_documents > 1 else ''}, {each.num_tokens:,} tokens"
-        size += "" if each.num_bytes is None else f", {each.num_bytes:,} bytes"
+        size = f"{counted(each.num_documents, 'document')}, {counted(each.num_tokens, 'token')}"
+        size += "" if each.num_bytes is None else f", {counted(each.num_bytes, 'byte')}"
         page.row("" if number else "slices", f"{each.slice}: {rate} ({', '.join(errors)}; {size})")
     if len(slices) > _MAX_SLICES:
         page.row("", f"and {len(slices) - _MAX_SLICES:,} smaller ones: --format json has all")

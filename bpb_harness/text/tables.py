@@ -12,6 +12,7 @@ from bpb_harness.errors import CorpusError, HarnessError
 from bpb_harness.findings import first_of
 from bpb_harness.text.fields import Record, TextField, label_of, pass_flag, require_text
 from bpb_harness.text.files import require_regular
+from bpb_harness.units import counted
 
 _BATCH_ROWS = 256
 _BUFFER_BYTES = 1 << 20
@@ -250,6 +251,6 @@ def _files_of_cache(folder: Path) -> list[Path]:
     expected = int(parts[0][2]) if parts else 1
     if len(files) != expected:
         raise CorpusError(
-            f"{folder}: a part of the data set is missing", seen=f"{len(files)} files", expected=str(expected)
+            f"{folder}: a part of the data set is missing", seen=counted(len(files), "file"), expected=str(expected)
         )
     return files

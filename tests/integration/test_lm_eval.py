@@ -241,14 +241,15 @@ def test_a_model_without_a_checkpoint_is_refused():
 
 def test_an_empty_continuation_is_refused():
     model = HarnessLM(str(CAUSAL_CHECKPOINT), device="cpu", check_contract=False)
-    with pytest.raises(CorpusError, match=r"^request 2: the answer is empty: "):
+    with pytest.raises(CorpusError, match=r"^request 2 \(task task, doc_id 0, idx 0\): the answer is empty: "):
         model.loglikelihood([_request("loglikelihood", ("a", "b")), _request("loglikelihood", ("a", ""))])
 
 
 def test_an_answer_that_is_too_long_is_refused_with_what_to_write():
     model = HarnessLM(str(CHECKPOINT), device="cpu", check_contract=False)
     with pytest.raises(
-        CorpusError, match=r"^request 1: the answer is longer .*; pass --model_args stride=64 to cut it$"
+        CorpusError,
+        match=r"^request 1 \(task task, .*\): the answer is longer .*; pass --model_args stride=64 to cut it$",
     ):
         model.loglikelihood([_request("loglikelihood", ("a", " ".join(LONG)))])
 

@@ -6,8 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
-from bpb_harness.errors import HarnessError, InputError, UsageError
+from bpb_harness.errors import HarnessError, InputError, OutputError, UsageError
 from bpb_harness.evaluation import api as evaluation
 from bpb_harness.evaluation import draw_file
 from bpb_harness.evaluation.draw_file import DrawFile
@@ -221,3 +222,12 @@ def test_a_stopped_command_goes_on_to_the_same_line(tiny, never_stopped, tmp_pat
     assert evaluation.evaluate(tiny, resume=path, **LONG).length.nats == never_stopped
     rows = [row for line in draw_lines(path)[1:] for row in json.loads(line)["rows"]]
     assert sorted(rows) == list(range(60))  # nothing was done twice
+
+
+@pytest.mark.parametrize("more", [{}, {"ttt": "sgd", "method": "mc"}], ids=["draws", "a network that learns"])
+def test_a_file_that_cannot_be_kept_is_refused_before_anything_is_loaded(tmp_path, more):
+    path = tmp_path / "no folder" / "draws"
+    with pytest.raises(OutputError, match=f"^{path} cannot be written: got No such file"):
+        evaluation.evaluate(tmp_path / "no checkpoint.pt", resume=path, **more)
+    with pytest.raises(OutputError, match=f"^{path} cannot be written: got No such file"):
+        evaluation.evaluate(torch.nn.Identity(), resume=path, **more)

@@ -36,7 +36,7 @@ def names(path: Path) -> tuple[set[str], tuple[str, ...]]:
 
 
 def index(**places: str) -> dict[str, object]:
-    return {"metadata": {"total_size": 1}, "weight_map": places}
+    return {"metadata": {}, "weight_map": places}
 
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -50,6 +50,24 @@ def test_one_file_of_any_name(tmp_path):
 
 def test_an_index_and_its_files(tmp_path):
     assert names(folder(tmp_path, **SHARDS, **{INDEX: index(a=ONE, b=TWO)})) == ({"a", "b"}, ())
+
+
+@pytest.mark.parametrize("total_size", [A.nbytes + B.nbytes - 4, 0, "much"])
+def test_an_index_that_states_another_size_is_refused(tmp_path, total_size):
+    """A file of another copy, of tensors of the same names, is in the folder."""
+    stated = index(a=ONE, b=TWO) | {"metadata": {"total_size": total_size}}
+    with pytest.raises(CheckpointError) as caught:
+        names(folder(tmp_path, **SHARDS, **{INDEX: stated}))
+    assert str(caught.value) == (
+        f"model.safetensors.index.json: total_size: got {total_size}, expected {A.nbytes + B.nbytes}, the bytes of the "
+        "tensors of its files; copy the folder again, whole; if its files are right, mend the number"
+    )
+
+
+@pytest.mark.parametrize("metadata", [{"total_size": A.nbytes + B.nbytes}, {"total_size": None}, None, []])
+def test_an_index_that_states_its_size_or_none(tmp_path, metadata):
+    stated = index(a=ONE, b=TWO) | {"metadata": metadata}
+    assert names(folder(tmp_path, **SHARDS, **{INDEX: stated}))[0] == {"a", "b"}
 
 
 def test_numbered_files_without_an_index(tmp_path):

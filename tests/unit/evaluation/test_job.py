@@ -161,9 +161,11 @@ def test_nothing_to_score_is_an_error(text, monkeypatch):
     monkeypatch.setattr(layout_module, "sliding", lambda *_, **__: empty)
     causal = job(text, Causal(), schedule=None, method="ar", tail="drop")
     assert refusal(causal.lay_out, CorpusError) == (
-        f"nothing is left to score: got {text.corpus.num_tokens} tokens, windows of 16, tail drop; pass more text, or "
-        "--tail score"
+        f"nothing is left to score: got {text.corpus.num_tokens:,} tokens, windows of 16, tail drop; pass more text, "
+        "or --tail score"
     )
+    causal = job(text, Causal(), schedule=None, method="ar")  # which scores the tail already
+    assert refusal(causal.lay_out, CorpusError).endswith("tail score; pass more text")
     silent = job(text)
     monkeypatch.setattr(job_module, "span_bytes", lambda corpus, windows, *_: np.zeros(len(windows), np.int64))
     assert refusal(silent.lay_out, CorpusError) == (

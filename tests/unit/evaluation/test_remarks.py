@@ -62,6 +62,13 @@ def job(counter: Any = None, **settings: Any) -> Any:
     )  # fmt: skip
 
 
+def scored(rate: float, num_tokens: int = 1_000_000, stderr: float | None = None) -> Any:
+    length = SimpleNamespace(bits=rate * num_tokens, num_tokens=num_tokens, num_units=2 * num_tokens)
+    return SimpleNamespace(
+        bits_per_token=rate, is_below_source=False, reference_marks=None, length=length, mc_stderr=stderr
+    )
+
+
 def said(found: list[Any]) -> list[tuple[str, str]]:
     return [(remark.code, remark.message) for remark in found]
 
@@ -72,14 +79,15 @@ def test_a_score_worse_than_a_blind_guess_is_named(is_masked):
     if not is_masked:
         of.model = SimpleNamespace(vocab_size=64)
     blind = math.log2(63 if is_masked else 64)
-    result: Any = SimpleNamespace(bits_per_token=blind * 1.0099, is_below_source=False, reference_marks=None)
     why = (
         "the tokenizer, the adapter, the mask id or the schedule is probably not this network's, its logits are "
         f"shifted (those at i must be of token i{'' if is_masked else ' + 1'}), its attention is causal where it was "
         "trained otherwise, or not causal where it was"
     )
-    assert score_remarks(of, result) == []
-    result.bits_per_token = blind * 1.0101
+    assert score_remarks(of, scored(blind * 1.0099)) == []
+    assert score_remarks(of, scored(blind + 19.0, num_tokens=1)) == [], "a word that surprises"
+    assert score_remarks(of, scored(blind * 1.0101, stderr=0.01)) == [], "masks explain it"
+    result = scored(blind * 1.0101)
     assert said(score_remarks(of, result)) == [
         (
             "score.worse-than-uniform",
@@ -94,33 +102,33 @@ def test_a_score_worse_than_a_blind_guess_is_named(is_masked):
 
 
 @pytest.mark.parametrize(
-    ("stderr", "bits", "is_named"), [(None, 301.0, True), (0.01, 303.9, False), (0.01, 304.1, True)]
+    ("stderr", "bits", "is_named"),
+    [(None, 319.0, False), (None, 321.0, True), (0.01, 323.9, False), (0.01, 324.1, True)],
 )
 def test_a_score_worse_than_counting_tokens_is_named(stderr, bits, is_named):
     result: Any = SimpleNamespace(
         bits_per_token=5.0, is_below_source=False, mc_stderr=stderr, unit="byte",
-        length=SimpleNamespace(bits=bits, num_units=100), reference_marks=SimpleNamespace(unigram=3.0),
+        length=SimpleNamespace(bits=bits, num_units=100, num_tokens=50), reference_marks=SimpleNamespace(unigram=3.0),
     )  # fmt: skip
     found = score_remarks(job(), result)
     assert [each.code for each in found] == ["score.worse-than-unigram"] * is_named
     assert all(each.is_warning and "(unigram 3.0000): the tokenizer" in each.message for each in found)
-    result.bits_per_token = 7.0  # above uniform too, which says more
+    result.length.bits, result.bits_per_token = 350.0, 7.0  # above uniform too, which says more
     assert [each.code for each in score_remarks(job(), result)] == ["score.worse-than-uniform"]
 
 
 @pytest.mark.parametrize(("rows", "mask", "is_named"), [(3, 0, True), (3, 2, False), (2, 0, False), (4, 1, False)])
 def test_a_row_behind_the_pieces_fits_a_mask_better_than_a_piece(rows, mask, is_named):
-    of, result = job(), SimpleNamespace(bits_per_token=1.0, is_below_source=False, reference_marks=None)
+    of, result = job(), scored(1.0)
     of.model.mask_token_id, of.model.network = mask, torch.nn.Sequential(torch.nn.Embedding(rows, 2))
-    found = score_remarks(of, result)  # type: ignore[arg-type]
+    found = score_remarks(of, result)
     assert [each.code for each in found] == ["mask.row-behind-pieces"] * is_named
     assert all("is id 0, the piece '<pad>'" in each.message and "mask_token_id is 2" in each.message for each in found)
 
 
 def test_a_score_below_what_its_source_allows_is_named():
-    result: Any = SimpleNamespace(
-        bits_per_token=1.0, is_below_source=True, below_source=lambda: "too low", reference_marks=None
-    )
+    result = scored(1.0)
+    result.is_below_source, result.below_source = True, lambda: "too low"
     assert said(score_remarks(job(), result)) == [(BELOW_SOURCE, "WARNING: too low")]
 
 

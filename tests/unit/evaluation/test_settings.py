@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 from operator import attrgetter
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import typer.main
@@ -15,10 +16,12 @@ import bpb_harness
 from bpb_harness.cli import audit, bytes, eval
 from bpb_harness.cli._settings import as_settings
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.flags import flags_of
 from bpb_harness.evaluation.methods import METHODS, either, names
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Signature
 from bpb_harness.sampling.streams import RandomStreams
+from reference.settings import Training
 
 # A method to come stands in every message that lists those that take an option.
 SAMPLING = either(names(attrgetter("samples")))
@@ -301,3 +304,17 @@ def test_no_setting_that_needs_or_contradicts_another_goes_by(alone, needs):
 def test_costs_of_single_tokens_are_kept_where_those_of_stretches_would_not_do(options, keeps, each):
     settings = Settings.of(options)
     assert (settings.keeps_tokens, settings.keeps_each_token) == (keeps, each)
+
+
+@pytest.mark.parametrize("settings", [Settings, Training])
+def test_true_is_no_number_and_no_text(settings: type) -> None:
+    """Python takes True for 1 wherever a number is asked for."""
+    needed = {"data": (Path("d"),), "tokenizer": Path("t"), "out": Path("m.pt"), "steps": 1}
+    given = needed if settings is Training else {}
+    hints = get_type_hints(settings)
+    others = [name for name in flags_of(settings) if bool not in (hints[name], *get_args(hints[name]))]
+    assert len(others) > 25
+    for name in others:
+        for value in (True, False):
+            with pytest.raises(UsageError, match=f"^{flags_of(settings)[name].name}: got {value}, expected"):
+                settings(**(given | {name: value}))

@@ -79,7 +79,7 @@ def test_a_document_is_named_sized_and_shown():
     text = Excerpt(7, (Piece(b"text", 8.0),), 1_234)
     shown, other = shown_documents(of, [7, 0], [text])
     assert shown.heading == "Document 7: 2.0000 bits per byte"
-    assert shown.detail == "1 tokens, 4 bytes, 8.00 bits"
+    assert shown.detail == "1 token, 4 bytes, 8.00 bits"
     assert [each.text for each in shown.runs] == ["text"]
     assert shown.left_out == "1,234 more bytes"
     assert (other.runs, other.left_out) == (None, "")

@@ -387,7 +387,7 @@ def test_several_splits_are_named(tmp_path):
 def test_a_cache_of_the_datasets_library(tmp_path):
     (tmp_path / "dataset_info.json").write_text("{}")
     as_arrow(tmp_path / "c4-validation-00001-of-00002.arrow", pa.table({"text": TEXTS[3:]}))
-    assert "a part of the data set is missing: got 1 files, expected 2" in refusal(tmp_path)
+    assert "a part of the data set is missing: got 1 file, expected 2" in refusal(tmp_path)
     as_arrow(tmp_path / "c4-validation-00000-of-00002.arrow", pa.table({"text": TEXTS[:3]}))
     assert read(tmp_path) == TEXTS
     as_arrow(tmp_path / "c4-train.arrow", pa.table({"text": TEXTS[:3]}))
