@@ -465,7 +465,7 @@ def test_sentences_that_mean_the_same_are_one_finding(tmp_path: Path) -> None:
 def test_a_sentence_of_a_statement_holds_one_of_its_words(statement: Statement) -> None:
     """The look for words comes first; a sentence that it passes over would never be looked at."""
 
-    @settings(max_examples=times(15, thorough=200))
+    @settings(max_examples=times(40, thorough=400))
     @given(st.from_regex(statement.pattern, alphabet=st.characters(max_codepoint=127)))
     def holds_one(sentence: str) -> None:
         assert any(held in sentence.lower() for held in statement.holds)
