@@ -155,6 +155,20 @@ def test_what_a_row_gets():
     assert found.prior_nats.tolist() == pytest.approx([0.1 * n * math.log(3) for n in (4, 1, 3, 2)])
 
 
+def test_what_is_not_normalised_wins_nothing():
+    """Rows are normalised here: scores of a row and a number of its own are those of the row, 50 nats or none."""
+
+    class Higher(Net):
+        def logits(self, xt, level):
+            rows = super().logits(xt, level)
+            return rows + 50.0 + rows.detach().abs().sum(dim=-1, keepdim=True)
+
+    plain, higher = (
+        bpb_harness.nelbo(network, X0, schedule="loglinear", seed=4).nats.detach() for network in (Net(), Higher())
+    )
+    torch.testing.assert_close(plain, higher)
+
+
 @pytest.mark.parametrize("num_samples", [1, 2, 4])
 def test_it_calls_so_often_and_its_parts_add_up(num_samples):
     network = Net()
