@@ -7,9 +7,11 @@ every template becomes one whose parts are bounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number
 
@@ -104,10 +106,17 @@ class LineTemplate:
         """Whether a text holds what every such line holds: far faster than `find` on each of its lines."""
         return self._literal in text
 
-    def among(self, lines: Iterable[tuple[int, str, bool]]) -> list[tuple[int, str]]:
-        """The lines of a log that may be of it: by their number and text, without whether they are of a script."""
-        literal, reads_code = self._literal, self.is_in_code
-        return [(number, line) for number, line, is_code in lines if literal in line and (reads_code or not is_code)]
+    def among(self, lines: Sequence[tuple[int, str, bool]], text: str) -> Iterator[tuple[int, str]]:
+        """The lines of a log that may be of it: by their number and text, without whether they are of a script.
+
+        Args:
+            lines: see `found_lines`.
+            text: see `found_lines`.
+        """
+        reads_code = self.is_in_code
+        for number, line, is_code in _lines_with(self._literal, lines, text):
+            if reads_code or not is_code:
+                yield number, line
 
     def find(self, line: str, source: Source) -> Mapping[str, Printed] | None:
         """The numbers at the named places of a line; None for another line."""
@@ -159,22 +168,20 @@ class FoundLines:
 
 
 def found_lines(
-    templates: Sequence[LineTemplate], lines: Iterable[tuple[int, str, bool]], text: str, file: str
+    templates: Sequence[LineTemplate], lines: Sequence[tuple[int, str, bool]], text: str, file: str
 ) -> Iterator[FoundLines]:
     """Of each template that a log has a line of, what they hold.
 
     Args:
         templates: what is looked for.
-        lines: the log's lines: number, text, whether it is of a script.
-        text: all of it.
+        lines: the log's lines in their order: number, text, whether it is of a script.
+        text: all of it, which may hold marks that the lines are without.
         file: its name, for sources.
     """
-    sought = [template for template in templates if template.may_be_in(text)]
-    held = [*lines] if sought else []
-    for template in sought:
+    for template in (each for each in templates if each.may_be_in(text)):
         count, last, largest, distinct = 0, None, dict[str, Printed](), dict[int, None]()
         spoilt_at: Source | None = None
-        for number, line in template.among(held):
+        for number, line in template.among(lines, text):
             source = Source(file, number)
             numbers = template.find(line, source)
             if numbers is None:
@@ -188,3 +195,23 @@ def found_lines(
                 distinct[int(numbers[TOKENS].value)] = None
         if last is not None:
             yield FoundLines(template, count, last, largest, tuple(distinct), spoilt_at)
+
+
+def _lines_with(literal: str, lines: Sequence[tuple[int, str, bool]], text: str) -> Iterator[tuple[int, str, bool]]:
+    """The lines that hold a text, found in the whole of the log: most templates are of few of its lines."""
+    if "\x1b" in text:  # a colour in the midst of a word
+        yield from (each for each in lines if literal in each[1])
+        return
+    place, after, number, index = text.find(literal), 0, 1, 0
+    while place >= 0:
+        number += text.count("\n", after, place)
+        index = bisect_left(lines, number, lo=index, key=_NUMBER)
+        while index < len(lines) and lines[index][0] == number:  # a progress bar has several
+            if literal in lines[index][1]:
+                yield lines[index]
+            index += 1
+        after = text.find("\n", place)
+        place = text.find(literal, after) if after >= 0 else -1
+
+
+_NUMBER = itemgetter(0)

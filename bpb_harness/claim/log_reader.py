@@ -99,7 +99,8 @@ _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 _MOST_UNREAD = 10_000
 _MOST_TOLD = 10_000
-_TELLS_OF_A_PART = re.compile(r"frac| docs| documents|chunks|total_windows| of (?:the )?[0-9]|max|limit|_cap|subset")
+_PART_WORDS = ("frac", " docs", " documents", "chunks", "total_windows", "max", "limit", "_cap", "subset")
+_OF_A_NUMBER = re.compile(r" of (?:the )?[0-9]")
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
 _FOLDED = re.compile(
     r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
@@ -261,7 +262,7 @@ class _Said:
             self._take_step(low, Source(self.file, number))
             if "train_time:" in low:
                 self.clock.take(low, number, self.run)
-        if _TELLS_OF_A_PART.search(low) and len(self.parts) < _MOST_TOLD:
+        if _tells_of_a_part(low) and len(self.parts) < _MOST_TOLD:
             part = part_told(line, low, Source(self.file, number), self.run)
             self.parts += [] if part is None else [part]
         if "_len" in low or "block_size" in low:
@@ -443,6 +444,14 @@ def _clean(line: str) -> str:
 
 def _count(digits: str) -> int:
     return int(digits.replace(",", "")[:18])
+
+
+def _tells_of_a_part(low: str) -> bool:
+    """Whether a line may say how much of the text was scored; plain words are looked for, for every line is asked."""
+    for word in _PART_WORDS:
+        if word in low:
+            return True
+    return " of " in low and _OF_A_NUMBER.search(low) is not None
 
 
 # What every name of a tokenizer with a number begins with; most words with these letters are others.

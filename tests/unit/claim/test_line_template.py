@@ -50,6 +50,21 @@ def test_of_a_log_the_last_and_the_largest_are_kept() -> None:
     assert read_log(text, "a.log").found == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "count", "line"),
+    [
+        ("loss 1\nloss 2\n\nother\nloss 3", 3, 5),
+        ("loss 1\rother\rloss 2\nother\n", 2, 1),  # a progress bar
+        ("other\rloss 1\n\n\nloss 2\rloss 3", 3, 4),
+        ("10:00:00 loss 1\n\x1b[1mlo\x1b[0mss 2", 2, 2),
+        ("loss none\nloss loss 2\nloss" + " " * 3000 + "3", 1, 2),  # a line is cut where it is too long
+    ],
+)
+def test_the_lines_of_a_template_are_found_wherever_they_stand(text: str, count: int, line: int) -> None:
+    (found,) = read_log(text, "a.log", (LineTemplate("loss {loss}"),)).found
+    assert (found.count, found.last["loss"].source.line) == (count, line)
+
+
 def test_scripts_of_two_logs_are_told_apart() -> None:
     script = "import os\nx = 1\nif __name__ == '__main__':\n    main()\n"
     one, other = read_log(script + "\nloss 1\n", "a.log"), read_log(script.replace("x = 1", "x = 2"), "b.log")
