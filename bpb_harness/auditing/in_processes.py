@@ -40,8 +40,7 @@ def audit_in_processes(
         processes = _num_cores() if len(audits) >= _WORTH_IT else 1
     if processes <= 1:
         with searched_rarely():
-            for audit in audits:
-                yield from audit()
+            yield from _one_by_one(audits)
         return
     # Their findings have codes of scripts, which nothing in this process has looked at.
     importlib.import_module("bpb_harness.auditing.script.codes")
@@ -54,6 +53,17 @@ def audit_in_processes(
         except BrokenProcessPool:
             yield from _alone(audits[done], partial(given_up, done))
             done += 1
+
+
+def _one_by_one(audits: Sequence[Audit]) -> Iterator[AuditReport]:
+    # Deferred: a single audit shares nothing, and most records come without a script.
+    from bpb_harness.auditing.script.frontend.trees import SharedTrees
+
+    trees = SharedTrees()
+    for audit in audits:
+        with trees.used():
+            reports = audit()
+        yield from reports
 
 
 def _in_pool(audits: Sequence[Audit], processes: int) -> Iterator[Sequence[AuditReport]]:
@@ -98,5 +108,8 @@ def searched_rarely() -> Iterator[None]:
 
 
 def _start() -> None:
+    from bpb_harness.auditing.script.frontend.trees import SharedTrees
+
+    SharedTrees().use()
     gc.freeze()
     gc.set_threshold(*_RARELY)

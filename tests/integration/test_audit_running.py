@@ -19,7 +19,7 @@ import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.auditing.script.frontend.scopes import Script
-from bpb_harness.auditing.script.frontend.source import parse
+from bpb_harness.auditing.script.frontend.trees import parse
 from bpb_harness.auditing.script.running import run_scoring as running
 from bpb_harness.auditing.script.running.judged_scores import judge_scores
 from bpb_harness.auditing.script.running.known_means import LENGTH, PROBES

@@ -31,7 +31,8 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.followed import SCORE, check_followed, not_followed
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
-from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded, parse
+from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
+from bpb_harness.auditing.script.frontend.trees import Lease, parse
 from bpb_harness.auditing.script.running.run_byte_table import check_table_by_running
 from bpb_harness.auditing.script.running.run_scoring import check_scores_by_running
 from bpb_harness.auditing.script.running.weighing import weigh
@@ -83,11 +84,11 @@ def check_scripts(
     Returns:
         Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
     """
-    scripts, findings, left_out = _read(files)
+    runs = allow_code and tokenizer is not None
+    scripts, findings, left_out = _read(files, None if runs else Lease())  # what is run is changed for that
     if left_out:
         findings.append(_left_out(left_out))
     if scripts:
-        runs = allow_code and tokenizer is not None
         checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs, tells_what_is_open=True)
         findings.extend(checked)
         if runs and tokenizer is not None:
@@ -108,7 +109,7 @@ def check_source(text: str, context: ScriptContext | None = None, name: str = "<
     return findings + (_checked(scripts, context or ScriptContext())[0] if scripts else [])
 
 
-def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding], list[str]]:
+def _read(files: Sequence[Path], lease: Lease | None) -> tuple[list[Script], list[Finding], list[str]]:
     """The parsed scripts, what was odd about them, and the names of those that the bound on memory leaves out."""
     scripts: list[Script] = []
     findings: list[Finding] = []
@@ -126,7 +127,7 @@ def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding], list[str]
                 left_out.append(str(file))
                 continue
             size += len(source.text)
-            parsed, problems = _parsed(str(file), source)
+            parsed, problems = _parsed(str(file), source, lease)
         except HarnessError as error:
             findings.append(codes.NOT_READ.finding(str(error), file=str(file)))
             continue
@@ -148,16 +149,16 @@ def _left_out(names: Sequence[str]) -> Finding:
     return codes.NOT_READ.finding(message, num_files=len(names))
 
 
-def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]:
+def _parsed(name: str, source: SourceText, lease: Lease | None = None) -> tuple[list[Script], list[Finding]]:
     findings = [codes.NOT_READ.finding(f"{name}: {problem}", file=name) for problem in source.problems]
     if source.layers:
         message = f"{name} unpacks itself; {source.layers} layers were decoded as data"
         findings.append(codes.UNWRAPPED.finding(message, file=name, layers=source.layers))
-    tree = parse(source.text)
+    tree = parse(source.text, lease)
     if tree is None:
         findings.append(codes.NOT_READ.finding(f"{name} is no Python that can be parsed", file=name))
         return [], findings
-    return [Script(name, source.text, tree, source.layers)], findings
+    return [Script(name, source.text, tree, source.layers, lease)], findings
 
 
 def _checked(

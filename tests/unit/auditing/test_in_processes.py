@@ -14,6 +14,7 @@ import pytest
 
 from bpb_harness.auditing import AuditReport, audit_each, unreadable
 from bpb_harness.auditing.in_processes import audit_in_processes, searched_rarely
+from bpb_harness.auditing.script.frontend.trees import Lease, parse
 from tests.forked_servers import FORKS, no_main_module
 
 SCRIPTS = Path(__file__).parents[3] / "fixtures" / "scripts"
@@ -114,3 +115,48 @@ def test_a_process_that_looks_at_no_script_knows_the_codes_of_scripts() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False True\n"
+
+
+def _shares() -> list[AuditReport]:
+    one, other = parse("def f():\n    pass\n", Lease()), parse("x = 1\ndef f():\n    pass\n", Lease())
+    return [unreadable("", str(one is not None and other is not None and one.body[-1] is other.body[-1]))]
+
+
+def test_the_audits_of_each_process_share_trees() -> None:
+    assert [report.judgement.reason for report in _shares()] == ["False"]
+    for processes in (1, 2):
+        reports = audit_in_processes([_shares] * 4, _given_up, processes=processes)
+        assert [report.judgement.reason for report in reports] == ["True"] * 4
+    assert [report.judgement.reason for report in _shares()] == ["False"]
+
+
+def _records(root: Path) -> list[Path]:
+    """Folders whose scripts share functions: at the same lines and further down, twice in one folder, cut off."""
+    folders = []
+    for number, script in enumerate(sorted(SCRIPTS.glob("wrong_*.py"))[::15]):
+        text = script.read_text(encoding="utf-8")
+        further = "# A comment.\n\n" + text
+        for name, texts in {
+            "a": {"train.py": text},
+            "b": {"train.py": further},
+            "c": {"one.py": text, "two.py": further},
+            "d": {"one.py": text, "two.py": text},
+            "e": {"train.py": text + "\ndef unfinished(x:\n"},
+        }.items():
+            folder = root / f"{name}{number}"
+            folder.mkdir()
+            for file, content in texts.items():
+                (folder / file).write_text(content, encoding="utf-8")
+            (folder / "submission.json").write_text('{"val_bpb": 1.2, "name": "x"}', encoding="utf-8")
+            folders.append(folder)
+    return folders
+
+
+def test_a_report_is_the_same_alone_and_in_a_batch_whatever_was_audited_before(tmp_path: Path) -> None:
+    folders = _records(tmp_path)
+    alone = {folder.name: [report.to_dict() for report in audit_each(folder, folder.name)] for folder in folders}
+    assert len({str(reports) for reports in alone.values()}) == len(alone)
+    for order in (folders, folders[::-1]):
+        audits = [partial(audit_each, folder, folder.name) for folder in order]
+        found = [report.to_dict() for report in audit_in_processes(audits, _given_up, processes=1)]
+        assert found == [report for folder in order for report in alone[folder.name]]

@@ -84,12 +84,21 @@ class Scope:
 
 @dataclass(frozen=True)
 class Script:
-    """One parsed file."""
+    """One parsed file.
+
+    Attributes:
+        path: where it lies.
+        text: what was parsed.
+        tree: its tree.
+        layers: how many self-extracting layers were undone.
+        lease: what holds the parts of the tree that other programs use after this one.
+    """
 
     path: str
     text: str
     tree: ast.Module
     layers: int = 0
+    lease: object = None
 
     def line(self, node: ast.AST) -> str:
         """The source line of a node, trimmed to what fits in a report."""

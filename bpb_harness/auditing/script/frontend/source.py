@@ -15,7 +15,6 @@ import codecs
 import lzma
 import re
 import unicodedata
-import warnings
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,16 +25,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import nodes_within
-from bpb_harness.auditing.script.frontend.newer_strings import parse_newer
+from bpb_harness.auditing.script.frontend.trees import MAX_PARSED, Lease, kept_tree, parse
 from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
 
 MAX_LAYERS = 8
 MAX_BYTES = 32 * 2**20
-_MAX_PARSED = 2 * 2**20  # a longer text is no script; the parser's memory is bounded with it
-_KEPT = 4  # texts and trees: a submission's scripts are asked for their tokenizer, unwrapped and analysed
-_MAX_KEPT = 2**19  # a longer text's tree is not kept
+_KEPT = 4  # texts: a submission's scripts are asked for their tokenizer, unwrapped and analysed
 _MAX_MEMORY = 128 * 2**20  # of the lzma decoder: a dictionary size is a number in a hostile header
 _MAX_TRIES = 40
 _MAX_NAMES = 20  # that a payload goes by, one after another
@@ -135,29 +132,6 @@ _HEAD = re.compile(r"(from __future__ import |import [A-Za-z_]|from [A-Za-z_][\w
 _EXECUTES = re.compile(r"(?:exec|eval)(?<![\w.]exec)(?<![\w.]eval)(?:[\s\\)]|#[^\n]*\n)*\(")
 
 
-def parse(text: str) -> ast.Module | None:
-    """Parse Python source; None where it is no Python, too long, or too deeply nested."""
-    if len(text) > _MAX_PARSED:
-        return None
-    try:
-        return _tree(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _tree(text: str) -> ast.Module:
-    return _kept_tree(text) if len(text) <= _MAX_KEPT else _parsed(text)
-
-
-def _parsed(text: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return parse_newer(text)
-
-
-_kept_tree = lru_cache(maxsize=_KEPT)(_parsed)
-
-
 def _text(raw: bytes) -> str:
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
@@ -180,10 +154,10 @@ def _longest_module(lines: list[str], head: int) -> tuple[str | None, int]:
     bound = end
     for _ in range(_MAX_TRIES):
         text = "\n".join(lines[head:end])
-        if len(text) > _MAX_PARSED:
+        if len(text) > MAX_PARSED:
             return None, bound
         try:
-            tree = _tree(text)
+            tree = kept_tree(text)
         except SyntaxError as error:
             broken = head + max(0, (error.lineno or 1) - 1)
             end = min(broken, end - 1)
@@ -241,7 +215,8 @@ def _unwrap(text: str) -> str | None:
     # An identifier is read in its compatibility form, so that a fullwidth exec is one.
     read = text if text.isascii() else unicodedata.normalize("NFKC", text)
     places = [found.start() for found in _EXECUTES.finditer(read)]
-    tree = parse(text) if places else None
+    lease = Lease()  # to the end of this
+    tree = parse(text, lease) if places else None
     # Most such words stand in comments and texts.
     if tree is None or not any(map(_executes, _statements_at(tree, read, places))):
         return None

@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from bpb_harness.auditing.script.frontend.scopes import Script
-from bpb_harness.auditing.script.frontend.source import parse
+from bpb_harness.auditing.script.frontend.trees import parse
 from bpb_harness.auditing.script.running.lifted_loops import lift_loops
 
 TEXT = """import math
