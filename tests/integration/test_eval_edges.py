@@ -38,7 +38,7 @@ def test_text_without_bytes_is_refused(repository, method):
 def test_an_empty_text_is_refused_by_name(repository, tmp_path):
     tiny = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
     (tmp_path / "nothing.txt").write_bytes(b"")
-    with pytest.raises(CorpusError, match=r"nothing\.txt: what is left to score spells no bytes: got 1 tokens"):
+    with pytest.raises(CorpusError, match=r"nothing\.txt: what is left to score spells no bytes: got 1 token, 0 bytes"):
         evaluation.evaluate(tiny, docs=tmp_path / "nothing.txt", **FAST)
 
 
