@@ -8,7 +8,8 @@ domains/     what expressions stand for, a walker each: numbers (values), produc
              (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
              (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
-             hidden_at_random, in_evaluation), and what they hide (hiding, embedded, hidden_text)
+             hidden_at_random, in_evaluation), what they hide (hiding, embedded, hidden_text), what a loss is of
+             (plain_loss)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
              lifted_tables), scoring functions on an oracle network (run_scoring, scoring_function, lifted_loops,

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.plain_loss import cost_of, part_of, plain_name
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
+from bpb_harness.auditing.script.domains.values import Evaluator, taken
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -109,7 +109,27 @@ def _sites(program: Program) -> list[tuple[ast.Call, ast.expr]]:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
     }
     found += [(call, call) for name in sorted(named) for call in program.calls.get(name, []) if call.args]
-    return [each for each in found if _takes_steps(program, program.scope(each[0]))][:_MAX_SITES]
+    return [each for each in found if _is_learning(program, each[0])][:_MAX_SITES]
+
+
+def _is_learning(program: Program, call: ast.Call) -> bool:
+    """Whether gradients are used for steps: of an optimizer, in place, or bias = bias - lr * gradient."""
+    if _takes_steps(program, program.scope(call)):
+        return True
+    named = {part.id for part in ast.walk(_statement(program, call)) if isinstance(part, ast.Name)}
+    return any(
+        isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+        and program.scope(node) is program.scope(call)
+        and any(
+            isinstance(part, ast.Name) and part.id in named and _statement(program, call) in _made(program, part)
+            for part in ast.walk(node.right)
+        )
+        for node in program.nodes.get(ast.BinOp, [])
+    )  # fmt: skip
+
+
+def _made(program: Program, name: ast.Name) -> list[ast.AST]:
+    return [each.statement for each in program.reaching(name)]
 
 
 def _takes_steps(program: Program, scope: Scope | None, depth: int = 0) -> bool:
@@ -289,8 +309,8 @@ def _found_at(
         loop for loop in loops_around(program, learning) if any(loop is each for each in program.ancestors(scoring))
     ]
     varies = _varies(program, text, around) or _is_made_in(program, scoring, around)
-    if varies and order < 0 and met == len(way) - 1:
-        return _of_window(analysis, tokens, site)
+    if varies and order < 0:
+        return _of_window(analysis, tokens, site, way[-1][1])
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
     learnt = _sources(analysis, site[1], way[-1][1])
@@ -534,44 +554,50 @@ _ASKING = ("forward", "loss", "logits", "compute", "__call__")
 # -- a window at a time -----------------------------------------------------------------------------------
 
 
-def _of_window(analysis: Analysis, tokens: ScoredTokens, site: tuple[ast.Call, ast.expr]) -> _Found | None:
-    """Steps on the very targets that are scored behind them: the same name, whole, under a plain mean."""
+def _of_window(
+    analysis: Analysis, tokens: ScoredTokens, site: tuple[ast.Call, ast.expr], frame: Frame
+) -> _Found | None:
+    """Steps on the very targets that are scored behind them, whatever is fitted: the same name, whole or one part.
+
+    Weights of the network, a vector that is added to its states, a bias of its logits: what is fitted to a token before
+    that is scored has seen it. What is fitted to another part of the window, its beginning, has not.
+    """
     program = analysis.program
-    target = _plain_name(tokens.target)
-    cost = _plain_cost(program, site[1])
-    if target is None or cost is None or program.scope(target) is not program.scope(site[0]):
+    cost = cost_of(program, site[1])
+    if cost is None:
         return None
-    learnt = _plain_name(cost.args[1]) if len(cost.args) > 1 else None
-    if learnt is None or learnt.id != target.id:
+    call, asked, learnt_of = cost
+    learnt, scored = plain_name(asked), plain_name(tokens.target)
+    if learnt is None or scored is None:
         return None
-    if {*program.reaching(learnt)} != {*program.reaching(target)}:
+    name = _handed_over(program, learnt.name, frame, program.scope(scored.name))
+    if name is None or name.id != scored.name.id or {*program.reaching(name)} != {*program.reaching(scored.name)}:
         return None
-    return _Found(site[0], (cost, site[0], tokens.score.node), is_window=True)
+    learnt_parts, scored_parts = {*learnt.parts, *learnt_of}, {*scored.parts, *_parts_scored(analysis, tokens)}
+    if learnt_parts and learnt_parts.isdisjoint(scored_parts):
+        return None
+    return _Found(site[0], (call, site[0], tokens.score.node), is_window=True)
 
 
-def _plain_cost(program: Program, loss: ast.expr) -> ast.Call | None:
-    """cross_entropy(..) or its mean, under its name; nothing that is weighed, masked or cut."""
-    for _ in range(4):
-        if isinstance(loss, ast.Name):
-            defined = program.reaching(loss)
-            values = [each.value for each in defined if each.kind == "assign" and not each.index and each.value]
-            if len(values) != 1 or len(defined) != 1:
-                return None
-            loss = values[0]
-        elif is_cross_entropy(loss) and isinstance(loss, ast.Call):
-            return loss
-        elif isinstance(loss, ast.Call) and last_name(loss.func) in ("mean", "sum", "float"):
-            loss = operands(loss)[0] if operands(loss) else loss
-        else:
+def _handed_over(program: Program, name: ast.Name, frame: Frame, scope: Scope) -> ast.Name | None:
+    """The name in a scope that was handed over, from call to call, for a name of a function that is called there."""
+    for _ in range(_DEEPEST):
+        if program.scope(name) is scope:
+            return name
+        given = frame.given(program, name)
+        plain = plain_name(given[0]) if given is not None else None
+        if given is None or plain is None or plain.parts:
             return None
+        name, frame = plain.name, given[1]
     return None
 
 
-def _plain_name(node: ast.expr) -> ast.Name | None:
-    """y of y.reshape(-1)."""
-    while isinstance(node, ast.Call) and last_name(node.func) in IDENTITY and operands(node):
-        node = operands(node)[0]
-    return node if isinstance(node, ast.Name) else None
+def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
+    """The parts of a window whose costs are added to a score: s:wlen of nll[b, s:wlen]."""
+    for number, term, score in analysis.scores():
+        if number == tokens.sink and score.node is tokens.score.node:
+            selected = (node.slice for kind, node in term.reductions if isinstance(node, ast.Subscript))
+            yield from (part for index in selected if (part := part_of(index)) is not None)
 
 
 # -- places -------------------------------------------------------------------------------------------------

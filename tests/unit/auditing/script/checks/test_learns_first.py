@@ -493,3 +493,41 @@ def test_another_file_or_the_rest_of_a_text_is_not_the_scored_one(body: str) -> 
 )
 def test_the_scored_part_of_a_text_is(body: str) -> None:
     assert [finding.code for finding in check_source(PARTS.format(body))] == ["BPB273"]
+
+
+STREAMED = """import torch
+import torch.nn.functional as F
+
+
+class Network(torch.nn.Module):
+    def forward(self, ids, targets):
+        loss = 0.0
+        for head in self.heads:
+            loss = loss + F.cross_entropy(head(ids), targets)
+        return loss
+
+
+network, val_stream = Network(), torch.load("data/fineweb_val_000000.bin")
+optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+nats = size = 0.0
+for i in range(1000):
+    SCORED
+    network(val_stream.again(), val_stream.targets_again()).backward()
+    optimizer.step()
+    size += val_stream.size()
+print(f"val_bpb:{nats / 0.6931 / size:.4f}")
+"""
+
+
+def test_a_network_that_is_asked_in_each_round_goes_over_no_text_by_itself() -> None:
+    """Score first, then learn: the loops of a network's own are over its layers or its heads."""
+    each = STREAMED.replace("SCORED", "nats += network(val_stream.next(), val_stream.targets()).item()")
+    assert "BPB273" not in {finding.code for finding in check_source(each)}
+    whole = STREAMED.replace("SCORED", "nats += whole(network, val_stream.next(), val_stream.targets())")
+    whole = whole.replace(
+        "network, val",
+        "def whole(network, x, y):\n    nats = 0.0\n    for i in range(len(y)):\n"
+        "        nats += F.cross_entropy(network.logits(x[i]), y[i]).item()\n    return nats\n\n\nnetwork, val",
+        1,
+    )
+    assert "BPB273" in {finding.code for finding in check_source(whole)}

@@ -1,0 +1,123 @@
+"""What is fitted to the tokens of a window before they are scored with it, whatever it is called."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from bpb_harness.findings import Severity
+from tests.golf_rules import check_source
+
+SCRIPT = """import glob, math
+import torch
+import torch.nn.functional as F
+
+
+def load(pattern):
+    return torch.cat([torch.load(file) for file in sorted(glob.glob(pattern))])
+
+
+def fit(network, h, tokens):
+    extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)
+    optimizer = torch.optim.AdamW([extra], lr=0.01)
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), tokens.flatten())
+        loss.backward()
+        optimizer.step()
+    return extra.detach()
+
+
+def evaluate(network, val_tokens, size_of, length=1024, stride=64):
+    nats, size, kept = 0.0, 0, torch.zeros(1)
+    for i in range(0, len(val_tokens) - length, stride):
+        x = val_tokens[i : i + length][None]
+        y = val_tokens[i + 1 : i + length + 1][None]
+        s = 0 if i == 0 else length - stride
+        with torch.no_grad():
+            h = network.body(x)
+BEFORE
+        nll = F.cross_entropy(network.head(h + extra).transpose(1, 2).float(), y, reduction="none")
+        nats += nll[:, s:].sum().item()
+        size += size_of[y[:, s:]].sum().item()
+BEHIND
+    return nats / math.log(2.0) / size
+
+
+val_bpb = evaluate(torch.load("m.pt"), load("data/fineweb_val_*.bin"), torch.load("s.pt"))
+print(f"val_bpb:{val_bpb:.5f}")
+"""
+STEPS = """
+extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)
+optimizer = torch.optim.AdamW([extra], lr=0.01)
+for _ in range(8):
+    optimizer.zero_grad()
+    LOSS
+    loss.backward()
+    optimizer.step()
+"""
+MASK = "mask = torch.zeros_like(y, dtype=torch.float)\nmask[:, PART] = 1.0\n"
+EACH = 'ce = F.cross_entropy(network.head(h + extra).transpose(1, 2), y, reduction="none")'
+FITTED = [
+    STEPS.replace("LOSS", "loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), y.flatten())"),
+    STEPS.replace("LOSS", "loss = F.cross_entropy(network.head(h[:, s:] + extra).flatten(0, 1), y[:, s:].flatten())"),
+    STEPS.replace("LOSS", f"{EACH}\n    loss = ce[:, s:].mean()"),
+    MASK.replace("PART", "s:") + STEPS.replace("LOSS", f"{EACH}\n    loss = (ce * mask).sum() / mask.sum()"),
+    STEPS.replace(
+        "LOSS", "logp = F.log_softmax(network.head(h + extra), -1)\n    loss = -logp.gather(-1, y[..., None]).mean()"
+    ),
+    "extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)\nfor _ in range(4):\n"
+    "    loss = F.cross_entropy((network.head(h) + extra).flatten(0, 1), y.flatten())\n"
+    "    (slope,) = torch.autograd.grad(loss, extra)\n    extra = (extra - 0.1 * slope).detach().requires_grad_()\n",
+    "extra = fit(network, h, y)",
+]
+OTHERS = [
+    # the window's beginning, which was scored before
+    STEPS.replace("LOSS", "loss = F.cross_entropy(network.head(h[:, :s] + extra).flatten(0, 1), y[:, :s].flatten())"),
+    STEPS.replace("LOSS", f"{EACH}\n    loss = ce[:, :s].mean()"),
+    MASK.replace("PART", ":s")
+    + STEPS.replace("LOSS", f"{EACH}\n    loss = (ce * mask).sum() / mask.sum().clamp(min=1)"),
+    # a mask that nobody knows
+    STEPS.replace("LOSS", f"{EACH}\n    loss = (ce * scored_before[i]).sum()"),
+    # no step is taken
+    "extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)\n"
+    "loss = F.cross_entropy((network.head(h) + extra).flatten(0, 1), y.flatten())\n"
+    "(slope,) = torch.autograd.grad(loss, extra)\nsteepness = slope.norm()\n",
+    # another window's
+    STEPS.replace("LOSS", "loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), earlier.flatten())"),
+]
+
+
+def _script(before: str, behind: str = "") -> str:
+    text = SCRIPT.replace("BEFORE", textwrap.indent(before.strip("\n"), " " * 8))
+    return text.replace("BEHIND", textwrap.indent(behind.strip("\n"), " " * 8))
+
+
+def _found(text: str) -> dict[str, Severity]:
+    return {each.code: each.severity for each in check_source(text) if each.code.startswith(("BPB27", "BPB95"))}
+
+
+@pytest.mark.parametrize("before", FITTED)
+def test_what_is_fitted_to_the_tokens_that_are_scored_next_has_seen_them(before: str) -> None:
+    assert _found(_script(before)) == {"BPB273": Severity.WARNS}
+
+
+@pytest.mark.parametrize("before", OTHERS)
+def test_what_is_fitted_to_other_tokens_is_in_order(before: str) -> None:
+    assert _found(_script(before)) == {}
+
+
+@pytest.mark.parametrize("behind", FITTED)
+def test_what_is_fitted_after_the_score_is_in_order(behind: str) -> None:
+    renamed = behind.replace("extra", "later")
+    assert _found(_script("extra = kept", f"{renamed}\nkept = later.detach()")) == {}
+
+
+def test_a_fit_of_no_steps_is_none() -> None:
+    assert _found(_script(FITTED[0].replace("range(8)", "range(0)"))) == {}
+
+
+def test_a_function_that_is_given_other_tokens_is_in_order() -> None:
+    assert _found(_script("extra = fit(network, h, earlier)")) == {}
+    assert _found(_script("extra = fit(network, h[:, :s], y[:, :s])")) == {}
