@@ -23,7 +23,10 @@ _JOINING = ("stack", "cat", "concat", "concatenate", "hstack", "vstack", "column
 _MIXING = ("logsumexp", "logaddexp", "log")
 _NETWORK = ("softmax", "log_softmax")
 _BOUNDING = frozenset(["clamp", "clamp_min", "clip", "maximum", "max", "clamp_", "nan_to_num"])
-_CHOOSING = frozenset(["minimum", "maximum", "fmin", "fmax", "min", "max", "amin", "amax"])
+_CHOOSING = frozenset(
+    ["minimum", "maximum", "fmin", "fmax", "min", "max", "amin", "amax", "argmin", "argmax", "topk", "kthvalue"]
+)
+_SORTING = frozenset(["sort", "msort", "sorted"])
 _ORDERING = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _COMPARING = frozenset(["lt", "le", "gt", "ge", "less", "less_equal", "greater", "greater_equal"])
 _LARGEST, _SMALLEST = (
@@ -188,11 +191,27 @@ def _tests_of_prices(analysis: Analysis) -> Iterator[tuple[ast.expr, str]]:
 
 def _smaller_of_prices(program: Program) -> Iterator[tuple[ast.expr, str]]:
     """Calls that take the smaller, or the larger, of two prices of a token."""
-    for call in (call for name in _CHOOSING for call in program.calls.get(name, ())):
+    sorting = (call for name in _SORTING for call in program.calls.get(name, ()) if _is_first_taken(program, call))
+    for call in (*(call for name in _CHOOSING for call in program.calls.get(name, ())), *sorting):
         chosen, frame = _chosen_of(program, call), Frame.at(program, call)
         is_choice = len(chosen) > 1 and not _is_for_an_exponential(program, call)
         if is_choice and all(kinds_of(program, each, frame).is_of_target for each in chosen):
             yield call, _THE_SMALLER
+
+
+def _is_first_taken(program: Program, call: ast.Call) -> bool:
+    """Whether of what is sorted one is taken: x.sort(0).values[0], x.sort(0)[0][0], np.sort(x, 0)[0]."""
+    looked_up = 0
+    here: ast.AST = call
+    for above in program.ancestors(call):
+        is_part = (isinstance(above, ast.Subscript) and above.value is here) or (
+            isinstance(above, ast.Attribute) and above.attr in ("values", "indices")
+        )
+        if not is_part:
+            break
+        looked_up, here = looked_up + 1, above
+    is_tuple = isinstance(call.func, ast.Attribute) and last_name(call.func.value) not in ("np", "numpy")
+    return looked_up > (last_name(call.func) == "sort" and is_tuple)
 
 
 _THE_SMALLER = "Of two prices of a token the script takes the one that is better for the token that came"

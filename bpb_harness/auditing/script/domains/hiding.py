@@ -85,6 +85,8 @@ class _Draw:
                 return self._are_tokens([above.value]) or self._hides_where_set(above)
             if isinstance(above, ast.Attribute) and above.attr in OF_ANY:
                 return False
+            if isinstance(above, ast.Compare) and isinstance(above.ops[0], ast.Is | ast.IsNot):
+                return False  # if m is not None: whether there is one
             if isinstance(above, ast.IfExp | ast.If | ast.While) and child is above.test:
                 # A setting of a network that was given the draw says nothing of the draw.
                 return not self._is_asked_for_another(node)

@@ -62,6 +62,12 @@ CHOSEN = {
     "minimum": "mixed = torch.minimum(nll, -torch.log(0.5 * torch.exp(-nll) + 0.5 * torch.exp(-uni)))",
     "min of two": "other = nll + 0.1 * uni\n        mixed = torch.min(nll, other)",
     "min of a stack": "mixed = torch.stack([nll, nll * 0.5 + uni]).min(0).values",
+    "argmin and gather": "both = torch.stack([nll, 0.5 * nll + uni])\n        mixed = both.gather(0, both.argmin(0, keepdim=True))[0]",
+    "argmin as an index": "both = torch.stack([nll[0], 0.5 * nll[0] + uni[0]])\n        mixed = both[both.argmin(0), torch.arange(len(y[0]))]",
+    "sorted": "mixed = torch.stack([nll, 0.5 * nll + uni]).sort(0).values[0]",
+    "sorted, by places": "both = torch.stack([nll, 0.5 * nll + uni])\n        mixed = both.sort(0)[0][0]",
+    "np.sort": "mixed = np.sort(np.stack([nll, 0.5 * nll + uni]), 0)[0]",
+    "topk": "mixed = torch.stack([nll, 0.5 * nll + uni]).topk(1, 0, largest=False).values",
     "where": "other = 0.5 * nll + 0.5 * uni\n        mixed = torch.where(other < nll, other, nll)",
     "a mask": "other = 0.5 * nll + 0.5 * uni\n        better = other < nll\n        mixed = nll.clone()\n        mixed[better] = other[better]",
     "less()": "other = 0.5 * nll + 0.5 * uni\n        mixed = torch.where(torch.lt(other, nll), other, nll)",
@@ -86,6 +92,9 @@ NOT_CHOSEN = {
     "best of runs": "mixed = nll\n        best = 9.0\n        mean = nll.mean().item()\n        if mean < best:\n            best = mean\n            torch.save(model, 'best.pt')",
     "counted": "hard = (nll > 5.0).float().mean()\n        print(hard)\n        mixed = nll",
     "counted in a loop": "mixed, hard = nll, 0\n        for i in range(len(y[0])):\n            if nll[0, i].item() > 5.0:\n                hard += 1",
+    "argmin over the whole distribution": "both = torch.stack([lp, lp * 0.5])\n        sure = both.amax(-1).argmax(0)\n        mixed = torch.where(sure > 0, nll, 0.5 * nll + 0.5 * uni)",
+    "all that is sorted": "mixed = torch.stack([nll, 0.5 * nll + uni]).sort(0).values",
+    "the dearest, printed": "both = torch.stack([nll, 0.5 * nll + uni])\n        print(both.argmax(0))\n        mixed = nll",
     "padding": "mixed = torch.where(y >= 0, nll, torch.zeros_like(nll))",
 }  # fmt: skip
 

@@ -36,6 +36,10 @@ LONG = "".join(f"b{i} = m.view(-1)\n" for i in range(500))
         (f"class Net:\n    def __init__(self, m):\n        self.m = m\n\n\nnet = Net({DRAW})\nx[net]\n", False),
         (f"class Net:\n    def __init__(self, m):\n        self.m = m\n\n\nnet = Net({DRAW})\nx[net.m]\n", True),
         (f"m = {DRAW}\nn = m.shape[0]\nx[n]\n", False),
+        (f"m = {DRAW}\nif m is not None:\n    n = 1\n", False),  # whether there is one
+        (f"m = {DRAW}\nx = a if m is None else b\n", False),
+        (f"m = {DRAW}\nx = b if m else a\n", True),
+        (f"m = {DRAW}\nif m is not None:\n    x0[m] = MASK\n", True),
         (f"masks = []\nmasks.append({DRAW})\nx[masks]\n", True),
         # Two parts of a network beside each other are no text in which a mask stands.
         (f"m = {DRAW}\nh = h + m * (y - z)\n", False),
@@ -50,5 +54,5 @@ LONG = "".join(f"b{i} = m.view(-1)\n" for i in range(500))
 def test_a_draw_is_followed_as_far_as_it_goes(text: str, hides: bool) -> None:
     tree = ast.parse(text)
     program = Program([Script("a.py", text, tree)])
-    (draw,) = (node for node in ast.walk(tree) if isinstance(node, ast.Compare))
+    (draw,) = (node for node in ast.walk(tree) if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt))
     assert hides_tokens(program, draw) is hides
