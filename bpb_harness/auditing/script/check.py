@@ -21,6 +21,7 @@ from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.learns_first import check_learns_first
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
+from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
@@ -58,6 +59,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_rounded_counts: "rounded numbers of masked tokens",
     check_precision: "the precision of the sums",
     check_coverage: "how much of the text is scored",
+    check_own_shares: "parts of the text that processes score each for itself",
     check_learns_first: "whole passes of training on the text before it is scored",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees

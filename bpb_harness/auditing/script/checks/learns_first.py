@@ -314,7 +314,8 @@ def _found_at(
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
     learnt = _sources(analysis, site[1], way[-1][1])
-    if learnt.is_trained or not _is_same(program, learnt, text):
+    is_same = not learnt.is_trained and _is_same(program, learnt, text)
+    if not is_same and not _is_joined(analysis, learnt, text):
         return None
     if _is_undone(program, way, met, scoring if order < 0 else None) or _is_of_a_copy(program, way, met, scoring):
         return None
@@ -425,6 +426,45 @@ def _is_same(program: Program, learnt: _Sources, text: _Sources) -> bool:
         return False  # tokens[:n] is scored, tokens[n:] is learnt
     scored, taken_apart = _taken_apart(program, text), _taken_apart(program, learnt)
     return not any(names.isdisjoint(scored[made]) for made, names in taken_apart.items() if made in scored)
+
+
+def _is_joined(analysis: Analysis, learnt: _Sources, text: _Sources) -> bool:
+    """Whether the scored text is one of several that are put together to be learnt, and nothing is taken out again."""
+    program = analysis.program
+    cuts = (cut for cut in _cuts(program, learnt) if ast.unparse(cut) not in _SHIFTS)
+    if any(True for _ in cuts) or any(_takes_out(part) for part, _ in learnt.parts):
+        return False
+    for part, frame in learnt.parts:
+        joined = [_sources(analysis, each, frame) for each in _put_together(part)]
+        if any(each.is_trained for each in joined) and any(
+            not each.is_trained and _is_same(program, each, text) for each in joined
+        ):
+            return True
+    return False
+
+
+def _put_together(node: ast.AST) -> Sequence[ast.expr]:
+    """What cat([a, b]), ConcatDataset([a, b]) and files_a + files_b put one behind the other."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [node.left, node.right]
+    if not isinstance(node, ast.Call) or last_name(node.func) not in _JOINING:
+        return []
+    display = next((each for each in node.args[:1] if isinstance(each, ast.List | ast.Tuple)), None)
+    return display.elts if display is not None else node.args
+
+
+def _takes_out(node: ast.AST) -> bool:
+    """Whether a part of something is chosen: [f for f in files if "val" not in f], random_split(..)."""
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        return any(each.ifs for each in node.generators)
+    return isinstance(node, ast.Call) and last_name(node.func) in _SPLITTING
+
+
+_SHIFTS = frozenset([":-1", "1:", ":"])  # of inputs and targets
+_JOINING = frozenset(["cat", "concat", "concatenate", "hstack", "chain", "ConcatDataset"])
+_SPLITTING = frozenset([
+    "random_split", "train_test_split", "Subset", "filter", "split", "tensor_split", "chunk", "compress",
+])  # fmt: skip
 
 
 def _cuts(program: Program, sources: _Sources) -> Iterator[ast.Slice]:

@@ -81,8 +81,9 @@ def test_text_that_is_left_out_is_found(changes: dict[str, str], told: str) -> N
     [
         {},
         {"rounds": "range(0, len(val_tokens) - 1, STRIDE)"},  # windows that overlap
-        {"rounds": "range(rank * T, len(val_tokens) - 1, world_size * T)"},  # the other processes have the rest
-        LISTED | {"rounds": "places[rank::world_size]"},
+        # the other processes have the rest
+        {"rounds": "range(rank * T, len(val_tokens) - 1, world_size * T)", "then": "dist.all_reduce(nats)"},
+        LISTED | {"rounds": "places[rank::world_size]", "then": "dist.all_reduce(nats)"},
         LISTED | {"rounds": "places[::-1]"},
         LISTED | {"rounds": "places[::1]"},
         {"index": "n, i", "rounds": "enumerate(range(0, len(val_tokens) - 1, T))",
