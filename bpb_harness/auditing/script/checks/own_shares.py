@@ -26,12 +26,14 @@ def check_own_shares(analysis: Analysis) -> Iterator[Hit]:
     program = analysis.program
     if not any(_RANK.search(name) for scope in program.scopes for name in scope.mentions):
         return
+    taken = dict(program.taken)
     places: dict[int, ast.AST | None] = {}
     for tokens in scored_tokens(analysis):
         dealt = (_dealt_at(program, part, frame) for part, frame in behind_target(analysis, tokens))
         place = next((each for each in dealt if each is not None), None)
         places[tokens.sink] = places.get(tokens.sink, place) and place
     if not places or any(place is None for place in places.values()) or _is_added_up(analysis):
+        program.taken = taken  # a reader is told of those settings alone that decided something
         return
     said = (
         "Each process scores a part of the text of its own, and nothing adds the parts up: where there are more "

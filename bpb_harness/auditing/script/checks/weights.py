@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
@@ -136,6 +137,13 @@ def _is_missing(
     scores = {(score.node, score.frame) for number, _, score in analysis.scores() if number == draw.sink}
     if len(scores) > 1:
         return False  # a second pass may be asked for the rest
+    others = [
+        term
+        for term in analysis.terms[draw.sink]
+        if any(score.node is draw.score.node for score in term.cross_entropies())
+    ]
+    if any(Weight(analysis, replace(draw, term=term), weight.leaf).factors for term in others):
+        return False  # the weight may stand where nobody can say that it does not
     is_even = _spread([w / slope for _, w, _, slope in samples]) <= _SPREAD
     return is_even and weight.is_followed and is_of_masked_alone(analysis, draw)
 

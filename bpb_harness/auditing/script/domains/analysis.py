@@ -87,8 +87,8 @@ class MaskDraw:
 
 
 def _numerator(term: Term) -> frozenset[int]:
-    """What tells two terms apart but for the summands of what their sum is divided by."""
-    return frozenset(id(factor.node) for factor in term.factors if factor.power > 0 or factor.sums)
+    """What tells two terms apart but for the denominator's summands."""
+    return frozenset(id(factor.node) for factor in term.factors if factor.power > 0)
 
 
 def agreed(judged: list[list[Hit] | None]) -> list[Hit]:

@@ -31,15 +31,8 @@ def tests_of(analysis: Analysis, node: ast.AST, frame: Frame) -> list[_Test] | N
     """The tests above a place that nobody can evaluate; None where one is known to fail."""
     evaluator = Evaluator(analysis.program)
     tests = [*analysis.program.tests_above(node), *_chosen_by(analysis, node), *_left_by(analysis, node)]
-    tests = [each for each in tests if not _is_of_draws(analysis, each[0], frame)]
     held = [evaluator.all_hold((test,), frame) for test in tests]
     return None if False in held else [test for test, holds in zip(tests, held, strict=True) if holds is None]
-
-
-def _is_of_draws(analysis: Analysis, test: ast.expr, frame: Frame) -> bool:
-    """Whether a test asks for what was drawn, and holds now and then."""
-    evaluator = Evaluator(analysis.program)
-    return evaluator.number(test, frame) is not None and bool(evaluator.leaves)
 
 
 def _left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:

@@ -8,6 +8,8 @@ import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.auditing.script.followed import BYTES, MASKS, MIXTURE, SCORE, TEXT
+from bpb_harness.auditing.script.running.weighing import Behaviour, Passed, weigh
+from bpb_harness.findings import Severity
 from fixtures.claims.patterns import submission
 from tests.golf_rules import GOLF
 from tests.unit.auditing.script.domains.test_byte_counts import EVALUATION, LOOKED_UP, OPENED, TABLES
@@ -100,3 +102,56 @@ def test_a_draw_is_one_however_its_comparison_is_written(tmp_path: Path, drawn: 
         script.write_text(MASKED.replace("DRAWN", drawn).replace("WEIGHT", weight), "utf-8")
         found = {each.code for each in check_scripts([script], ScriptContext(rules=GOLF))}
         assert {code for code in found if code.startswith("BPB25")} == codes
+
+
+CORRUPTED = """
+import math, torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Network(nn.Module):
+    def corrupted(self, ids):
+        OPENING
+        m = torch.rand(ids.shape) < self.rate(ids)
+        return torch.where(m, 1024, ids)
+
+    def forward(self, ids, targets):
+        return F.cross_entropy(self.body(self.corrupted(ids)), targets, reduction="sum")
+
+
+network, tokens, size_of = Network(), torch.load("val.pt"), torch.load("s.pt")
+nats = size = 0.0
+for i in range(0, len(tokens) - 1, 512):
+    x, y = tokens[i : i + 512], tokens[i + 1 : i + 513]
+    nats += network(x, y).item()
+    size += size_of[y].sum().item()
+print(f"val_bpb:{nats / math.log(2.0) / size:.4f}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("opening", "is_open"),
+    [
+        ("pass", True),
+        ("if not self.training: return ids", False),
+        ("if not self.training or self.rate is None:\n            return ids", False),
+        ("if self.rate is None: return ids", True),
+    ],
+)
+def test_what_training_alone_hides_is_none_of_the_evaluations(tmp_path: Path, opening: str, is_open: bool) -> None:
+    (tmp_path / "train_gpt.py").write_text(CORRUPTED.replace("OPENING", opening), "utf-8")
+    findings = check_scripts([tmp_path / "train_gpt.py"], ScriptContext(rules=GOLF))
+    assert (
+        any(each.severity is Severity.WARNS and each.evidence.get("parts") == [MASKS] for each in findings) is is_open
+    )
+
+
+@pytest.mark.parametrize("passed", [(), (Passed("nats_of", {}, frozenset()),)])
+def test_masks_that_a_function_was_seen_to_weigh_right_are_a_note(tmp_path: Path, passed: tuple[Passed, ...]) -> None:
+    (tmp_path / "train_gpt.py").write_text(CORRUPTED.replace("OPENING", "pass"), "utf-8")
+    findings = check_scripts([tmp_path / "train_gpt.py"], ScriptContext(rules=GOLF))
+    weighed = [each for each in weigh(findings, Behaviour((), passed)) if each.evidence.get("parts") == [MASKS]]
+    (found,) = weighed
+    assert found.severity is (Severity.INFORMS if passed else Severity.WARNS)
+    assert ("nats_of, run alone on a short text, computes a bound" in found.message) is bool(passed)

@@ -80,6 +80,8 @@ OTHERS = [
     + STEPS.replace("LOSS", f"{EACH}\n    loss = (ce * mask).sum() / mask.sum().clamp(min=1)"),
     # a mask that nobody knows
     STEPS.replace("LOSS", f"{EACH}\n    loss = (ce * scored_before[i]).sum()"),
+    MASK.replace("PART", "s:").replace("1.0", "weights[i]")
+    + STEPS.replace("LOSS", f"{EACH}\n    loss = (ce * mask).sum() / max(1, mask.sum())"),
     # no step is taken
     "extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)\n"
     "loss = F.cross_entropy((network.head(h) + extra).flatten(0, 1), y.flatten())\n"

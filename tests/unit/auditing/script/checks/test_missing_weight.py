@@ -209,6 +209,11 @@ def test_a_tensor_that_is_changed_unseen_refutes_nothing(tmp_path: Path) -> None
     assert _found(tmp_path, _script(changed)) == {"BPB254": Severity.WARNS}
 
 
+def test_a_weight_that_a_setting_leaves_out_refutes_nothing(tmp_path: Path) -> None:
+    scored = "loss = ce * m / t\n    if len(sys.argv) > 3:\n        loss = ce * m\n    return loss.mean()"
+    assert _found(tmp_path, _script(scored)) == {"BPB254": Severity.WARNS}
+
+
 LOOP = """
     num, den, means = 0.0, 0.0, []
     for k in range(8):

@@ -233,7 +233,8 @@ WHOLE = {
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_scores_the_whole_text_is_bounded_by_nothing(name: str) -> None:
-    assert "BPB350" not in {finding.code for finding in check_source(WHOLE[name])}
+    text = WHOLE[name].replace("    return nats /", "    dist.all_reduce(nats)\n    return nats /")
+    assert "BPB350" not in {finding.code for finding in check_source(text)}
 
 
 SLIDING = _script("""    starts = [s for s in range(0, len(tokens) - 1, 64) if min(s + L, len(tokens) - 1) - s >= 64 or s == 0]

@@ -82,3 +82,24 @@ def test_no_more_expressions_are_visited_than_is_asked_for() -> None:
 def test_what_a_name_was_assigned_as_a_whole(looked_at: str, values: list[str]) -> None:
     program, node, frame = _program(looked_at)
     assert [ast.unparse(origin.node) for origin in assigned(program, node, frame)] == values
+
+
+HANDED = """
+def score(x, m=None):
+    return network(x, m)
+
+
+a = score(tokens)
+b = score(tokens, noise())
+c = score(*given)
+"""
+
+
+@pytest.mark.parametrize(("name", "meets"), [("a", False), ("b", True), ("c", True)])
+def test_a_call_that_leaves_a_parameter_out_is_given_no_other_calls(name: str, meets: bool) -> None:
+    program = Program([Script("a.py", HANDED, ast.parse(HANDED))])
+    (value,) = (
+        each.value for each in program.scopes[0].definitions[name] if each.kind == "assign" and each.value is not None
+    )
+    met = [part for part, _ in trace(program, value, Frame.at(program, value))]
+    assert any(isinstance(part, ast.Call) and ast.unparse(part) == "noise()" for part in met) is meets
