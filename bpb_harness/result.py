@@ -23,7 +23,7 @@ EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate o
 
 FORMAT = "bpb-result/1"  # of the JSON
 UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark
-WORSE_THAN = WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM = "score.worse-than-uniform", "score.worse-than-unigram"
+WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM = "score.worse-than-uniform", "score.worse-than-unigram"
 
 
 def _entry(
@@ -461,8 +461,6 @@ class BpbResult:
         sampling = "n/a" if self.mc_stderr is None else f"{self.mc_stderr:.4f}"
         errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {sampling}{doubt}"]
         errors.append("corpus se n/a" if self.corpus_stderr is None else f"corpus se {self.corpus_stderr:.4f}")
-        if any(remark.code in WORSE_THAN for remark in self.remarks):
-            errors.append("worse than codes that know nothing")
         if self.bits_per_byte is None:
             per_token = f"{self.bits_per_token:.4f} bits/token"
             size = f"{self.length.num_tokens:,} tokens, bytes not counted"

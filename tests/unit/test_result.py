@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpb_harness.errors import UsageError
-from bpb_harness.result import WORSE_THAN, BpbResult, Comparison, Remark, Signature
+from bpb_harness.result import BpbResult, Comparison, Remark, Signature
 from bpb_harness.units import CodeLength, bits_to_nats
 
 WORDS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"], exclude_characters="|"), min_size=1)
@@ -69,15 +69,6 @@ def test_the_line_glues_the_score_to_its_settings():
     )
     assert str(result(relation="=", corpus_stderr=None)) == (
         "bpb|method:discrete = 2.0000 (corpus se n/a; 2.000 bytes/token; 1,000 tokens, 2,000 bytes)"
-    )
-
-
-@pytest.mark.parametrize("code", WORSE_THAN)
-def test_the_line_says_of_a_score_that_codes_which_know_nothing_are_better(code):
-    """It is copied by itself, without the warning below it."""
-    assert result(remarks=(Remark(code, "WARNING: too dear"),)).line == (
-        "bpb|method:discrete ~<= 2.0000 (mc se 0.0100, corpus se 0.0200, worse than codes that know nothing; "
-        "2.000 bytes/token; 1,000 tokens, 2,000 bytes)"
     )
 
 
