@@ -275,7 +275,8 @@ def _variant_used(
 def _bits_of_vocabulary(tokenizer: str | None, logs: Sequence[LogRecord]) -> float | None:
     """log2 of the number of pieces: as the tokenizer's name tells it, or else the loss of a token before training."""
     bits = bits_of_vocabulary(tokenizer)
-    first = next((line.nats_per_token for log in logs for line in log.lines[:1] if line.is_training_step), None)
+    untrained = (log.untrained for log in logs)
+    first = next((line.nats_per_token for line in untrained if line is not None), None)
     return bits if bits is not None or first is None else nats_to_bits(first.value)
 
 

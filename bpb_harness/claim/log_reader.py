@@ -72,7 +72,9 @@ _SPOILT = re.compile(
 )
 _LOSS = re.compile(rf"(?P<name>{_WORD}(?:loss|nats_per_token))[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
 _STEP = re.compile(
-    r"(?:^|[\s\"'{,])(?:step|iter|iteration|epoch)s?[\"']?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE
+    r"(?:^|[\s\"'{,])(?:epochs?|(?P<step>step|iter|iteration)s?)[\"']?\s?[:= ]\s?(?P<number>[0-9]{1,9})"
+    r"|^\s*(?P<of>[0-9]{1,9})\s?/\s?[0-9]+\s",
+    re.IGNORECASE,
 )
 # A running value over the text so far: i of n chunks, windows, documents; a bar. It is no score, not even at n of n.
 _OF = r"[\s:=#]{0,3}[\[(]?\s?[0-9]{1,12}\s?(?:/|of)\s?[0-9]{1,12}(?![0-9.])"
@@ -512,6 +514,12 @@ def _loss_beside(line: str, score: re.Match[str], losses: Sequence[re.Match[str]
     return min(own, key=lambda loss: abs(loss.start() - score.start()), default=losses[0] if losses else None)
 
 
+def _number_of(step: re.Match[str] | None) -> int | None:
+    """The number of a step; None of an epoch, which may be counted from 0 behind its training."""
+    number = None if step is None else step["of"] or (step["number"] if step["step"] else None)
+    return None if number is None else int(number)
+
+
 def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     line = with_points(line)
     if "{" in line or _SCORE.search(line) is None:
@@ -519,7 +527,8 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     losses = [found for found in _LOSS.finditer(line) if not is_of_training(_whole_name(line, found))]
     steps = _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)
-    is_step = _STEP.search(line) is not None
+    step = _STEP.search(line)
+    is_step = step is not None
     if _is_progress(line[:_LONGEST_LABEL]) and not _ENDS.search(line[: first.start() if first else 0]):
         return
     for found in _SCORE.finditer(line):
@@ -544,6 +553,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
             nats_per_token=nats,
             same_estimator=loss is not None and same_estimator(_whole_name(line, loss), whole),
             is_training_step=is_step and "final" not in label.lower(),
+            step=_number_of(step),
             run=run,
             scored_tokens=counted.count if counted is not None and counted.unit == "tokens" else tokens,
             counted=counted,

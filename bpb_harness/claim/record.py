@@ -57,6 +57,7 @@ class ScoreLine:
         byte_perplexity: a perplexity per byte beside the score.
         same_estimator: the names say that both come from one estimator (``val_loss`` and ``val_bpb``).
         is_training_step: a validation during training, not a final score.
+        step: the number of that step, where the line tells it.
         run: which run of the log, counted from 0; a log may hold several.
         scored_tokens: tokens that the line says were scored.
         counted: what it counts of what was scored.
@@ -69,6 +70,7 @@ class ScoreLine:
     nats_per_token: Printed | None = None
     same_estimator: bool = False
     is_training_step: bool = False
+    step: int | None = None
     run: int = 0
     scored_tokens: int | None = None
     counted: PartTold | None = None
@@ -164,6 +166,12 @@ class LogRecord:
         if not lines:
             return self.spoilt_at
         return next((found.spoilt_at for found in self.found if found.template in lines and found.spoilt_at), None)
+
+    @property
+    def untrained(self) -> ScoreLine | None:
+        """Its first validation, where no more than one step of training stands before it."""
+        first = next((line for line in self.lines[:1] if line.is_training_step), None)
+        return first if first is not None and first.step is not None and first.step <= 1 else None
 
     @property
     def final(self) -> ScoreLine | None:

@@ -597,7 +597,7 @@ def _loss_is_in_nats_per_token(evidence: Evidence) -> bool:
         return False
     untrained = bits_to_nats(vocabulary)
     slack = 0.05 if evidence.tokenizer else _UNTRAINED_SLACK
-    first = [line for log in evidence.claim_logs for line in log.lines[:1] if line.is_training_step]
+    first = [line for log in evidence.claim_logs if (line := log.untrained) is not None]
     return any(
         line.nats_per_token is not None
         and line.same_estimator

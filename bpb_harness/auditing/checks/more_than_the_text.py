@@ -51,8 +51,8 @@ def more_than_the_text(evidence: Evidence, ratio: Ratio) -> Finding | None:
 
 def _untrained(log: LogRecord) -> float | None:
     """Nats per token before anything was learnt, as the log's first line of a validation or of training has it."""
-    first = next((line.nats_per_token for line in log.lines[:1] if line.is_training_step), None)
-    steps = [loss.value for loss in (log.first_loss, first) if loss is not None]
+    validated = None if log.untrained is None else log.untrained.nats_per_token
+    steps = [loss.value for loss in (log.first_loss, validated) if loss is not None]
     return max(steps, default=None)
 
 

@@ -98,6 +98,28 @@ def test_right_bytes_beside_another_tokenizers_name_are_no_more_than_there_are(t
     assert not _report(tmp_path, 1.0).with_code("BPB105")
 
 
+@pytest.mark.parametrize("first", ["step:250/900", "250/900", "iter 250:", "epoch 0:"])
+def test_the_first_validation_of_a_run_that_was_trained_before_tells_no_vocabulary(tmp_path: Path, first: str) -> None:
+    text = _text_of_another(tmp_path, "step:0/900", 5.4961)
+    assert audit(tmp_path).verdict == "refuted"
+    (tmp_path / "train.log").write_text(text.replace("step:0/900", first))
+    report = audit(tmp_path)
+    assert not report.with_code("BPB105")
+    assert report.verdict == "unverifiable"
+
+
+def _text_of_another(folder: Path, step: str, loss: float) -> str:
+    """A text of 100M tokens under GPT-2's vocabulary, in shards called after the same corpus."""
+    lines = ["val_loader:shards pattern=./data/fineweb10B/fineweb_val_*.bin tokens:100000000"]
+    for name, nats in ((step, loss), ("step:600/900", 4.1021), ("step:900/900", 3.6133), ("roundtrip_exact", 3.6141)):
+        lines.append(f"{name} val_loss:{nats:.8f} val_bpb:{nats / math.log(2.0) / 4.6312:.8f}")
+    text = "\n".join(lines) + "\n"
+    (folder / "train.log").write_text(text)
+    score = 3.6141 / math.log(2.0) / 4.6312
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": round(score, 8), "val_loss": 3.6141}))
+    return text
+
+
 def test_several_lines_must_tell_it(tmp_path: Path) -> None:
     _report(tmp_path)
     lines = (tmp_path / "train.log").read_text().splitlines()
