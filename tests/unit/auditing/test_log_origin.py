@@ -100,6 +100,7 @@ UNREADABLE = f"BLOB = {'c$|ee' * 900!r}\nrun(unpack_it(BLOB))\n"
         pytest.param({"train_gpt.py": "exec(open('run.py').read())\n"}, id="a script that prints no figures"),
         pytest.param({"train_gpt.py": OTHER.replace("bpb", "bits")}, id="modules that are not there score"),
         pytest.param({"train_gpt.py": OTHER + "exec(decrypt(b'0123', key))\n"}, id="a payload of an own cipher"),
+        pytest.param({"train_gpt.py": f"import deepspeed\n{OTHER}"}, id="a library that trains"),
         pytest.param({"eval.py": OTHER, "train_gpt.py": OWN}, id="one of two scripts"),
         pytest.param({"train_gpt.py": OTHER, "a/b/run.py": OWN}, id="a script further down"),
         pytest.param({"train_gpt.py": OTHER, "run.sh": OWN}, id="a shell script"),
@@ -131,7 +132,16 @@ def test_names_that_a_loop_puts_together(tmp_path: Path, looped: str, is_its: bo
 
 
 @pytest.mark.parametrize(
-    "mark", ["2026-03-04 05:06:07,891 INFO ", "1776142360.539 ", "[default0]:", "[rank0]: ", "05:06:07 | "]
+    "mark",
+    [
+        "2026-03-04 05:06:07,891 INFO ",
+        "1776142360.539 ",
+        "[default0]:",
+        "[rank0]: ",
+        "05:06:07 | ",
+        "[rank0]:2026-03-04 05:06:07,891 - __main__ - INFO - ",
+        "0: [default0]:2026-03-04 05:06:07 | INFO | node-1 | a:b:7 | ",
+    ],
 )
 def test_times_and_marks_before_each_line_are_none_of_its_own(tmp_path: Path, mark: str) -> None:
     marked = "".join(f"{mark}{line}\n" for line in LOG.splitlines())

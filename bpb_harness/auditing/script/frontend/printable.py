@@ -8,7 +8,7 @@ does, nor begin there, and any text may come in a place.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from bpb_harness.claim.figure_lines import NUMBER_PLACE, FigureLine, names_figure, names_score
@@ -22,10 +22,10 @@ _LITERAL = re.compile(
     r'|"([^"\\\n]*(?:\\.?[^"\\\n]*)*)"?',
     re.DOTALL,
 )
-# {loss:.4f}, {x['a']}, %d, %.4lf, $name, ${name}, and escapes other than ends of lines.
+# {loss:.4f}, {x['a']}, %d, %.4lf, %(loss).4f, $name, ${name}, and escapes other than ends of lines.
 _PLACE = re.compile(
     r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}"
-    r"|%[-+ #0]*[0-9*]*(?:\.[0-9*]+)?(?:hh|h|ll|l|z|t|L)?[sdifgeuxXcprEG]"
+    r"|%(?:\(\w+\))?[-+ #0]*[0-9*]*(?:\.[0-9*]+)?(?:hh|h|ll|l|z|t|L)?[sdifgeuxXcprEG]"
     r"|\$\([^()]*\)|\$\w+|\$(?=\{)|\\.|\{[^{}]*\Z",
     re.DOTALL,
 )
@@ -36,12 +36,19 @@ _NO_LETTERS = re.compile(r"[^A-Za-z0-9]+")
 _FEWEST_LETTERS = 4  # letters and digits; a template with less is in every line
 _INDEXED = 3  # characters by which templates are looked up
 _LONG, _LEAST_BLANKS, _MOST_NESTED = 2000, 0.02, 3  # of a literal that is a program, or a payload
-_LATEST_WORD = 5  # of a line, at which a template may begin: times, marks of processes and levels stand before
+_MOST_WORDS = 4  # of prose before a template; times, names of processes and modules, levels are none
+_PROSE = re.compile(r"[A-Za-z]*[a-z][A-Za-z]*[.,:;]?(?= |\Z)")
 _FEWEST_FIGURES, _MOST_TEMPLATES = 4, 20_000  # ten times what a folder's scripts have
 # f"{name}: {value}", in a loop over names that nobody knows: any line that is names and numbers alone.
 _NAMED_BY_PLACE = re.compile(rf"\W*{NUMBER_PLACE} ?[:=] ?{NUMBER_PLACE}")
 _PAIR = r"[\w./@%-]+ ?[:=] ?[-+]?[0-9][\w./%+-]*"
 _PAIRS = re.compile(rf"(?:{_PAIR}[ ,|]+)*{_PAIR}\Z")
+# Libraries with a loop of training of their own, which print losses, sizes and times in their own words.
+_TRAINERS = re.compile(
+    r"^\s*(?:import|from)\s+(?:accelerate|composer|deepspeed|fairseq|fastai|fastcore|ignite|keras|lightning|litgpt|"
+    r"megatron|nemo|pytorch_lightning|tensorflow|torchtitan|torchtune|transformers|trl)\b",
+    re.MULTILINE,
+)
 _WORD = re.compile(r"(?:^|(?<=[ \]])|(?<=\]:))(?=\S)")
 
 
@@ -53,10 +60,10 @@ class Printable:
 
     Attributes:
         is_known: whether they tell enough: no packed payload is in them, and they print figures and a score; modules
-            that are not there may print what else a log holds.
+            that are not there may print what else a log holds, and so may a library that trains.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Sequence[str]) -> None:
         templates: dict[str, None] = {}
         num_packed = sum(not _take_literals(text, templates, 0) for text in texts)
         self._begin: dict[str, list[tuple[str, tuple[str, ...], bool]]] = {}
@@ -69,7 +76,7 @@ class Printable:
                 num_figures += names_figure(plain)
                 has_score = has_score or names_score(plain)
                 self._enter([part.strip() for part in plain.split(NUMBER_PLACE)])
-        is_whole = num_packed == 0 and len(templates) <= _MOST_TEMPLATES
+        is_whole = num_packed == 0 and not any(map(_TRAINERS.search, texts)) and len(templates) <= _MOST_TEMPLATES
         self.is_known = is_whole and has_score and num_figures >= _FEWEST_FIGURES
 
     def _enter(self, parts: Sequence[str]) -> None:
@@ -84,20 +91,24 @@ class Printable:
     def holds(self, line: FigureLine) -> bool:
         """Whether some template is in a line: at its beginning, or behind some words that are no figures."""
         text = line.text
-        if self._names_by_place and _PAIRS.match(text):
-            return True
-        for place in _beginnings(line):
+        for place, num_words in _beginnings(line):
+            if self._names_by_place and num_words == 0 and _PAIRS.match(text, place):
+                return True
             for first, rest, is_word in self._begin.get(text[place : place + _INDEXED], ()):
                 if text.startswith(first, place) and not (is_word and place) and _in_turn(text, place, rest):
                     return True
         return any(_in_turn(text, 0, parts) for parts in self._anywhere)
 
 
-def _beginnings(line: FigureLine) -> Iterator[int]:
-    for count, word in enumerate(_WORD.finditer(line.text)):
-        if count >= _LATEST_WORD or (count and word.start() > line.figure_at):
+def _beginnings(line: FigureLine) -> Iterator[tuple[int, int]]:
+    """Where a template may begin in a line, and the number of words of prose before."""
+    num_words = 0
+    for word in _WORD.finditer(line.text):
+        place = word.start()
+        if num_words > _MOST_WORDS or (place and place > line.figure_at):
             return
-        yield word.start()
+        yield place, num_words
+        num_words += _PROSE.match(line.text, place) is not None
 
 
 def _in_turn(text: str, place: int, parts: Sequence[str]) -> bool:
