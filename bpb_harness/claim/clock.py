@@ -50,6 +50,10 @@ class Clock:
         self._file = file
         self._last: _Told | None = None
 
+    def begin_anew(self) -> None:
+        """Forget what was told: a run that is resumed may restore its clock, or not."""
+        self._last = None
+
     def take(self, low: str, number: int, run: int) -> None:
         """Take one more line, in small letters, that speaks of `train_time:`."""
         last = self._last if self._last is not None and self._last.run == run else None

@@ -260,6 +260,8 @@ class _Said:
         if "epoch" in low and len(self.epochs) < _MAX_SCORE_LINES:
             epoch = epoch_of(line, number, self.run)
             self.epochs += [] if epoch is None else [epoch]
+        if "resum" in low:
+            self.clock.begin_anew()
         if "loss" in low or "train" in low:
             self._take_step(low, Source(self.file, number))
             if "train_time:" in low:

@@ -128,6 +128,9 @@ _PACKED = re.compile(
     r"(?<![a-z])(?:zlib|zstd|lzma|xz|bz2|gzip|brotli|r?ans|huffman|lz4)(?![a-z])[^:=]{0,40}[:=]\s?"
     r"(?P<size>[0-9][0-9,]{3,18})\s?bytes\b"
 )
+# What else is packed, and what has the network in it all the same: "Code size (zlib)", "Total size code+int8 zlib".
+_OTHER_THAN_A_NETWORK = re.compile(r"(?<![a-z])(?:code|script|source|shard|data|dataset|tokenizer|corpus)s?(?![a-z])")
+_WITH_A_NETWORK = re.compile(r"model|network|weight|artifact|submission|total")
 
 
 def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
@@ -221,7 +224,12 @@ def packed_told(line: str, low: str, source: Source) -> Printed | None:
         source: where it stands.
     """
     found = _PACKED.search(low)
-    return None if found is None else parse_number(found["size"].replace(",", ""), source, line[: found.end()].strip())
+    if found is None:
+        return None
+    words = low[: found.start("size")]
+    if _OTHER_THAN_A_NETWORK.search(words) and not _WITH_A_NETWORK.search(words):
+        return None
+    return parse_number(found["size"].replace(",", ""), source, line[: found.end()].strip())
 
 
 def _count(digits: str) -> int:

@@ -24,6 +24,7 @@ _COLUMNS = ("dataset", "tokenizer", "scope", "num_tokens", "num_bytes", "bytes_p
 LARGEST_TAIL = 5000  # tokens of a split that whole windows leave over
 # Bytes per token of text under any vocabulary, from bytes as tokens on: what else a size implies is no size of a split.
 _MIN_BYTES, _MAX_BYTES = 0.9, 8.0
+_CUT_AFTER = 100_000  # tokens, or a multiple: where somebody cut another text, and no text ends by chance
 FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX = "full", "tail-dropped", "older-export", "prefix"
 SCOPES = (FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX)
 
@@ -109,6 +110,8 @@ class DenominatorTable:
         num_bytes = sizes.pop()
         # A token that spells nothing stands before each document: as many tokens as bytes is another export.
         if not _MIN_BYTES <= num_bytes / num_tokens <= _MAX_BYTES or num_tokens == num_bytes:
+            return None
+        if num_tokens % _CUT_AFTER == 0:
             return None
         return Denominator(rows[0].dataset, vocabulary, FULL, num_tokens, num_bytes, num_bytes / num_tokens)
 

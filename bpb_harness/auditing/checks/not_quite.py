@@ -4,7 +4,8 @@ Every token once, with its own bytes, gives one number to all printed digits. Wh
 moves it by a known step, the tokens that stand before documents left out, or by less than ``QUITE``: whole windows
 leave a tail over. Of 2,538 logs of the public record with six digits or more, 2,513 keep to that. In the others windows
 of short documents ran on into the next ones, or a view of the text had the wrong strides, or 10,000 documents were
-scored; or lines of one run divide by different numbers, as no program would.
+scored; or lines of one run divide by different numbers, as no program would. A loss that is a mean over batches of
+other sizes shows no bytes at all.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _finding(evidence: Evidence, row: Denominator, line: ScoreLine, ratio: Ratio
         f"{'above' if off > 0.0 else 'below'} the {row.bytes_per_token:.5f} of {row}: {abs(num_bytes):,} bytes too "
         f"{'many' if off > 0.0 else 'few'} over the whole of it. The printed digits leave {ratio.uncertainty:.1g} of "
         f"it open, and a tail that fills no window {right.slack:.2%}{nor}. So not every token was scored once, by "
-        f"its own bytes{_elsewhere(evidence, line, right)}"
+        f"its own bytes, or the loss is no mean over the scored tokens{_elsewhere(evidence, line, right)}"
     )
     return codes.BYTES_NOT_QUITE.finding(
         message,

@@ -52,11 +52,12 @@ def test_words_that_say_so_make_no_score_of_the_artifact(tmp_path: Path) -> None
         ("step:7184/20000", ""),
         ("step:7184/20000", "Serialized model: 67235929 bytes\nCode size: 60996 bytes\n"),
         ("step:7184/20000", "skipping serialization and roundtrip validation\n"),
+        ("step:7184/20000", "Serialized model: 67235929 bytes\nCode size (zlib-compressed): 14223 bytes\n"),
         ("final_int8_zlib_roundtrip", PACKED),
         ("diagnostic quantized", PACKED),
         ("", PACKED),
     ],
-    ids=["nothing behind", "not packed", "no packing", "a round trip", "a packed network", "no name"],
+    ids=["nothing behind", "not packed", "no packing", "packed code", "a round trip", "a packed network", "no name"],
 )
 def test_logs_that_pack_nothing_behind_a_score_of_training(tmp_path: Path, last: str, behind: str) -> None:
     report = _report(tmp_path, last, behind)

@@ -54,6 +54,22 @@ def test_sizes_that_prove_nothing(tmp_path: Path, more: dict[str, tuple[int, ...
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Code size (zlib): 14223 bytes",
+        "dataset shards zstd-compressed: 15,693,412 bytes",
+        "model.tar (zstd, filled to 4 KiB): 15728640 bytes",
+    ],
+)
+def test_sizes_that_are_one_in_every_run(tmp_path: Path, line: str) -> None:
+    _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003))
+    for log_file in tmp_path.glob("*.log"):
+        log_file.write_text(log_file.read_text().replace("final_int8", f"{line}\nfinal_int8", 1))
+    report = audit(tmp_path)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
 def test_sizes_from_before_the_training(tmp_path: Path) -> None:
     report = _report(tmp_path, lines="Total submission size int6+zstd: 15693412 bytes\nmodel_", sizes=(1, 2, 3))
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
@@ -79,6 +95,13 @@ def test_a_clock_that_goes_back(tmp_path: Path) -> None:
     assert "train_0.log:4 stops the training at 599,820 ms, and train_0.log:3 is at 600,612 ms already" in found.message
     assert "bytes" not in found.message
     assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize("said", ["resuming from step_7000.pt", "Resumed at step 7000 by the next job", "--- resume"])
+def test_a_clock_of_a_run_that_was_resumed(tmp_path: Path, said: str) -> None:
+    lines = BACK.replace("\nstopping", f"\n{said}\nstopping")
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=lines)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
 
 
 def test_a_clock_of_another_log(tmp_path: Path) -> None:

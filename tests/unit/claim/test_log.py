@@ -198,7 +198,7 @@ def test_a_whole_log() -> None:
                 "final", Printed(1.3, 2, at(5), "val_bpb"), Printed(2.1, 2, at(5), "val_loss"), True, num_steps=64
             ),
             ScoreLine(
-                "step:0/9", Printed(4.1234, 4, at(9), "val_bpb"), Printed(6.93, 2, at(9), "val_loss"), True, True, run=1
+                "step:0/9", Printed(4.1234, 4, at(9), "val_bpb"), Printed(6.93, 2, at(9), "val_loss"), True, True, 0, 1
             ),
             ScoreLine(
                 "final_exact", Printed(1.2345, 4, at(10), "val_var_bpb"), Printed(2.0, 2, at(10), "val_loss"), False,
