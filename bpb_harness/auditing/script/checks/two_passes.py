@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,11 +25,12 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
         return
     for number, terms in enumerate(analysis.terms):
         inputs: dict[str, list[ast.AST]] = {}
-        for term in terms:
-            for score in term.cross_entropies():
-                for node, frame in analysis.behind(replace(score, node=prediction(score.node))):
-                    for name, negated in _conditions(analysis, node, frame):
-                        inputs.setdefault(name, []).append(negated)
+        # Terms share their scores, and most of what is behind a score is behind the others too.
+        scores = dict.fromkeys(score for term in terms for score in term.cross_entropies())
+        behind = (analysis.behind(replace(score, node=prediction(score.node))) for score in scores)
+        for node, frame in dict.fromkeys(itertools.chain.from_iterable(behind)):
+            for name, negated in _conditions(analysis, node, frame):
+                inputs.setdefault(name, []).append(negated)
         for pair in inputs.values():
             plain = [node for node in pair if not _is_inverted(node)]
             inverted = [node for node in pair if _is_inverted(node)]

@@ -28,7 +28,8 @@ def hides_at_random(analysis: Analysis, known: Sequence[MaskDraw]) -> bool:
     if not draws_numbers(program) and _RANDOM.isdisjoint(program.calls):
         return False
     drawn = {part for draw in known for part, _ in trace(program, draw.node, draw.frame, _MAX_TRACED)}
-    places = dict.fromkeys(place for node, frame in _seen(analysis) for place in _places(analysis, node, frame))
+    seen = dict.fromkeys(_seen(analysis))  # most of what is behind a score is behind the others too
+    places = dict.fromkeys(place for node, frame in seen for place in _places(analysis, node, frame))
     return any(_is_hidden_at(analysis, *place, drawn) for place in places)
 
 
