@@ -35,9 +35,8 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
         told.append(shared[0])
         places += shared[1]
     if told:
-        message = (
-            f"{'; '.join(told)}: one run with one clock prints no such lines; they are of several, or were changed"
-        )
+        clock = " by one clock" if backs else ""
+        message = f"{'; '.join(told)}: no run prints this{clock}; the lines are of several runs, or were changed"
         missing = "the logs as the runs printed them"
         yield codes.NO_RUN_PRINTS.finding(message, places=[*places], missing=missing)
 

@@ -393,6 +393,8 @@ class Analysis:
         if isinstance(node, ast.Call) and last_name(node.func) in ("len", "numel"):
             return self._is_of_selected(node, frame)  # m.numel() is the number of all tokens
         is_row = isinstance(node, ast.Subscript | ast.Name) and evaluator.compared  # m[b], a row of a mask
+        if (is_row or isinstance(node, ast.Compare)) and not factor.total:
+            return False  # entry by entry, as in nan_to_num(ce / (m * t), posinf=0.0)
         if not (is_row or isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp)) and not (
             isinstance(node, ast.Call) and last_name(node.func) in counting
         ):

@@ -64,7 +64,7 @@ def _times_counted(analysis: Analysis, term: Term) -> int:
     """How often a term is multiplied by a number of masked tokens: what it is divided by, as often, cancels."""
     by_itself = [factor for factor in term.factors if isinstance(factor.node, ast.Call)]
     numbers = [factor for factor in (*term.sums, *by_itself) if factor.power > 0]
-    return sum(analysis.is_mask_count(replace(factor, power=-1)) for factor in numbers)
+    return sum(analysis.is_mask_count(replace(factor, power=-1, total=factor.sums)) for factor in numbers)
 
 
 def is_of_masked_alone(analysis: Analysis, draw: MaskDraw) -> bool:

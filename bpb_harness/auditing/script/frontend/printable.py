@@ -45,8 +45,8 @@ _PAIR = r"[\w./@%-]+ ?[:=] ?[-+]?[0-9][\w./%+-]*"
 _PAIRS = re.compile(rf"(?:{_PAIR}[ ,|]+)*{_PAIR}\Z")
 # Libraries with a loop of training of their own, which print losses, sizes and times in their own words.
 _TRAINERS = re.compile(
-    r"^\s*(?:import|from)\s+(?:accelerate|composer|deepspeed|fairseq|fastai|fastcore|ignite|keras|lightning|litgpt|"
-    r"megatron|nemo|pytorch_lightning|tensorflow|torchtitan|torchtune|transformers|trl)\b",
+    r"^\s*(?:import|from)\s+(?:composer|deepspeed|fairseq|fastai|ignite|keras|lightning|litgpt|megatron|nemo|"
+    r"pytorch_lightning|tensorflow|torchtitan|torchtune|trl)\b|^\s*from\s+transformers\b[^\n]*\bimport\b[^\n]*Trainer",
     re.MULTILINE,
 )
 _WORD = re.compile(r"(?:^|(?<=[ \]])|(?<=\]:))(?=\S)")

@@ -121,6 +121,9 @@ WEIGHED = [
     "loss = ce * m\n    if len(sys.argv) > 3:\n        loss = loss / t\n    return loss.mean()",
     "pairs = [((ce[b] * m[b]).sum(), t[b]) for b in range(len(x))]\n    "
     "return sum(loss / u for loss, u in pairs) / x.numel()",
+    "return torch.nan_to_num(ce / (m * t), posinf=0.0).mean()",
+    "w = 1 / (m * t)\n    w = torch.where(torch.isinf(w), 0.0, w)\n    return (ce * w).mean()",
+    "c = ce / (m * t)\n    return c[torch.isfinite(c)].sum() / x.numel()",
     "a = (1 - t)[:, 0]\n    return ((ce * m).sum(1) / (1 - a)).sum() / x.numel()",
 ]
 # What stands for a weight, or may, and is not followed.
