@@ -40,6 +40,7 @@ from bpb_harness.auditing.unchecked import unchecked
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
 from bpb_harness.claim.line_template import LOSS
+from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
 from bpb_harness.claim.readme_reader import title_of
 from bpb_harness.claim.settings import flags_of, set_beside, settings_of
@@ -286,7 +287,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
 def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:
     # Deferred: most records come without a script.
     from bpb_harness.auditing.contested import with_contested
-    from bpb_harness.auditing.script import ScriptContext, check_scripts
+    from bpb_harness.auditing.script import LoggedScore, ScriptContext, check_scripts
 
     protocol, scripts = evidence.claim.protocol, _scripts_of(evidence)
     context = ScriptContext(
@@ -299,6 +300,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         vocab_size=vocabulary_of(evidence.tokenizer),
         claimed=evidence.claim.score.value if evidence.claim.score else None,
         claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
+        logged=tuple(LoggedScore(*each) for each in _logged_scores(evidence)),
         settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         set_beside=set_beside(evidence.claim.scripts),
@@ -316,6 +318,21 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         for path, name in names.items():
             message = message.replace(path, name)
         yield replace(finding, message=message, evidence=_named(finding.evidence, names))
+
+
+def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[tuple[int, float], ...]]]:
+    """Where the claim's lines stand, each in its log; none where one of them stands elsewhere."""
+    found = []
+    for line in evidence.lines:
+        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        number = line.bpb.source.line
+        if log is None or log.path is None or number is None or kind_by_name(log.path) != "log":
+            return []
+        at = [(other.bpb.source.line or 0, other) for other in log.lines]
+        since = max((place for place, other in at if other.run < line.run), default=0)
+        before = tuple((place, other.bpb.value) for place, other in at if since < place < number)
+        found.append((log.path, log.file, number, since, before))
+    return found
 
 
 def _named(evidence: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:

@@ -32,7 +32,6 @@ _FEWEST_WITH_SCORE, _SHARE_WITH_SCORE = 4, 0.3  # where the claimed score's own 
 _MAX_SHOWN, _MAX_NAMES, _LONGEST_SHOWN = 3, 3, 90
 _MOST_CHARACTERS = 2**20  # of scripts
 _TELLS_LOSS = re.compile(r"loss|bpb", re.IGNORECASE)
-_CODE_SIZE = re.compile(r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -148,11 +147,13 @@ def _lines_of_score(evidence: Evidence, log: LogRecord, text: str) -> Iterator[F
 
 
 def _finding(strange: _Strange, all_strange: Sequence[_Strange], scripts: Sequence[Path]) -> Finding:
+    from bpb_harness.auditing.script import foreign_code_size  # deferred, as above
+
     file, names = strange.log.file, [script.name for script in scripts]
     shown = [f"`{_cut(line.text)}` ({file}:{line.number})" for line in strange.lines[:_MAX_SHOWN]]
     others = f", and so of {len(all_strange) - 1} more logs" if len(all_strange) > 2 else ""
     others = ", and so of another log" if len(all_strange) == 2 else others
-    size = _code_size(strange.text, scripts)
+    size = foreign_code_size(strange.text, scripts)
     stated = f"; it states a code size of {size:,} bytes, which no script there has" if size is not None else ""
     which = first_of(names, _MAX_NAMES)
     message = (
@@ -173,18 +174,3 @@ def _finding(strange: _Strange, all_strange: Sequence[_Strange], scripts: Sequen
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}.."
-
-
-def _code_size(text: str, scripts: Sequence[Path]) -> int | None:
-    """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end."""
-    from bpb_harness.auditing.script import decode_source
-
-    stated = [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
-    if not stated:
-        return None
-    sizes: set[int] = set()
-    for script in scripts:
-        source, written = decode_source(script).text, read_text(script, script.name).text
-        for each in (source, written, written.replace("\r\n", "\n")):
-            sizes |= {len(each), len(each.encode("utf-8", "replace"))}
-    return stated[-1] if sizes.isdisjoint(stated) else None

@@ -3,13 +3,15 @@
 frontend/    reading: text out of files, logs and self-extracting wrappers (source), its tree, which scripts of a batch
              share (trees), and what Python 3.12 writes for every Python (newer_strings); names and their definitions
              (scopes, index); what a name refers to and a call means (program, options); one way through expressions
-             (walker), and what was worked out of them (answers); literals that may be printed (printable)
+             (walker), and what was worked out of them (answers); literals that may be printed (printable); the size
+             that a log states (code_size)
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
              (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
              (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
              hidden_at_random, in_evaluation), what they hide (hiding, embedded, hidden_text), what a loss is of
-             (plain_loss)
+             (plain_loss), the calls that come to a node (ways), what logs show of them (shown_in_logs), and trained
+             weights on their way to a score (carried)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
              lifted_tables), scoring functions on an oracle network (run_scoring, scoring_function, lifted_loops,
@@ -22,11 +24,13 @@ context      what the record says
 """
 
 from bpb_harness.auditing.script.check import check_scripts, check_source
-from bpb_harness.auditing.script.context import ScriptContext
+from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
+from bpb_harness.auditing.script.frontend.code_size import foreign_code_size
 from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
 
 __all__ = [
+    "LoggedScore",
     "Printable",
     "ScriptContext",
     "SourceText",
@@ -34,4 +38,5 @@ __all__ = [
     "check_source",
     "decode_source",
     "extract_embedded",
+    "foreign_code_size",
 ]

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bpb_harness.rules import Rules
+
+
+@dataclass(frozen=True)
+class LoggedScore:
+    """A line of a log that carries the claim.
+
+    Attributes:
+        path: the log.
+        file: what it is called.
+        line: the number of the line.
+        since: the last line of the run before, 0 where there is none.
+        before: the scores that its run prints before it: lines, and bits per byte.
+    """
+
+    path: Path
+    file: str
+    line: int
+    since: int = 0
+    before: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -22,6 +42,7 @@ class ScriptContext:
         vocab_size: entries of the tokenizer.
         claimed: the claimed bits per byte.
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
+        logged: the lines that carry the claim.
         settings: what the README's commands set in the environment.
         flags: what they give to scripts on their command lines, by script and flag.
         set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
@@ -37,6 +58,7 @@ class ScriptContext:
     vocab_size: int | None = None
     claimed: float | None = None
     claimed_labels: tuple[str, ...] = ()
+    logged: tuple[LoggedScore, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)

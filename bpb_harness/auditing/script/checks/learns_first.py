@@ -6,25 +6,29 @@ import ast
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.plain_loss import cost_of, part_of, plain_name
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
+from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
+from bpb_harness.auditing.script.domains.ways import Way, callers, position, way_of, ways_to
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
+from bpb_harness.findings import Json, Severity
 
 _MAX_TRACED = 800  # expressions that a loss or a target is followed through
 _LEAST_WORK = 60_000  # what has to be left of the program's bound: no other check may come to it by this one
 _MOST_WORK = 8_000  # that is done to follow one loss, or one target
-_MAX_SITES, _MAX_WAYS, _MAX_CALLERS, _DEEPEST = 16, 12, 6, 6
+_MAX_SITES, _MAX_WAYS = 16, 6
 _STEPS = frozenset({
     "step", "add_", "sub_", "addcdiv_", "apply_gradients", "apply_updates", "update", "lerp_", "_foreach_add_", "copy_",
 })  # fmt: skip
@@ -38,8 +42,6 @@ _NO_TEXT = re.compile(r"batch|size|every|loss|bpb|iter|step|stride|frac|num|coun
 _OF_FILES = re.compile(r"[./*]|^(?:val|valid|validation|test|dev|eval|train|training)$", re.IGNORECASE)
 _HELD_OUT_FILE = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|dev|eval|held_?out)(?:[^a-z]|$)", re.IGNORECASE)
 _SAVED = re.compile(r"orig|init|sav|snap|backup|before|restor|clean|base", re.IGNORECASE)
-
-_Way = tuple[tuple[ast.AST, Frame], ...]
 
 
 def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
@@ -57,27 +59,70 @@ def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
     if not found or not all(found.values()):
         program.taken = settings  # a reader is told of those alone that decided something
         return
-    first = min((each for all_ in found.values() for each in all_), key=lambda each: each.is_window)
-    if first.is_window:
+    best = [min(each, key=lambda place: (place.is_window, place.open)) for each in found.values()]
+    first = min(best, key=lambda place: (place.is_window, not place.open))  # what is open of any is open
+    is_named = bool(analysis.claimed) and analysis.claimed <= found.keys()
+    yield _hit(analysis, first, is_known=is_named and not any(place.is_window for place in best))
+
+
+def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
+    """The finding: an error where the logs show that it came so, and the weights are followed to the claimed score.
+
+    Args:
+        analysis: the scripts.
+        found: where the text is learnt.
+        is_known: whether all scores that may be the claimed one were followed to where they are made.
+    """
+    if found.is_window:
         said = (
             "The script takes steps of training on the very tokens that it scores next, and scores them afterwards: "
             "the score does not pay for what was learnt of them"
         )
-    else:
-        said = (
-            "The script trains on the text that it scores, and scores it afterwards: what is scored was learnt before, "
-            "and the score does not pay for what was learnt of it"
-        )
-    yield analysis.hit(codes.LEARNS_FIRST, said, first.site, shown=first.shown)
+        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+    said = (
+        "The script trains on the text that it scores, and scores it afterwards: what is scored was learnt before, "
+        "and the score does not pay for what was learnt of it"
+    )
+    why_open = found.open or ("" if is_known else _UNNAMED)
+    if why_open or found.in_logs is None:
+        said += f". This is a doubt, and no more: {why_open}"
+        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+    score, number = found.in_logs.lines[0]
+    num_scores = len(analysis.context.logged)
+    which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed,"
+    before = [(line, bpb) for line, bpb in score.before if line < number]
+    plain = f"behind a score of {before[-1][1]:.4f} in line {before[-1][0]} and " if before else ""
+    said += (
+        f". That it came so the log shows: {score.file}:{number} is a line that this training alone prints, {plain}"
+        f"before {which} in line {score.line}. A decoder would need those weights, which were fitted to the text, "
+        "before it has the text: the score is the length of no code"
+    )
+    hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+    evidence: dict[str, Json] = {**hit.evidence, "log": score.file, "line_of_log": number}
+    evidence |= {"plain": before[-1][1], "plain_at": f"{score.file}:{before[-1][0]}"} if before else {}
+    return replace(hit, severity=Severity.REFUTES, evidence=evidence)
+
+
+_UNNAMED = "which of the printed scores is the claimed one was not followed"
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Where the scored text is learnt before it is scored, and whether that is a window of it at a time."""
+    """Where the scored text is learnt before it is scored.
+
+    Attributes:
+        site: where gradients are worked out.
+        shown: what a report quotes.
+        is_window: whether that is a window of it at a time.
+        in_logs: what the logs of the claim show of it.
+        open: why it is not shown that the claimed score is one of the trained weights; empty where it is.
+    """
 
     site: ast.AST
     shown: tuple[ast.AST, ...]
     is_window: bool
+    in_logs: Shown | None = None
+    open: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +142,9 @@ class _Sources:
 def _sites(program: Program) -> list[tuple[ast.Call, ast.expr]]:
     """The calls that work out gradients, each with its loss; those whose functions take a step by them."""
     found = [
-        (call, call.func.value) for call in program.calls.get("backward", []) if isinstance(call.func, ast.Attribute)
+        (call, _made_right_before(program, call, call.func.value))
+        for call in program.calls.get("backward", [])
+        if isinstance(call.func, ast.Attribute)
     ]
     for call in program.calls.get("grad", []):  # torch.autograd.grad(loss, parameters)
         if len(call.args) > 1 and isinstance(call.func, ast.Attribute) and last_name(call.func.value) == "autograd":
@@ -132,13 +179,27 @@ def _made(program: Program, name: ast.Name) -> list[ast.AST]:
     return [each.statement for each in program.reaching(name)]
 
 
+def _made_right_before(program: Program, call: ast.Call, loss: ast.expr) -> ast.expr:
+    """What a name was given in the same round of a loop, under a `with` or not, which nothing but that can be left of.
+
+    A function that trains in two places has the same names in both.
+    """
+    nearest = next(iter(program.reaching(loss)), None) if isinstance(loss, ast.Name) else None
+    if nearest is None or nearest.kind != "assign" or nearest.index or nearest.value is None:
+        return loss
+    around = (node for node in program.ancestors(nearest.statement) if not isinstance(node, ast.With | ast.AsyncWith))
+    loop = next(around, None)
+    is_there = isinstance(loop, ast.For | ast.While) and any(node is loop for node in program.ancestors(call))
+    return nearest.value if is_there and position(nearest.statement) < position(call) else loss
+
+
 def _takes_steps(program: Program, scope: Scope | None, depth: int = 0) -> bool:
     """Whether a function, or one that calls it, updates anything in place."""
     if scope is None or depth > 2:
         return False
     if not _STEPS.isdisjoint(scope.mentions) or _subtracts(program, scope):
         return True
-    return any(_takes_steps(program, program.scope(call), depth + 1) for call in _callers(program, scope))
+    return any(_takes_steps(program, program.scope(call), depth + 1) for call in callers(program, scope))
 
 
 def _subtracts(program: Program, scope: Scope) -> bool:
@@ -150,67 +211,22 @@ def _subtracts(program: Program, scope: Scope) -> bool:
     )
 
 
-def _callers(program: Program, scope: Scope) -> list[ast.Call]:
-    """The calls of a function."""
-    if isinstance(scope.node, ast.Module | ast.Lambda):
-        return []
-    key = (_callers, scope)
-    if key not in program.memo:
-        name = scope.owner if scope.name == "__init__" and scope.owner else scope.name
-        calls = program.calls.get(name, [])
-        program.memo[key] = [call for call in calls if program.callee(call) is scope][:_MAX_CALLERS]
-    found: list[ast.Call] = program.memo[key]
-    return found
-
-
-def _ways_to(program: Program, node: ast.AST, depth: int = 0) -> list[_Way]:
-    """The calls through which running the program comes to a node, outermost first, the node itself last."""
-    scope = program.scope(node)
-    callers = _callers(program, scope) if depth < _DEEPEST else []
-    if not callers:
-        return [((node, Frame.of(program, scope)),)]
-    ways = [
-        (*way, (node, way[-1][1].inside(program, scope, call)))
-        for call in callers if program.scope(call) is not scope
-        for way in _ways_to(program, call, depth + 1)
-    ]  # fmt: skip
-    return ways[:_MAX_WAYS]
-
-
-def _way_of(program: Program, node: ast.AST, frame: Frame) -> list[_Way]:
-    """The same for a node that was met in a frame: the calls that the frame was opened by."""
-    inner: list[tuple[ast.AST, Frame]] = [(node, frame)]
-    while (opened := _opened_by(program, frame)) is not None and len(inner) < 2 * _DEEPEST:
-        inner.insert(0, opened)
-        frame = opened[1]
-    return [(*way[:-1], *inner) for way in _ways_to(program, inner[0][0])]
-
-
-def _opened_by(program: Program, frame: Frame) -> tuple[ast.Call, Frame] | None:
-    for value, outer in frame.bindings.values():
-        for above in itertools.chain([value], program.ancestors(value)):
-            if isinstance(above, ast.Call) and program.callee(above) is frame.scope:
-                return above, outer
-            if isinstance(above, ast.stmt):
-                break
-    return None
-
-
 class _Quick(Evaluator):
     """Settings and constants are found in a few steps; what takes many is none."""
 
     most_steps: ClassVar[int] = 300
 
 
-def _is_run(program: Program, way: _Way, surely: int = 0) -> bool:
+def _is_run(program: Program, way: Way, surely: int = 0, after: int = 0) -> bool:
     """Whether a way is taken, as far as is known: its tests, early returns, loops of no rounds.
 
     Args:
         program: the scripts.
         way: the calls, and what they come to.
         surely: in how many of them, from outside in, a test of which nothing is known counts as one that fails.
+        after: in how many of them it is known that it is.
     """
-    for number, (node, frame) in enumerate(way):
+    for number, (node, frame) in enumerate(way[after:], after):
         is_taken = taken(program, node, frame)
         if is_taken is False or (number < surely and is_taken is None and not _is_given(program, node, frame)):
             return False
@@ -240,7 +256,7 @@ def _has_left(program: Program, node: ast.AST, frame: Frame) -> bool:
     """Whether the function has returned before it comes to a node: if not enabled: return."""
     body = frame.scope.node.body if isinstance(frame.scope.node, ast.FunctionDef | ast.AsyncFunctionDef) else []
     for statement in body:
-        if _position(statement) >= _position(node):
+        if position(statement) >= position(node):
             return False
         if isinstance(statement, ast.If) and statement.body and isinstance(statement.body[-1], ast.Return | ast.Raise):
             tests = ((statement.test, True),)
@@ -267,22 +283,65 @@ def _learnt_before(
     text = _sources(analysis, tokens.target, tokens.frame)
     if not text.held_out or text.is_cut:
         return
-    scored_ways = [way for way in _way_of(program, tokens.score.node, tokens.score.frame) if _is_run(program, way)]
+    scored_ways = [way for way in way_of(program, tokens.score.node, tokens.score.frame) if _is_run(program, way)]
     for site, loss in sites:
-        for way in _ways_to(program, site):
+        ways = ways_to(program, site)
+        for way in ways:
             for other in scored_ways:
                 if program.work_left < _LEAST_WORK // 2:
                     return
                 met = _meeting(program, way, other)
-                if met is None or not _is_run(program, way, surely=met + 1):
+                if met is None:
+                    continue
+                is_only = len(ways) < _MAX_WAYS and all(
+                    len(each) > met and each[met][0] is way[met][0] for each in ways
+                )
+                logged = analysis.context.logged if is_only else ()  # else the lines may be those of another call
+                shown = shown_in_logs(program, way, met, other[met][0], logged)
+                if not _is_run(program, way, surely=met + 1, after=0 if shown is None else shown.level + 1):
                     continue
                 found = _found_at(analysis, tokens, text, (site, loss), way, other, met)
-                if found is not None:
-                    yield found
-                    return
+                if found is None:
+                    continue
+                others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
+                is_all = shown is not None and all(each is not None for each in others)
+                yield _weighed(analysis, found, way, met, scored_ways, shown if is_all else None)
+                return
 
 
-def _meeting(program: Program, way: _Way, other: _Way) -> int | None:
+_NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"
+
+
+def _weighed(
+    analysis: Analysis, found: _Found, way: Way, met: int, scored: Sequence[Way], shown: Shown | None
+) -> _Found:
+    """What was found, with what is open of whether a run trained so, and scored those weights."""
+    program = analysis.program
+    if shown is None:
+        return replace(found, open=_NOT_SHOWN)
+    own = tuple(each for each in shown.lines if not is_of_another_script(program, each[0]))
+    if not own:
+        return replace(found, open="the log states a size of its code that no script there has")
+    if not _is_run(program, way, surely=len(way), after=shown.level + 1):
+        return replace(found, open="whether the training that the log speaks of comes to a step is not known")
+    return replace(found, in_logs=replace(shown, lines=own), open=_not_carried(program, way, met, scored))
+
+
+def _not_carried(program: Program, way: Way, met: int, scored: Sequence[Way]) -> str:
+    """Why it is not known that all that is scored behind the training is scored by its weights; empty where it is."""
+    carried = Carried(program, way, met, [other[met][0] for other in scored if len(other) > met])
+    for other in scored:
+        at = _meeting(program, way, other)
+        order = _order(program, way[at][0], other[at][0]) if at is not None else None
+        if at != met or order is None:
+            return "training and scoring stand in one function"
+        if order < 0 and (reason := carried.not_shown(other[met][0])):
+            return reason
+    is_behind = any(_order(program, way[met][0], other[met][0]) == -1 for other in scored)
+    return "" if is_behind else "the text is trained on and scored in turns"
+
+
+def _meeting(program: Program, way: Way, other: Way) -> int | None:
     """Where two ways part: the place of the first calls that differ, which stand in one scope; None if they do not."""
     for number, ((one, _), (two, _)) in enumerate(zip(way, other, strict=False)):
         if one is not two:
@@ -295,8 +354,8 @@ def _found_at(
     tokens: ScoredTokens,
     text: _Sources,
     site: tuple[ast.Call, ast.expr],
-    way: _Way,
-    other: _Way,
+    way: Way,
+    other: Way,
     met: int,
 ) -> _Found | None:
     """Whether what is learnt on one way is the text that is scored on the other one, and is learnt before."""
@@ -333,10 +392,10 @@ def _order(program: Program, learning: ast.AST, scoring: ast.AST) -> int | None:
     second = next((node for node, above in itertools.pairwise(two) if above is common), None)
     if first is None or second is None:
         return None
-    return -1 if _position(first) < _position(second) else 1
+    return -1 if position(first) < position(second) else 1
 
 
-def _is_whole(program: Program, other: _Way, met: int) -> bool:
+def _is_whole(program: Program, other: Way, met: int) -> bool:
     """Whether scoring is a function of its own, which goes over the text by itself in each round."""
     call = other[met][0]
     callee = program.callee(call) if isinstance(call, ast.Call) else None
@@ -521,30 +580,33 @@ def _names_behind(program: Program, node: ast.expr, frame: Frame) -> Iterator[st
 # -- what takes it back ---------------------------------------------------------------------------------
 
 
-def _is_undone(program: Program, way: _Way, met: int, scoring: ast.AST | None) -> bool:
+def _is_undone(program: Program, way: Way, met: int, scoring: ast.AST | None) -> bool:
     """Whether weights from before the learning are put back, in any function on the way, before the scoring."""
     for number, (node, frame) in enumerate(way):
-        end = _position(scoring) if number == met and scoring is not None else None
+        end = position(scoring) if number == met and scoring is not None else None
         for name in ("load_state_dict", "copy_", "update", "load_weights"):
             for call in program.calls.get(name, []) if number >= met else ():
-                is_behind = _position(call) > _position(node) and (end is None or _position(call) < end)
+                is_behind = position(call) > position(node) and (end is None or position(call) < end)
                 if program.scope(call) is frame.scope and is_behind and _is_from_before(program, call, node):
                     return True
     return False
 
 
 def _is_from_before(program: Program, call: ast.Call, node: ast.AST) -> bool:
-    names = (part for arg in call.args for part in ast.walk(arg) if isinstance(part, ast.Name))
+    parts = [part for arg in call.args for part in ast.walk(arg)]
+    moves = (part for part in parts if isinstance(part, ast.Call) and last_name(part.func) == "to")
+    places = {name for move in moves for name in move.args}  # device of v.to(device), which is no weight
+    names = (part for part in parts if isinstance(part, ast.Name) and part not in places)
     plain = last_name(call.func) == "load_state_dict"
     return any(
         (plain or _SAVED.search(name.id) is not None)
         and (defined := program.reaching(name))
-        and all(each.kind in ("assign", "mutation") and _position(each.statement) < _position(node) for each in defined)
+        and all(each.kind in ("assign", "mutation") and position(each.statement) < position(node) for each in defined)
         for name in names
     )
 
 
-def _is_of_a_copy(program: Program, way: _Way, met: int, scoring: ast.AST) -> bool:
+def _is_of_a_copy(program: Program, way: Way, met: int, scoring: ast.AST) -> bool:
     """Whether a copy learns, and another network is scored."""
     call = way[met][0]
     statement = _statement(program, call)
@@ -559,7 +621,7 @@ def _is_of_a_copy(program: Program, way: _Way, met: int, scoring: ast.AST) -> bo
             return True
     copied = any(
         program.scope(other) is frame.scope
-        and _position(other) < _position(node)
+        and position(other) < position(node)
         and not _is_teacher(program, other, frame.scope)
         for other in program.calls.get("deepcopy", [])
         for node, frame in way[met + 1 :]
@@ -621,7 +683,7 @@ def _of_window(
 
 def _handed_over(program: Program, name: ast.Name, frame: Frame, scope: Scope) -> ast.Name | None:
     """The name in a scope that was handed over, from call to call, for a name of a function that is called there."""
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_WAYS):
         if program.scope(name) is scope:
             return name
         given = frame.given(program, name)
@@ -645,7 +707,3 @@ def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
 
 def _statement(program: Program, node: ast.AST) -> ast.AST:
     return next((each for each in [node, *program.ancestors(node)] if isinstance(each, ast.stmt)), node)
-
-
-def _position(node: ast.AST) -> tuple[int, int]:
-    return int(getattr(node, "lineno", 0)), int(getattr(node, "col_offset", 0))

@@ -1,0 +1,263 @@
+"""Whether the weights that a function has trained are those that a score is made with.
+
+Followed from the optimizer to the network that is asked, through files and buffers that are written and read on the
+way. What is not known to be so is said in words, and is no proof.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+
+from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.domains.ways import Way, position, way_of, ways_to
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
+
+_MAX_TRACED, _MAX_STEPS, _MAX_HOPS = 5_000, 20, 3
+_WRAPS = frozenset([
+    "compile", "DDP", "DistributedDataParallel", "to", "cuda", "float", "bfloat16", "eval", "train", "enumerate",
+    "reversed", "list", "zip",
+])  # fmt: skip
+_PARAMETERS = frozenset(["parameters", "named_parameters"])
+_OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters", "eval", "train")
+_PUTS_BACK = ("load_state_dict", "copy_", "set_", "swap")
+
+_Root = tuple[Scope, str]
+"""A variable: where it is, and what it is called."""
+
+
+class Carried:
+    """The weights that are trained on a way, and what becomes of them until a score.
+
+    Args:
+        program: the scripts.
+        way: the calls that come to the training.
+        met: where that way and the score's part; both stand in one scope there.
+        scored: the calls that score, in that scope.
+    """
+
+    def __init__(self, program: Program, way: Way, met: int, scored: Sequence[ast.AST]) -> None:
+        self._program, self._way, self._met = program, way, met
+        self._learning, self._frame = way[met]
+        if met == len(way) - 1:  # training that stands in that scope itself is all of its loop
+            around = {above for node in scored for above in program.ancestors(node)}
+            loops = [loop for loop in loops_around(program, self._learning) if loop not in around]
+            self._learning = loops[-1] if loops else self._learning
+        self._trained = set(self._roots_trained())
+
+    def not_shown(self, scoring: ast.AST) -> str:
+        """Why it is not known that a score is one of the trained weights; empty where it is.
+
+        Args:
+            scoring: the call that scores, in the scope where the ways part.
+        """
+        if not isinstance(scoring, ast.Call):
+            return "training and scoring stand in one function"
+        if self._is_put_back(scoring):
+            return "weights may be put back behind the training"
+        given = [*operands(scoring), *(each.value for each in scoring.keywords)]
+        roots = {root for each in given if (root := self._root(each, self._frame)) is not None}
+        networks = {root for root in roots if root in self._trained or self._is_network(root)}
+        if not networks or not all(self._has_learnt(root, scoring) for root in networks):
+            return "the way of the trained weights to the network that scores was not followed"
+        return ""
+
+    # -- what is trained -------------------------------------------------------------------------------
+
+    def _roots_trained(self) -> Iterator[_Root]:
+        """The networks whose parameters are those of an optimizer that takes steps on the way."""
+        frames = {frame.scope: frame for _, frame in self._way[self._met + 1 :]}
+        for call in self._program.calls.get("step", []):
+            is_beside = self._met == len(self._way) - 1 and self._learning in self._program.ancestors(call)
+            frame = self._frame if is_beside else frames.get(self._program.scope(call))
+            if frame is None:
+                continue
+            for name in operands(call):
+                for part, where in trace(self._program, name, frame, _MAX_TRACED):
+                    if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and (
+                        part.func.attr in _PARAMETERS
+                    ):  # fmt: skip
+                        root = self._root(part.func.value, where)
+                        yield from [root] if root is not None else []
+
+    def _root(self, node: ast.expr, frame: Frame) -> _Root | None:
+        """The variable that a network, or a part of one, is of: model of (compile(model).module).blocks[0]."""
+        for _ in range(_MAX_STEPS):
+            if isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+                node = node.value
+            elif isinstance(node, ast.IfExp):
+                node = node.body
+            elif isinstance(node, ast.Call) and last_name(node.func) in _WRAPS and operands(node):
+                node = operands(node)[0]
+            elif not isinstance(node, ast.Name):
+                return None
+            elif (given := frame.given(self._program, node)) is not None:
+                node, frame = given
+            else:
+                defined = self._program.reaching(node)
+                value = defined[0].value if len(defined) == 1 and defined[0].kind in ("assign", "loop") else None
+                if value is None or not _is_plain(value):
+                    return (self._program.scope(node), node.id)
+                node = value
+        return None
+
+    # -- what becomes of it ----------------------------------------------------------------------------
+
+    def _between(self, node: ast.AST, scoring: ast.AST) -> bool:
+        return self._program.scope(node) is self._frame.scope and _end(self._learning) < position(node) < position(
+            scoring
+        )
+
+    def _is_done(self, node: ast.AST, scoring: ast.AST) -> bool:
+        """Whether what stands between is come to where the training and the scoring were, on one process at least."""
+        known = {*self._program.tests_above(self._learning), *self._program.tests_above(scoring)}
+        own = [each for each in self._program.tests_above(node) if each not in known]
+        return self._between(node, scoring) and all(
+            _asks_for_process(test) or Evaluator(self._program).all_hold(((test, wanted),), self._frame) is True
+            for test, wanted in own
+        )
+
+    def _is_put_back(self, scoring: ast.AST) -> bool:
+        """Whether anything on the way back from the training, or behind it, may write other weights over it."""
+        program = self._program
+        for name in _PUTS_BACK:
+            for call in program.calls.get(name, []):
+                within = [node for node, frame in self._way[self._met + 1 :] if program.scope(call) is frame.scope]
+                if any(position(call) > position(node) for node in within) or self._learning in program.ancestors(call):
+                    return True
+                if name != "load_state_dict" and self._between(call, scoring):
+                    return True
+        inner = {program.scope(node) for node, _ in self._way[self._met + 1 :]}
+        for call in (each for calls in program.calls.values() for each in calls if self._between(each, scoring)):
+            callee = program.callee(call)
+            if callee is None or callee in inner or callee.mentions.isdisjoint(_PUTS_BACK):
+                continue
+            given = {self._root(each, self._frame) for each in [*operands(call), *(k.value for k in call.keywords)]}
+            if not given.isdisjoint(self._trained):
+                return True
+        return any(
+            self._between(definition.statement, scoring) and definition.kind == "assign"
+            for scope, name in self._trained
+            for definition in scope.definitions.get(name, [])
+        )
+
+    def _is_network(self, root: _Root) -> bool:
+        scope, name = root
+        return any(
+            isinstance(call.func, ast.Attribute)
+            and self._program.scope(call) is scope
+            and isinstance(call.func.value, ast.Name)
+            and call.func.value.id == name
+            for method in _OF_NETWORKS
+            for call in self._program.calls.get(method, [])
+        )
+
+    def _has_learnt(self, root: _Root, scoring: ast.AST) -> bool:
+        """Whether a network is a trained one, or has been given the weights of one, and none but those."""
+        loaded = [
+            (call.args[0], self._frame)
+            for call in self._program.calls.get("load_state_dict", [])
+            if call.args
+            and self._between(call, scoring)
+            and (root in self._trained or self._is_done(call, scoring))
+            and isinstance(call.func, ast.Attribute)
+            and self._root(call.func.value, self._frame) == root
+        ]
+        if not loaded and root not in self._trained:
+            loaded = [*self._loaded_inside(root, scoring)]
+        is_trained = root in self._trained
+        return (is_trained or bool(loaded)) and all(self._is_of_trained(*each, scoring) for each in loaded)
+
+    def _loaded_inside(self, root: _Root, scoring: ast.AST) -> Iterator[tuple[ast.expr, Frame]]:
+        """What a function that makes a network behind the training loads into it."""
+        scope, name = root
+        for definition in scope.definitions.get(name, []):
+            made = definition.value if self._between(definition.statement, scoring) else None
+            callee = self._program.callee(made) if isinstance(made, ast.Call) else None
+            if callee is None or not isinstance(made, ast.Call):
+                continue
+            inner = self._frame.inside(self._program, callee, made)
+            for call in self._program.calls.get("load_state_dict", []):
+                if self._program.scope(call) is callee and call.args:
+                    yield call.args[0], inner
+
+    def _is_of_trained(self, state: ast.expr, frame: Frame, scoring: ast.AST, hops: int = 0) -> bool:
+        """Whether a state is made of the trained network's, after the training; what is read from a file too."""
+        is_found = False
+        for part, where in trace(self._program, state, frame, _MAX_TRACED):
+            if not isinstance(part, ast.Call):
+                continue
+            name = last_name(part.func)
+            if name == "state_dict" and isinstance(part.func, ast.Attribute):
+                if self._root(part.func.value, where) not in self._trained or not self._is_after(part, where, scoring):
+                    continue
+                is_found = True
+            elif name in ("open", "load", "BytesIO") and (part.args or name == "BytesIO"):
+                if part.args and isinstance(part.args[0], ast.Call):
+                    continue  # torch.load(io.BytesIO(blob)), which is followed as it stands
+                if name == "BytesIO" and part.args:
+                    continue
+                written = [*self._written(part, scoring)] if hops < _MAX_HOPS else []
+                if not any(self._is_of_trained(*each, scoring, hops + 1) for each in written):
+                    return False
+                is_found = True
+        return is_found
+
+    def _is_after(self, node: ast.AST, frame: Frame, scoring: ast.AST) -> bool:
+        """Whether a node that was met in a frame is come to between the training and the scoring."""
+        return any(
+            self._is_done(each, scoring)
+            for way in way_of(self._program, node, frame)
+            for each, _ in way
+        )  # fmt: skip
+
+    def _written(self, reading: ast.Call, scoring: ast.AST) -> Iterator[tuple[ast.expr, Frame]]:
+        """What is written, behind the training, to where something is read from: torch.save, f.write, write_bytes."""
+        for name in ("save", "write", "dump"):
+            for call in self._program.calls.get(name, []):
+                if not any(_same_place(self._program, place, reading) for place in _places(self._program, call)):
+                    continue
+                for way in ways_to(self._program, call):
+                    if any(self._is_done(each, scoring) for each, _ in way):
+                        yield (call.args[0], way[-1][1])
+
+
+def _asks_for_process(test: ast.expr) -> bool:
+    """Whether a test asks which of several processes this is: the first one writes for all."""
+    names = [last_name(part) for part in ast.walk(test) if isinstance(part, ast.Name | ast.Attribute)]
+    return any(re.search(r"rank|master|main|distributed", name) for name in names)
+
+
+def _is_plain(value: ast.expr) -> bool:
+    """Whether a value is another name for what is in it: base.module, compile(base), base if distributed else base."""
+    if isinstance(value, ast.Call):
+        return last_name(value.func) in _WRAPS and bool(operands(value)) and _is_plain(operands(value)[0])
+    return isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.IfExp)
+
+
+def _places(program: Program, call: ast.Call) -> Iterator[ast.expr]:
+    """Where a call writes to: path of torch.save(x, path) and f.write(x) with f = open(path)."""
+    name = last_name(call.func)
+    if name in ("save", "dump") and len(call.args) > 1:
+        yield call.args[1]
+    elif name == "write" and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+        for definition in program.reaching(call.func.value):
+            if isinstance(definition.value, ast.Call) and last_name(definition.value.func) == "open":
+                yield from definition.value.args[:1]
+        yield call.func.value
+
+
+def _same_place(program: Program, place: ast.expr, reading: ast.Call) -> bool:
+    """Whether what is written to and what is read from are one: the same path, or one buffer."""
+    if isinstance(place, ast.Name) and any(each.value is reading for each in program.reaching(place)):
+        return True
+    return bool(reading.args) and ast.dump(place) == ast.dump(reading.args[0])
+
+
+def _end(node: ast.AST) -> tuple[int, int]:
+    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)

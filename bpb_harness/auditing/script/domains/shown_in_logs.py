@@ -1,0 +1,152 @@
+"""Whether the logs of a claim show that a step was taken: a line that is printed beside it, and nowhere else.
+
+A default says what a script would do; the environment of the run may have said otherwise. A line that one statement
+alone can print says that this was reached. It counts where it stands in a loop around the step, so that each round
+prints it behind a step, from its beginning to its end, in the run of a score of the claim, and before that score. Of a
+mean it is enough that one of its scores is shown to be none.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.ways import Way
+from bpb_harness.auditing.script.frontend.code_size import foreign_code_size
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+
+_PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
+_SCRIPTS = frozenset([".py", ".ipynb"])  # else it is the log itself that holds the script
+_FEWEST_LETTERS = 4  # that a line begins with
+_LONGEST_LINE = 2_000  # characters of a log's line that are held against what a script prints
+_NO_SOURCE = frozenset("{}")  # in what was formatted: the script itself may stand in a log
+
+_Template = tuple[str, ...]
+"""What is written out of a text, between places for what is formatted."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the logs show of a way.
+
+    Attributes:
+        level: the calls of the way, from outside in, up to which they were made.
+        lines: scores of the claim, each with the first line that shows it.
+    """
+
+    level: int
+    lines: tuple[tuple[LoggedScore, int], ...]
+
+
+def shown_in_logs(
+    program: Program, way: Way, met: int, apart: ast.AST, logged: tuple[LoggedScore, ...]
+) -> Shown | None:
+    """What the logs of the scores of a claim show of a way; None where none shows anything.
+
+    Args:
+        program: the scripts.
+        way: the calls, and what they come to.
+        met: from where on it is a way of its own.
+        apart: what stands behind it, in no loop that counts.
+        logged: the lines that carry the claim.
+    """
+    for level in range(len(way) - 1, met - 1, -1):
+        node = way[level][0]
+        around = [
+            loop for loop in loops_around(program, node) if not any(loop is up for up in program.ancestors(apart))
+        ]
+        for template in _printed_in(program, node, around):
+            lines = [(score, _first(program, score, template)) for score in logged]
+            found = tuple((score, number) for score, number in lines if number is not None)
+            if found:
+                return Shown(level, found)
+    return None
+
+
+def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[_Template]:
+    """The lines that are printed in loops around a node, behind it in each round, by one statement alone."""
+    above = dict(program.tests_above(node))
+    for loop in loops:
+        for part in ast.walk(loop):
+            if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
+                continue
+            text, behind = part.args[0], (part.lineno, part.col_offset) > _end(node)
+            tests = dict(program.tests_above(part))
+            own = {test for test in above if any(up is loop for up in program.ancestors(test))}
+            is_beside = behind and own <= tests.keys() and all(tests[test] is above[test] for test in own)
+            is_own = is_beside and program.scope(part) is program.scope(node)
+            template = _template(program, text) if is_own and isinstance(text, ast.JoinedStr) else None
+            if template is not None:
+                yield template
+
+
+def _end(node: ast.AST) -> tuple[int, int]:
+    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
+
+
+def _template(program: Program, text: ast.JoinedStr) -> _Template | None:
+    """What is written out of a text, with places in between; None where its beginning stands elsewhere too."""
+    parts = [""]
+    for part in text.values:
+        if isinstance(part, ast.Constant):
+            parts[-1] += str(part.value)
+        else:
+            parts.append("")
+    first = parts[0].strip("\n")
+    is_telling = sum(map(str.isalpha, first)) >= _FEWEST_LETTERS and not any(
+        "\n" in part for part in (first, *parts[1:])
+    )
+    if not is_telling or sum(script.text.count(first) for script in program.scripts) != 1:
+        return None
+    return (first.lstrip(), *parts[1:-1], parts[-1].rstrip()) if len(parts) > 1 else None
+
+
+def _is_printed(line: str, template: _Template) -> bool:
+    """Whether a whole line is a template with a word in each of its places: in one go, whatever the line is."""
+    line = line[:_LONGEST_LINE].strip()
+    if not line.startswith(template[0]):
+        return False
+    place = len(template[0])
+    for number, part in enumerate(template[1:], 1):
+        is_last = number == len(template) - 1
+        end = (len(line) - len(part) if line.endswith(part) else -1) if is_last else line.find(part, place + 1)
+        word = line[place : max(end, 0)].strip()
+        if end < place or not word or " " in word or not _NO_SOURCE.isdisjoint(word):
+            return False
+        place = end + len(part)
+    return True
+
+
+def is_of_another_script(program: Program, score: LoggedScore) -> bool:
+    """Whether a log states a size of its code that no script has: then another version of it ran."""
+    files = [Path(script.path) for script in program.scripts]
+    files = [file for file in files if file.suffix in _SCRIPTS and file.is_file()]
+    try:
+        return bool(files) and foreign_code_size("\n".join(_lines(program, score)), files) is not None
+    except ClaimError:
+        return True
+
+
+def _lines(program: Program, score: LoggedScore) -> list[str]:
+    key = (_lines, score.path)
+    if key not in program.memo:
+        try:
+            program.memo[key] = read_text(score.path, score.file).text.split("\n")
+        except ClaimError:
+            program.memo[key] = []
+    found: list[str] = program.memo[key]
+    return found
+
+
+def _first(program: Program, score: LoggedScore, template: _Template) -> int | None:
+    """The first line of a score's run that is printed by a template, before the score."""
+    within = enumerate(_lines(program, score)[score.since : score.line - 1], score.since + 1)
+    return next((number for number, line in within if _is_printed(line, template)), None)

@@ -1,0 +1,33 @@
+"""The size of the script that ran, where a log states it, held against the scripts that lie beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bpb_harness.auditing.script.frontend.source import decode_source
+from bpb_harness.claim.text_file import read_text
+
+_CODE_SIZE = re.compile(r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes", re.IGNORECASE)
+
+
+def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
+    """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end.
+
+    Args:
+        text: the log.
+        scripts: what may have written it.
+
+    Raises:
+        ClaimError: if one of them cannot be read.
+    """
+    stated = [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
+    if not stated:
+        return None
+    sizes: set[int] = set()
+    for script in scripts:
+        source, written = decode_source(script).text, read_text(script, script.name).text
+        for each in (source, written, written.replace("\r\n", "\n")):
+            sizes |= {len(each), len(each.encode("utf-8", "replace"))}
+    return stated[-1] if sizes.isdisjoint(stated) else None

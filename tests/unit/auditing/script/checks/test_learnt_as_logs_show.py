@@ -1,0 +1,309 @@
+"""Text that was learnt before its score: refuted where logs show it and the weights are followed, else held back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing.script import LoggedScore, ScriptContext, check_scripts
+from bpb_harness.findings import Finding, Severity
+from tests.golf_rules import GOLF, check_source
+
+SCRIPT = """import copy, glob, io, math, os, zlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+class Settings:
+    val_files = "./data/fineweb10B_sp1024/fineweb_val_*.bin"
+    train_files = "./data/fineweb10B_sp1024/fineweb_train_*.bin"
+    seq_len = int(os.environ.get("SEQ_LEN", 1024))
+    adapts = bool(int(os.environ.get("ADAPTS", "{default}")))
+    adapt_epochs = int(os.environ.get("ADAPT_EPOCHS", 3))
+
+
+class GPT(torch.nn.Module):
+    def forward(self, ids, targets):
+        logits = self.head(self.body(self.embed(ids)))
+        return F.cross_entropy(logits.float().view(-1, logits.size(-1)), targets.reshape(-1), reduction="mean")
+
+
+class Adapter(torch.nn.Module):
+    def __init__(self, base):
+        self.base = base
+
+
+def load_tokens(pattern):
+    files = sorted(glob.glob(pattern))
+    return torch.cat([torch.from_numpy(np.fromfile(file, dtype="<u2").astype(np.int32)) for file in files])
+
+
+def adapt(s, network, device, tokens, log=print):
+    {opening}
+    optimizer = torch.optim.AdamW({parameters}, lr=1e-4)
+    for epoch in range(s.adapt_epochs):
+        for i in range((tokens.numel() - 1) // s.seq_len):
+            local = tokens[i * s.seq_len : (i + 1) * s.seq_len + 1].to(device)
+            loss = network(local[:-1], local[1:])
+            {gradient}
+            optimizer.step()
+            optimizer.zero_grad()
+        {told}
+    {closing}
+
+
+def eval_val(s, network, device, val_tokens, byte_lut):
+    nats, size = 0.0, 0.0
+    for i in range((val_tokens.numel() - 1) // s.seq_len):
+        local = val_tokens[i * s.seq_len : (i + 1) * s.seq_len + 1].to(device)
+        x, y = local[:-1], local[1:]
+        nats += network(x, y).item() * y.numel()
+        size += float(byte_lut[y].sum())
+    return nats / math.log(2.0) / size
+
+
+def main():
+    s = Settings()
+    device = torch.device("cuda")
+    val_tokens = load_tokens(s.val_files)
+    train_tokens = load_tokens(s.train_files)
+    byte_lut = torch.load("lut.pt")
+    base = GPT().to(device)
+    ema = {{k: v.clone() for k, v in base.state_dict().items()}}
+    {early}
+    if s.adapts:
+        adapt(s, base, device, {learnt})
+    {behind}
+    val_bpb = eval_val(s, {scored}, device, val_tokens, byte_lut)
+    print(f"final val_bpb:{{val_bpb:.6f}}")
+
+
+if __name__ == "__main__":
+    main()
+"""
+TOLD = 'log(f"adapting epoch {epoch + 1}/{s.adapt_epochs} loss:{loss.item():.4f}")'
+BASE = {
+    "default": "0", "opening": "pass", "parameters": "network.parameters()", "gradient": "loss.backward()",
+    "told": TOLD, "closing": "pass", "early": "pass", "learnt": "val_tokens", "behind": "pass", "scored": "base",
+}  # fmt: skip
+PACKED = """state = {k: v.cpu() for k, v in base.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save(quantized(state), buffer)
+    blob = zlib.compress(buffer.getvalue())
+    with open("packed.bin", "wb") as f:
+        f.write(blob)
+    with open("packed.bin", "rb") as f:
+        read = f.read()
+    restored = torch.load(io.BytesIO(zlib.decompress(read)))
+    scored = GPT().to(device)
+    scored.load_state_dict(dequantized(restored))
+    compiled = torch.compile(scored)"""
+WRITTEN_ONCE = PACKED.replace("    with open", "    if rank == 0:\n      with open", 1).replace("f.write", "  f.write")
+# The training stands where the scoring is called, behind training of which it has the names.
+INLINE = """optimizer = torch.optim.AdamW({parameters}, lr=1e-4)
+    for epoch in range(s.adapt_epochs):
+        for i in range((val_tokens.numel() - 1) // s.seq_len):
+            local = val_tokens[i * s.seq_len : (i + 1) * s.seq_len + 1].to(device)
+            with torch.autocast("cuda"):
+                loss = base(local[:-1], local[1:])
+            loss.backward()
+            optimizer.step()
+            {back}
+        print(f"adapting epoch {{epoch + 1}}/{{s.adapt_epochs}} loss:{{loss.item():.4f}}")
+    {behind}"""
+TRAINING = """lora = Adapter(base)
+    for i in range(1000):
+        with torch.autocast("cuda"):
+            loss = base(train_tokens[i * 9 : i * 9 + 9], train_tokens[i * 9 + 1 : i * 9 + 10])
+        loss.backward()"""
+LOG = """train_loader:dataset:fineweb10B_sp1024
+step:1000/1000 val_loss:2.0900 val_bpb:1.2345
+adapting epoch 1/3 loss:2.0100
+adapting epoch 2/3 loss:1.9100
+adapting epoch 3/3 loss:1.8100
+final val_bpb:1.051234
+"""
+
+
+def _found(
+    folder: Path, changes: dict[str, str], log: str = LOG, labels: tuple[str, ...] = ("final val_bpb:",)
+) -> list[Finding]:
+    path = folder / "train.log"
+    path.write_text(log)
+    lines = log.split("\n")
+    last = max((number for number, line in enumerate(lines, 1) if line.startswith("final")), default=1)
+    logged = (LoggedScore(path, "train.log", last, 0, ((2, 1.2345),)),)
+    context = ScriptContext(rules=GOLF, claimed_labels=labels, logged=logged)
+    return [each for each in check_source(SCRIPT.format(**{**BASE, **changes}), context) if each.code == "BPB273"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"default": "1"},
+        {"behind": PACKED, "scored": "compiled"},
+        {"behind": WRITTEN_ONCE, "scored": "compiled"},
+        {"behind": "model = torch.compile(base, dynamic=False)", "scored": "model"},
+        {"behind": 'torch.save(base.state_dict(), "m.pt"); base.load_state_dict(torch.load("m.pt"))'},
+        {"opening": "kept = [p for p in network.parameters() if p.requires_grad]", "parameters": "kept"},
+        {"behind": "now = base.state_dict(); hessian = GPT(); "
+                   "hessian.load_state_dict({k: v.to(device) for k, v in now.items()})"},
+    ],
+)  # fmt: skip
+def test_what_the_log_shows_and_the_weights_carry_to_the_score_refutes(tmp_path: Path, changes: dict[str, str]) -> None:
+    (found,) = _found(tmp_path, changes)
+    assert found.severity is Severity.REFUTES
+    assert "train.log:3 is a line that this training alone prints" in found.message
+    assert "behind a score of 1.2345 in line 2 and before the claimed score in line 6" in found.message
+    assert found.factor is None
+    assert found.evidence["line_of_log"] == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"told": "pass"},  # nothing is printed
+        {"told": 'log(f"# {epoch + 1}/{s.adapt_epochs} loss:{loss.item():.4f}")'},  # no letters to know it by
+        {"told": f"pass\n    {TOLD}"},  # behind the loop: printed where there are no rounds too
+        {"told": f'{TOLD}\n    if device is None: log(f"adapting epoch {{device}}")'},  # by another statement too
+        {"told": "pass", "gradient": f"{TOLD}\n            if large(loss): continue\n            loss.backward()"},
+        {"gradient": 'if s.unknown: loss.backward()', "default": "1"},  # the loop may turn without a step
+    ],
+)  # fmt: skip
+def test_without_a_line_that_shows_it_it_is_a_doubt(tmp_path: Path, changes: dict[str, str]) -> None:
+    (found,) = _found(tmp_path, {"default": "1", **changes})
+    assert found.severity is Severity.WARNS
+    assert "This is a doubt, and no more: " in found.message
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        LOG.replace("adapting epoch", "adapting"),
+        LOG.replace("00\n", "00 lr:0.1\n"),
+        LOG.replace(" loss:1", " loss=1").replace(" loss:2.0100", ""),  # of another version of the script
+        "final val_bpb:1.234500\n" + LOG.replace("final", "later"),  # printed before it
+        LOG.replace("adapting epoch", 'log(f"adapting epoch'),  # the script, in the log
+        "adapting epoch {epoch + 1}/{s.adapt_epochs} loss:{loss.item():.4f}\nfinal val_bpb:1.051234\n",
+    ],
+)
+def test_a_log_that_does_not_show_it_before_the_score_is_none(tmp_path: Path, log: str) -> None:
+    (found,) = _found(tmp_path, {"default": "1"}, log)
+    assert found.severity is Severity.WARNS
+    assert _found(tmp_path, {}, log) == []  # off by default, and nothing says that it was on
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        # what is scored is not what was trained
+        ({"behind": "base.load_state_dict(torch.load('other.pt'))"}, "not followed"),
+        ({"early": "torch.save(base.state_dict(), 'm.pt')", "behind": "base.load_state_dict(torch.load('m.pt'))"},
+         "not followed"),
+        ({"behind": PACKED.replace("base.state_dict", "ema"), "scored": "compiled"}, "not followed"),
+        ({"early": PACKED, "scored": "compiled"}, "not followed"),
+        ({"early": "scored = GPT().to(device); scored.load_state_dict(ema)", "scored": "scored"}, "not followed"),
+        ({"behind": "now = base.state_dict(); other = torch.load('m.pt'); base.load_state_dict(merged(now, other))"},
+         "not followed"),
+        ({"early": "scored = GPT().to(device); scored.eval()", "scored": "scored",
+          "behind": "now = base.state_dict(); hessian = GPT(); hessian.load_state_dict(now)"}, "not followed"),
+        ({"early": "scored = GPT().to(device); now = ema", "scored": "scored",
+          "behind": "if s.unknown: now = base.state_dict()\n    scored.load_state_dict(now)"}, "not followed"),
+        ({"early": "scored = GPT().to(device)", "scored": "scored",
+          "behind": "now = base.state_dict()\n    if s.unknown: scored.load_state_dict(now)"}, "not followed"),
+        ({"behind": "base = GPT().to(device)"}, "put back"),
+        ({"behind": "for p, q in zip(base.parameters(), other.parameters()): p.data.copy_(q)"}, "put back"),
+        ({"closing": "network.load_state_dict(torch.load('m.pt'))"}, "put back"),
+        ({"opening": "lora = Adapter(network)", "parameters": "lora.parameters()"}, "not followed"),
+        ({"parameters": "[torch.zeros(3, requires_grad=True)]"}, "not followed"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_not_followed_to_the_score_leave_a_doubt(
+    tmp_path: Path, changes: dict[str, str], why: str
+) -> None:
+    (found,) = _found(tmp_path, {"default": "1", **changes})
+    assert found.severity is Severity.WARNS
+    assert why in found.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learnt": "train_tokens"},
+        {"closing": "network.load_state_dict(before)", "opening": "before = copy.deepcopy(network.state_dict())"},
+        {"behind": "base.load_state_dict(ema)"},
+    ],
+)
+def test_what_is_in_order_is_in_order_whatever_a_log_prints(tmp_path: Path, changes: dict[str, str]) -> None:
+    assert _found(tmp_path, {"default": "1", **changes}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity"),
+    [
+        ({}, Severity.REFUTES),
+        ({"parameters": "lora.parameters()"}, Severity.WARNS),  # of an adapter, which does not score
+        ({"back": "base.load_state_dict(torch.load('best.pt'))"}, Severity.WARNS),
+        ({"behind": "base.load_state_dict(torch.load('best.pt'))"}, Severity.WARNS),
+        ({"behind": "for p, q in zip(base.parameters(), lora.parameters()): p.data.copy_(q)"}, Severity.WARNS),
+    ],
+)
+def test_training_beside_the_scoring(tmp_path: Path, changes: dict[str, str], severity: Severity) -> None:
+    inline = INLINE.format(**{"parameters": "base.parameters()", "back": "pass", "behind": "pass", **changes})
+    (found,) = _found(tmp_path, {"told": "pass", "early": TRAINING, "behind": inline})
+    assert found.severity is severity
+
+
+def test_training_beside_the_scoring_that_is_on_other_tokens(tmp_path: Path) -> None:
+    inline = INLINE.replace("val_tokens", "train_tokens").format(
+        parameters="base.parameters()", back="pass", behind="pass"
+    )
+    assert _found(tmp_path, {"told": "pass", "early": TRAINING, "behind": inline}) == []
+
+
+def test_a_line_that_two_calls_may_have_printed_shows_neither(tmp_path: Path) -> None:
+    once = "adapt(s, base, device, val_tokens)\n    base.load_state_dict(ema)"
+    again = {"early": once, "behind": "base.load_state_dict(ema)\n    if s.adapts: adapt(s, base, device, val_tokens)"}
+    assert [each.severity for each in _found(tmp_path, {"default": "1", **again})] == [Severity.WARNS]
+    assert _found(tmp_path, again) == []
+
+
+def test_a_score_that_no_label_names_leaves_a_doubt(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, {}, labels=())
+    assert found.severity is Severity.WARNS
+    assert "which of the printed scores" in found.message
+
+
+def test_of_a_mean_one_run_is_enough(tmp_path: Path) -> None:
+    for name, text in (("a.log", LOG.replace("adapting", "training")), ("b.log", LOG)):
+        (tmp_path / name).write_text(text)
+    logged = tuple(LoggedScore(tmp_path / name, name, 6) for name in ("a.log", "b.log"))
+    context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged)
+    (found,) = (each for each in check_source(SCRIPT.format(**BASE), context) if each.code == "BPB273")
+    assert found.severity is Severity.REFUTES
+    assert "b.log:3 is a line" in found.message
+    assert "before one of the 2 scores whose mean is claimed, in line 6" in found.message
+
+
+def test_a_script_of_another_size_than_the_log_states_is_another_one(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.format(**BASE))
+    size = len(script.read_bytes())
+    for stated, severity in ((size, Severity.REFUTES), (size + 1, Severity.WARNS)):
+        path = tmp_path / "train.log"
+        path.write_text(f"{LOG}Code size: {stated} bytes\n")
+        logged = (LoggedScore(path, "train.log", 6),)
+        context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged)
+        (found,) = (each for each in check_scripts([script], context) if each.code == "BPB273")
+        assert found.severity is severity
+
+
+def test_the_run_before_shows_nothing_of_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(LOG + "final val_bpb:1.233333\n")
+    logged = (LoggedScore(path, "train.log", 7, 6),)
+    context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged)
+    assert not [each for each in check_source(SCRIPT.format(**BASE), context) if each.code == "BPB273"]
