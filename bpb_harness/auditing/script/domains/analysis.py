@@ -133,6 +133,28 @@ def _compared(node: ast.AST) -> tuple[ast.expr, ast.expr, bool] | None:
 _ORDERING = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
+def _is_drawn_here(left: ast.expr, right: ast.expr) -> bool:
+    """Whether the right side alone is a draw itself."""
+    return is_random(right) and not is_random(left)
+
+
+def _is_per_token(draw: ast.Call) -> bool:
+    """Whether a call draws a matrix, as far as its sizes tell; of one column it draws a number a row."""
+    name, made = last_name(draw.func), draw
+    if name == "uniform_":  # torch.empty(x.shape).uniform_()
+        filled = next(iter(operands(draw)), None)
+        if not isinstance(filled, ast.Call):
+            return False
+        name, made = last_name(filled.func), filled
+    if name.endswith("_like"):
+        return True
+    given = [*made.args[2 if name == "uniform" else 0 :], *(each.value for each in made.keywords if each.arg == "size")]
+    sizes = [part for size in given for part in (size.elts if isinstance(size, ast.Tuple | ast.List) else [size])]
+    if any(isinstance(part, ast.Constant) and part.value == 1 for part in sizes):
+        return False
+    return len(sizes) >= 2 or any(isinstance(part, ast.Attribute | ast.Starred) for part in sizes)
+
+
 class Analysis:
     """A program with its reported scores.
 
@@ -304,7 +326,8 @@ class Analysis:
             noise_left, noise_right = self._noise_rank(left), self._noise_rank(right)
             if max(noise_left, noise_right) < 1:
                 return None
-            if noise_left >= noise_right:
+            # Of two draws alike the one with a name is the rate: t > torch.rand(size).
+            if noise_left > noise_right or (noise_left == noise_right and not _is_drawn_here(left, right)):
                 rate, true_below = right, below
             else:
                 rate, true_below = left, not below
@@ -331,8 +354,7 @@ class Analysis:
         if depth > 4:
             return 0
         if is_random(node) and isinstance(node, ast.Call):
-            many = len(node.args) >= 2 or any(isinstance(a, ast.Attribute | ast.Tuple | ast.Starred) for a in node.args)
-            return 2 if many or last_name(node.func) == "rand_like" else 1
+            return 2 if _is_per_token(node) else 1
         if isinstance(node, ast.Call) and last_name(node.func) in IDENTITY:
             return max((self._noise_rank(inner, depth + 1) for inner in operands(node)[:1]), default=0)
         found = self.program.reaching(node) if isinstance(node, ast.Name) else ()

@@ -202,6 +202,26 @@ def test_what_is_right_is_let_alone(tmp_path: Path, scored: str) -> None:
     assert _found(tmp_path, _script(scored)) == {}
 
 
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        "t > torch.rand(x.shape)",
+        "t.gt(torch.rand(size))",
+        "torch.gt(t, torch.rand(x.size()))",
+        "torch.empty(x.shape).uniform_() < t",
+        "torch.empty_like(x.float()).uniform_().lt(t)",
+        "t > torch.zeros(len(x), L).uniform_()",
+        "torch.rand(size) < t",
+    ],
+)
+def test_the_draw_of_each_token_is_told_from_its_rate(tmp_path: Path, drawn: str) -> None:
+    right, wrong = ("return (ce * m / t).mean()", "return (ce * m).mean()")
+    own, other = (_script(each).replace("torch.rand(x.shape) < t", drawn) for each in (right, wrong))
+    size = "def drawn(x):\n    size = x.shape\n"
+    assert _found(tmp_path, own.replace("def drawn(x):\n", size)) == {}
+    assert _found(tmp_path, other.replace("def drawn(x):\n", size)) == {"BPB254": Severity.REFUTES}
+
+
 @pytest.mark.parametrize("scored", OPEN)
 def test_what_is_not_followed_is_named(tmp_path: Path, scored: str) -> None:
     assert _found(tmp_path, _script(scored)) == {"BPB954": Severity.WARNS}
