@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from bpb_harness.claim.settings import Contested
 from bpb_harness.findings import Finding, Severity, first_of
 
+_Key = TypeVar("_Key")
 _Settings: TypeAlias = Mapping[str, str]
 _Flags: TypeAlias = Mapping[tuple[str, str], str]
 _Checked: TypeAlias = Callable[[_Settings, _Flags], list[Finding]]
@@ -27,8 +28,10 @@ def with_contested(checked: _Checked, settings: _Settings, flags: _Flags) -> lis
         settings: of the environment.
         flags: of command lines.
     """
-    found = checked(settings, flags)
-    given = [*settings.items(), *((flag, value) for (_, flag), value in flags.items())]
+    met, met_flags = _Met(settings), _Met(flags)
+    found = checked(met, met_flags)
+    given = [*met.items_met(), *((flag, value) for (_, flag), value in met_flags.items_met())]
+    # What was not looked up where it is unknown is not looked up where it is known: it decides nothing.
     contested = {name: value for name, value in given if isinstance(value, Contested)}
     if not contested:
         return found
@@ -53,6 +56,29 @@ def with_contested(checked: _Checked, settings: _Settings, flags: _Flags) -> lis
         else:
             kept.append(_doubted(finding, partly or sorted(contested)))
     return kept
+
+
+class _Met(Mapping[_Key, str]):
+    """Settings that know which of them were looked up."""
+
+    def __init__(self, held: Mapping[_Key, str]) -> None:
+        self._held = held
+        self._met: set[_Key] = set()
+
+    def __getitem__(self, key: _Key) -> str:
+        value = self._held[key]
+        self._met.add(key)
+        return value
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def items_met(self) -> list[tuple[_Key, str]]:
+        """Those that were looked up, in the order in which they are given."""
+        return [(key, value) for key, value in self._held.items() if key in self._met]
 
 
 _STANDS = (Severity.REFUTES, Severity.WARNS)

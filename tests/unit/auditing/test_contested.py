@@ -120,3 +120,17 @@ def test_of_several_settings_each_value_is_tried(
     doubted = {each.code for each in found if each.severity is Severity.WARNS} - {"BPB350", "BPB301"}
     assert bool(doubted) is (not refutes)
     assert all(each.factor is None for each in found if each.code in doubted)
+
+
+def test_what_no_script_looks_up_is_not_tried() -> None:
+    """A script that never asks for a setting shows the same whatever it is: it is looked at once."""
+    looks: list[str | None] = []
+
+    def shown(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
+        looks.append(settings.get("MODE"))
+        return []
+
+    seeds = Contested("1", "2")
+    with_contested(shown, {"MODE": Contested("a", "b"), "SEED": seeds}, {("a.py", "--seed"): seeds})
+    assert [isinstance(each, Contested) for each in looks] == [True, False, False]
+    assert looks[1:] == ["a", "b"]

@@ -21,6 +21,8 @@ _REST = {
     quote: re.compile(rf"(?:[^\\\n{quote}]|\\.)*{quote}" if len(quote) == 1 else rf"(?:[^\\]|\\.)*?{quote}", re.DOTALL)
     for quote in ("'", '"', "'''", '"""')
 }
+# What an older Python says of such strings; of a log that ends a script it says other things, and often.
+_SAID_OF_THEM = ("f-string", "unexpected character after line continuation")
 _NAMED = re.compile(r"\\N\{[^}\n]*\}")  # a character by its name, whose braces are none of an expression
 _CONVERSION = re.compile(r"\s*(?:!\s*\w+\s*)?")
 _INSIDE = re.compile(r"[#\"'()\[\]{}:!=\n]")  # what decides within an expression
@@ -183,7 +185,7 @@ def parse_newer(text: str, *, nested: int = 0) -> ast.Module:
     try:
         return ast.parse(text)
     except SyntaxError as error:
-        if _NAME.format(0) in text:
+        if not str(error.msg).startswith(_SAID_OF_THEM) or _NAME.format(0) in text:
             raise
         scan = _Scan(text)
         try:

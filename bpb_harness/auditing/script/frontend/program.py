@@ -49,7 +49,7 @@ class Program:
         flags: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         self.scripts = list(scripts)
-        self.settings = dict(settings or {})
+        self.settings = settings or {}
         self.taken: dict[str, str] = {}  # of these, what a script was read with in place of its own default
         self.held: dict[ast.expr, bool] = {}  # tests of which something shows what they gave
         index = Index(self.scripts)
