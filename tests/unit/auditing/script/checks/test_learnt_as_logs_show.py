@@ -187,7 +187,7 @@ def test_without_a_line_that_shows_it_it_is_a_doubt(tmp_path: Path, changes: dic
         LOG.replace(" loss:1", " loss=1").replace(" loss:2.0100", ""),  # of another version of the script
         "final val_bpb:1.234500\n" + LOG.replace("final", "later"),  # printed before it
         LOG.replace("adapting epoch", 'log(f"adapting epoch'),  # the script, in the log
-        "adapting epoch {epoch + 1}/{s.adapt_epochs} loss:{loss.item():.4f}\nfinal val_bpb:1.051234\n",
+        "adapting epoch {epoch+1}/{s.adapt_epochs} loss:{loss.item():.4f}\nfinal val_bpb:1.051234\n",
     ],
 )
 def test_a_log_that_does_not_show_it_before_the_score_is_none(tmp_path: Path, log: str) -> None:
