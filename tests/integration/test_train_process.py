@@ -140,7 +140,7 @@ def test_a_batch_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pyte
 def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
     for _ in range(2):
         train(training(tmp_path / "model.pt", steps=1))
-    assert (tmp_path / "model.pt.log").read_text().count("done: 1 steps") == 1
+    assert (tmp_path / "model.pt.log").read_text().count("done: 1 step ") == 1
 
 
 def test_causal_twin_has_the_same_network(tmp_path: Path) -> None:

@@ -232,12 +232,12 @@ class TestSplit:
         [(None, "a vocabulary of its own"), ("sp2048", "sp2048"), ("sp1024", "sp1024, other than the table's")],
     )
     def test_or_the_same_bytes_in_other_tokens(self, tokenizer: str | None, name: str) -> None:
-        ratio = NUM_BYTES / 55_000_000
-        own = Denominator("fineweb_val", name, "full", 55_000_000, NUM_BYTES, ratio)
-        assert self._full(tokenizer, self._nats(ratio), 55_000_000) == own
-        fewer = self._full(tokenizer, self._nats(ratio * 0.99), 55_000_000)  # a part of the split has fewer bytes
+        ratio = NUM_BYTES / 55_001_234
+        own = Denominator("fineweb_val", name, "full", 55_001_234, NUM_BYTES, ratio)
+        assert self._full(tokenizer, self._nats(ratio), 55_001_234) == own
+        fewer = self._full(tokenizer, self._nats(ratio * 0.99), 55_001_234)  # a part of the split has fewer bytes
         assert fewer == (ROW if tokenizer == "sp1024" else None)
-        more = self._full(tokenizer, self._nats(ratio * 1.1), 55_000_000)
+        more = self._full(tokenizer, self._nats(ratio * 1.1), 55_001_234)
         assert more == (ROW if tokenizer == "sp1024" else own)
 
     def test_a_rounded_row_takes_the_size_that_is_loaded(self) -> None:
