@@ -41,6 +41,16 @@ def test_a_score_of_the_network_before_it_was_packed(tmp_path: Path, last: str, 
     assert "a score of the packed network, read back from its file" in report.judgement.missing
 
 
+@pytest.mark.parametrize("last", ["pre-quantization post-ema", "DIAGNOSTIC pre_quant"])
+@pytest.mark.parametrize("behind", ["", "Serialized model: 128099193 bytes\nTraceback (most recent call last):\n"])
+def test_a_score_before_a_packing_that_the_log_does_not_come_to(tmp_path: Path, last: str, behind: str) -> None:
+    report = _report(tmp_path, last, behind)
+    (found,) = report.with_code("BPB425")
+    assert "ends with neither the size nor a score of a packed network" in found.message
+    assert report.verdict == "unverifiable"
+    assert _report(tmp_path, "DIAGNOSTIC post_ema", behind).with_code("BPB425") == []
+
+
 def test_words_that_say_so_make_no_score_of_the_artifact(tmp_path: Path) -> None:
     report = _report(tmp_path, "step:7184/20000", PACKED, evaluation_mode="pre_roundtrip_full_val")
     assert (len(report.with_code("BPB425")), report.verdict) == (1, "unverifiable")
