@@ -29,7 +29,8 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     if any((other.bpb.source.line or 0) > place.line for other in log.lines):
         return
     if packed is not None:
-        then = f"the network was packed after it ({packed.source}: {packed.name!r}); the log prints no score behind that"
+        size = f"{packed.source}: {packed.name!r}"
+        then = f"the network was packed after it ({size}); the log prints no score behind that"
     elif _TO_BE_PACKED.search(line.label):
         then = "the log ends with neither the size nor a score of a packed network"
     else:
