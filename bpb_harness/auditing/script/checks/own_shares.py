@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _ADDING_UP = re.compile(r"reduce|gather|psum|pmean|sync|collect|across|broadcast|barrier|merge|aggregate", re.I)
@@ -70,6 +70,10 @@ def _is_of_process(program: Program, node: ast.expr, frame: Frame) -> bool:
 def _is_added_up(analysis: Analysis) -> bool:
     """Whether any function on the way to a score, or one that it calls, may exchange anything between processes."""
     program = analysis.program
-    scopes = {frame.scope for _, frame in analysis.path} | {program.scope(sink.node) for sink in analysis.sinks}
-    called = (name for scope in scopes for name in scope.mentions)
-    return any(_ADDING_UP.search(name) for name in called)
+    if _may_exchange(program.scope(sink.node) for sink in analysis.sinks):  # the whole way takes longer to go
+        return True
+    return _may_exchange(dict.fromkeys(frame.scope for _, frame in analysis.path))
+
+
+def _may_exchange(scopes: Iterable[Scope | None]) -> bool:
+    return any(_ADDING_UP.search(name) for scope in scopes if scope is not None for name in scope.mentions)
