@@ -141,7 +141,8 @@ def _records(root: Path) -> list[Path]:
             "b": {"train.py": further},
             "c": {"one.py": text, "two.py": further},
             "d": {"one.py": text, "two.py": text},
-            "e": {"train.py": text + "\ndef unfinished(x:\n"},
+            "e": {"a.py": text, **{f"b{each}.py": f"x = {each}\n" for each in range(5)}, "c.py": text},
+            "f": {"train.py": text + "\ndef unfinished(x:\n"},
         }.items():
             folder = root / f"{name}{number}"
             folder.mkdir()

@@ -52,14 +52,23 @@ def parse(text: str, lease: Lease | None = None) -> ast.Module | None:
     """
     if len(text) > MAX_PARSED:
         return None
-    trees: SharedTrees | None = getattr(_used, "trees", None) if lease is not None else None
+    if lease is not None and text in lease.trees:
+        return lease.trees[text]
     try:
-        if trees is not None and lease is not None and not any(odd in text for odd in _ODD):
-            with suppress(*_UNPARSED):  # it cannot be cut, or cannot be parsed
-                return trees.parse(text, lease)
-        return kept_tree(text)
+        tree = kept_tree(text) if lease is None else _tree_for(lease, text)
     except _UNPARSED:
         return None
+    if lease is not None:
+        lease.trees[text] = tree
+    return tree
+
+
+def _tree_for(lease: Lease, text: str) -> ast.Module:
+    trees: SharedTrees | None = getattr(_used, "trees", None)
+    if trees is not None and not any(odd in text for odd in _ODD):
+        with suppress(*_UNPARSED):  # it cannot be cut, or cannot be parsed
+            return trees.parse(text, lease)
+    return kept_tree(text)
 
 
 _UNPARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -132,8 +141,6 @@ class SharedTrees:
         Raises:
             SyntaxError: and what else a parser raises, where the text cannot be parsed or cannot be cut.
         """
-        if text in lease.trees:
-            return lease.trees[text]
         body: list[ast.stmt] = []
         missing: list[tuple[str, int]] = []
         line = 1
@@ -147,8 +154,7 @@ class SharedTrees:
                 missing.clear()
             line += piece.count("\n")
         body += self._parsed(missing, lease)
-        lease.trees[text] = ast.Module(body, [])
-        return lease.trees[text]
+        return ast.Module(body, [])
 
     def _taken(self, text: str, line: int, lease: Lease) -> _Piece | None:
         """The piece of a text, for a program; None where there is none, or it belongs to one, this one or another."""
