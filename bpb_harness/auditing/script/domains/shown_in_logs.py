@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
-from bpb_harness.auditing.script.domains.ways import Way
+from bpb_harness.auditing.script.domains.ways import Way, position
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -73,17 +73,19 @@ def shown_in_logs(
 
 def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[_Template]:
     """The lines that are printed in loops around a node, behind it in each round, by one statement alone."""
-    above = dict(program.tests_above(node))
+    above, end = dict(program.tests_above(node)), _end(node)
     for loop in loops:
+        own = {test for test in above if any(up is loop for up in program.ancestors(test))}
         for part in ast.walk(loop):
             if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
                 continue
-            text, behind = part.args[0], (part.lineno, part.col_offset) > _end(node)
+            text = part.args[0]
+            if position(part) <= end or not isinstance(text, ast.JoinedStr):
+                continue
             tests = dict(program.tests_above(part))
-            own = {test for test in above if any(up is loop for up in program.ancestors(test))}
-            is_beside = behind and own <= tests.keys() and all(tests[test] is above[test] for test in own)
+            is_beside = own <= tests.keys() and all(tests[test] is above[test] for test in own)
             is_own = is_beside and program.scope(part) is program.scope(node)
-            template = _template(program, text) if is_own and isinstance(text, ast.JoinedStr) else None
+            template = _template(program, text) if is_own else None
             if template is not None:
                 yield template
 
