@@ -324,7 +324,7 @@ def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[
     """Where the claim's lines stand, each in its log; none where one of them stands elsewhere."""
     found = []
     for line in evidence.lines:
-        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        log = evidence.log_of(line)
         number = line.bpb.source.line
         if log is None or log.path is None or number is None or kind_by_name(log.path) != "log":
             return []

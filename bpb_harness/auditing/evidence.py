@@ -148,6 +148,15 @@ class Evidence:
         files = {line.bpb.source.file for line in (*self.lines, *self.siblings)}
         return tuple(log for log in self.claim.logs if log.file in files)
 
+    def log_of(self, line: ScoreLine) -> LogRecord | None:
+        """The claim's log that a line stands in."""
+        return next((log for log in self.claim_logs if line in log.lines), None)
+
+    def run_of(self, line: ScoreLine) -> list[ScoreLine]:
+        """All lines of the run that a line is of, in its log; none where it stands in no log of the claim's."""
+        log = self.log_of(line)
+        return [] if log is None else [other for other in log.lines if other.run == line.run]
+
 
 def gather(claim: Claim, rules: Rules) -> Evidence:
     """Work out the evidence of a claim, under a contest's rules."""

@@ -21,7 +21,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     if evidence.how != "line":
         return
     (line,) = evidence.lines
-    log = next((log for log in evidence.claim_logs if line in log.lines), None)
+    log = evidence.log_of(line)
     place = line.bpb.source
     if log is None or place.line is None or not (line.is_training_step or _NOT_PACKED.search(line.label)):
         return

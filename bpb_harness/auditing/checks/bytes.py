@@ -120,9 +120,7 @@ def _right_beside(evidence: Evidence, loss_of_another: str | None = None) -> Fin
     full = evidence.full
     nearest: list[ScoreLine] = []
     for line in evidence.lines:
-        run = [
-            other for log in evidence.claim_logs if line in log.lines for other in log.lines if other.run == line.run
-        ]
+        run = evidence.run_of(line)
         pairs = [(other, ratio) for other in run if other.same_estimator and (ratio := ratio_of(other)) is not None]
         if not pairs or full is None or not all(ratio.is_near(full.bytes_per_token, AGREES) for _, ratio in pairs):
             return None

@@ -102,7 +102,7 @@ def _finding(evidence: Evidence, row: Denominator, line: ScoreLine, ratio: Ratio
 
 def _elsewhere(evidence: Evidence, line: ScoreLine, right: _Honest) -> str:
     """The line with most digits of the same run that divides by the right number, in words."""
-    run = [other for log in evidence.claim_logs if line in log.lines for other in log.lines if other.run == line.run]
+    run = evidence.run_of(line)
     pairs = [(ratio, other) for other in run if other.same_estimator and (ratio := ratio_of(other)) is not None]
     near = [pair for pair in pairs if pair[0].uncertainty < right.slack and right.holds(pair[0])]
     if not near:

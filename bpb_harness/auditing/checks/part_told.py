@@ -60,7 +60,7 @@ def check_part_told(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _by_log(evidence: Evidence, line: ScoreLine) -> _Told | None:
-    log = next((log for log in evidence.claim_logs if line in log.lines), None)
+    log = evidence.log_of(line)
     place = line.bpb.source.line
     if log is None or place is None:
         return None

@@ -34,14 +34,8 @@ def possible_kinds(evidence: Evidence) -> str:
 
 
 def _last_with_a_loss(evidence: Evidence, line: ScoreLine) -> ScoreLine | None:
-    run = [
-        other
-        for log in evidence.claim_logs
-        if line in log.lines
-        for other in log.lines
-        if other.run == line.run and other.same_estimator and ratio_of(other) is not None
-    ]
-    return run[-1] if run else None
+    with_loss = [other for other in evidence.run_of(line) if other.same_estimator and ratio_of(other) is not None]
+    return with_loss[-1] if with_loss else None
 
 
 def _factors(evidence: Evidence) -> Iterator[tuple[str, float]]:

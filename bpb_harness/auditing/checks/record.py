@@ -204,7 +204,7 @@ def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:
 
 def _of_the_artifact(evidence: Evidence, line: ScoreLine) -> ScoreLine | None:
     """The round trip behind a best validation, where nothing but that validation's own number comes after it."""
-    log = next((log for log in evidence.claim_logs if line in log.lines), None)
+    log = evidence.log_of(line)
     if log is None or not _VALIDATION.fullmatch(line.label):
         return None
     behind = [other for other in log.lines if other.run == line.run and _line_number(other) > _line_number(line)]
@@ -228,7 +228,7 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
     probability that is none: counts of hashed contexts looked up for the target alone, targets seen beforehand.
     """
     for line in evidence.lines:
-        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        log = evidence.log_of(line)
         found = _plain_validation(log, line, lowest_of(evidence)) if log is not None else None
         if found is None or found[0].bpb.value - line.bpb.value <= found[1]:
             continue
@@ -262,8 +262,7 @@ def _in_another_unit(evidence: Evidence) -> Iterator[Finding]:
     Where a loss stands beside it, that shows by what it was divided.
     """
     for line in evidence.lines:
-        log = next((log for log in evidence.claim_logs if line in log.lines), None)
-        steps = [other for other in log.lines if other.is_training_step and other.run == line.run] if log else []
+        steps = [other for other in evidence.run_of(line) if other.is_training_step]
         plain = next((other for other in reversed(steps) if other.bpb.name == line.bpb.name), None)
         if plain is None or line.is_training_step or line.nats_per_token is not None:
             continue
