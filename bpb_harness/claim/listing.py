@@ -127,9 +127,10 @@ def programs_below(folder: Path) -> list[Path]:
 def find_submissions(root: Path) -> list[Path]:
     """Every folder at or below ``root`` that looks like a submission: a submission.json or a claim file, or logs.
 
-    A folder with logs and with folders is one where no record lies in these: pictures do, say.
+    So does one whose README speaks for the logs in its folders, where none of these speaks for itself. A folder with
+    logs and with folders, and without such a README, is one where no record lies in these: pictures do, say.
 
-    Folders inside a submission are part of it. Links are not followed.
+    Folders inside a submission are part of it, but for one with a submission.json of its own. Links are not followed.
 
     Raises:
         ClaimError: if ``root`` is no folder.
@@ -145,16 +146,16 @@ def submission_of(file: Path, root: Path) -> Path | None:
         root: a folder.
     """
     names = file.relative_to(root).parts[:-1]
+    found: Path | None = None
     for depth in range(len(names) + 1):
         folder = root.joinpath(*names[:depth])
-        if depth and (folder.is_symlink() or folder.name.startswith(".")):
-            return None
-        if not folder.is_dir():
-            return None
+        if (depth and (folder.is_symlink() or folder.name.startswith("."))) or not folder.is_dir():
+            break
         real = resolved(folder)
-        if _is_submission(_entries(real, real)):
-            return folder
-    return None
+        entries = _entries(real, real)
+        if _is_submission(entries) if found is None else _is_inner_submission(entries):
+            found = folder
+    return found
 
 
 def find_unread(root: Path) -> list[Path]:
@@ -257,35 +258,76 @@ def _branch(folder: Path, root: Path) -> list[tuple[int, _Entry]]:
 
 
 def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
-    """Every folder with its entries and whether it is a submission; what a submission holds is not walked."""
+    """Every folder with its entries and whether it is a submission; of what a submission holds, inner ones alone."""
     if not root.is_dir():
         raise ClaimError(f"{root} is no folder", hint="drop --recursive to audit a file")
-    stack = [(root, resolved(root))]
+    stack = [(root, resolved(root), False)]
     while stack:
-        folder, real = stack.pop()
+        folder, real, is_inside = stack.pop()
         entries = _entries(real, real)
-        yield folder, entries, _is_submission(entries)
-        if not any(is_claim_name(entry.shown) for entry in entries):
-            stack.extend((folder / entry.shown.name, entry.path) for entry in entries if entry.is_folder)
+        is_submission = _is_inner_submission(entries) if is_inside else _is_submission(entries)
+        if is_submission or not is_inside:
+            yield folder, entries, is_submission
+        is_held = is_inside or any(is_claim_name(entry.shown) for entry in entries)
+        is_held = is_held or (is_submission and any(_holds_evidence(entry.path) for entry in _folders_of(entries)))
+        stack.extend((folder / entry.shown.name, entry.path, is_held) for entry in _folders_of(entries))
+
+
+def _folders_of(entries: Sequence[_Entry]) -> list[_Entry]:
+    return [entry for entry in entries if entry.is_folder]
 
 
 def _is_submission(entries: Sequence[_Entry]) -> bool:
     """Whether a folder with these entries is one: it holds a claim; or logs, or a README that states a score beside a
-    script, and no folder with a record of its own.
+    script, and no folder with a record of its own; or a README that speaks for all the logs in its folders.
     """
     if any(is_claim_name(entry.shown) or _is_of_a_trainer(entry) for entry in entries):
         return True
-    names = [entry.shown.name.lower() for entry in entries]
-    if not any(_is_log_name(name) for name in names) and not _states_score(entries):
-        return False
-    return not any(_holds_evidence(entry.path) for entry in entries if entry.is_folder)
+    if any(_holds_evidence(entry.path) for entry in _folders_of(entries)):
+        return _speaks_for_itself(entries) and _is_bare_below(entries)
+    return any(_is_log_name(entry.shown.name.lower()) for entry in entries) or (
+        _has_script(entries) and _states_score(entries)
+    )
+
+
+def _is_inner_submission(entries: Sequence[_Entry]) -> bool:
+    """Whether a folder of a submission is one of its own: it has a submission.json, and not as a report of another."""
+    has_claim = any(entry.shown.name.lower() == "submission.json" for entry in entries)
+    return has_claim and any(kind_by_name(entry.shown) in ("readme", "script", "log") for entry in entries)
+
+
+def _speaks_for_itself(entries: Sequence[_Entry]) -> bool:
+    """Whether a README is of what lies below it: it gives a score as its own, or lies beside the script that ran."""
+    has_readme = any(kind_by_name(entry.shown) == "readme" for entry in entries)
+    return has_readme and (_has_script(entries) or _states_score(entries))
+
+
+def _is_bare_below(entries: Sequence[_Entry]) -> bool:
+    """Whether no folder below holds a record of its own, and all logs lie where those of a submission are read."""
+    waiting = deque((1, entry.path) for entry in _folders_of(entries))
+    for _ in range(_MAX_FOLDERS):
+        if not waiting:
+            return True
+        depth, folder = waiting.popleft()
+        here = _entries(folder, folder)
+        if any(is_claim_name(entry.shown) or _is_of_a_trainer(entry) for entry in here):
+            return False
+        if any(_is_evidence(entry) for entry in here) and depth > DEEPEST_LOG:
+            return False
+        if _speaks_for_itself(here) and _holds_evidence(folder):
+            return False
+        waiting.extend((depth + 1, entry.path) for entry in _folders_of(here))
+    return False
+
+
+def _has_script(entries: Sequence[_Entry]) -> bool:
+    files = (entry for entry in entries if not entry.is_folder and entry.wrong is None)
+    return any(kind_by_name(entry.shown) == "script" for entry in files)
 
 
 def _states_score(entries: Sequence[_Entry]) -> bool:
-    """Whether a script lies beside a README that gives a score as its own."""
+    """Whether a README gives a score as its own."""
     files = [entry for entry in entries if not entry.is_folder and entry.wrong is None]
-    if not any(kind_by_name(entry.shown) == "script" for entry in files):
-        return False
     readme = next((entry for entry in files if kind_by_name(entry.shown) == "readme"), None)
     if readme is None:
         return False
@@ -301,7 +343,7 @@ def _holds_evidence(folder: Path, depth: int = 1) -> bool:
     entries = _entries(folder, folder)
     if any(_is_evidence(entry) for entry in entries):
         return True
-    return depth < DEEPEST_LOG and any(_holds_evidence(entry.path, depth + 1) for entry in entries if entry.is_folder)
+    return depth < DEEPEST_LOG and any(_holds_evidence(entry.path, depth + 1) for entry in _folders_of(entries))
 
 
 def _is_log_name(name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing import audit
+from bpb_harness.auditing import audit, audit_folders
 from bpb_harness.claim import find_submissions, find_unread, read_claim, submission_of
 from bpb_harness.claim.listing import Listing, holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.errors import ClaimError
@@ -40,7 +40,9 @@ def test_the_logs_of_a_submission_further_down_are_its_own(tmp_path: Path) -> No
     _record(tmp_path / "older" / "attempt")
     (tmp_path / "older" / "attempt" / "train.log").write_text(log(2.5, SP1024))
     assert not read_claim(tmp_path).logs
-    assert find_submissions(tmp_path) == [tmp_path]
+    assert find_submissions(tmp_path) == [tmp_path, tmp_path / "older" / "attempt"]
+    assert submission_of(tmp_path / "older/attempt/train.log", tmp_path) == tmp_path / "older" / "attempt"
+    assert submission_of(tmp_path / "older/train.log", tmp_path) == tmp_path
 
 
 def test_logs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
@@ -265,3 +267,73 @@ def test_a_project_with_submissions_below_is_none_itself(tmp_path: Path) -> None
     (tmp_path / "train.py").write_text("x = 1\n")
     _record(tmp_path / "records" / "one")
     assert find_submissions(tmp_path) == [tmp_path / "records" / "one"]
+
+
+@pytest.mark.parametrize("file", ["notes/submission.json", "notes/deep/submission.json", "x/claim.json", "x/train.log"])
+def test_what_is_no_submission_within_another(tmp_path: Path, file: str) -> None:
+    _record(tmp_path)
+    _touch(tmp_path, file, "x/README.md")  # a submission.json alone is a report of somebody on the whole
+    assert find_submissions(tmp_path) == [tmp_path]
+    assert submission_of(tmp_path / file, tmp_path) == tmp_path
+
+
+_STATES = "# A run\n\nval_bpb: 1.2431\n"
+
+
+@pytest.mark.parametrize("below", ["logs/a.log", "seed_1/train.log", "runs/seed_1/wd_0/train.log", "out/a/b/c/x.log"])
+@pytest.mark.parametrize("beside", ["README.md", "README.md train.py", "README.md screen.log train.py", "readme.rst"])
+def test_a_readme_speaks_for_the_logs_below_it(tmp_path: Path, below: str, beside: str) -> None:
+    """Not the logs by themselves, without what the README says of them."""
+    folder = tmp_path / "a"
+    _touch(folder, below, *beside.split()[1:])
+    (folder / beside.split()[0]).write_text(_STATES)
+    assert find_submissions(tmp_path) == [folder]
+    assert submission_of(folder / below, tmp_path) == folder
+    _touch(folder, "seed_2/train.log", "seed_2/train.py")  # the script of each seed beside its log
+    assert find_submissions(tmp_path) == [folder]
+    _touch(folder, "seed_3/train.log", "seed_3/submission.json")
+    assert set(find_submissions(tmp_path)) > {folder / "seed_2", folder / "seed_3"}
+    assert folder not in find_submissions(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("readme", "script", "below"),
+    [
+        ("# Experiments\n", False, "one/train.log"),  # says nothing of a score, and no script says what ran
+        (None, True, "one/train.log"),
+        (_STATES, True, "one/deep/claim.json"),
+        (_STATES, True, "one/trainer_state.json"),
+        (_STATES, True, "a/b/c/d/e/train.log one/train.log"),  # deeper than where logs are read
+    ],
+)
+def test_where_logs_below_a_readme_are_by_themselves(
+    tmp_path: Path, readme: str | None, script: bool, below: str
+) -> None:
+    _touch(tmp_path, *below.split(), *(["train.py"] if script else []))
+    if readme is not None:
+        (tmp_path / "README.md").write_text(readme)
+    assert tmp_path not in (found := find_submissions(tmp_path))
+    assert found
+
+
+@pytest.mark.parametrize("beside", [{"README.md": _STATES}, {"README.md": "# One\n", "train.py": "x = 1\n"}])
+def test_a_folder_of_records_with_readmes_of_their_own_is_none(tmp_path: Path, beside: dict[str, str]) -> None:
+    (tmp_path / "README.md").write_text(_STATES)
+    _touch(tmp_path, "train.py", "one/train.log", "two/train.log")
+    assert find_submissions(tmp_path) == [tmp_path]
+    _touch(tmp_path, "one/README.md")  # a word on the logs
+    assert find_submissions(tmp_path) == [tmp_path]
+    for name, text in beside.items():
+        (tmp_path / "one" / name).write_text(text)
+    assert find_submissions(tmp_path) == [tmp_path / "one", tmp_path / "two"]
+
+
+def test_what_a_readme_says_of_logs_below_it_is_held_against_them(tmp_path: Path) -> None:
+    """Each log by itself would be consistent."""
+    for seed in (1, 2):
+        (tmp_path / f"seed_{seed}").mkdir()
+        (tmp_path / f"seed_{seed}/train.log").write_text(log(2.0312, SP1024, seed=seed))
+    (tmp_path / "README.md").write_text("# A run\n\nval_bpb: 1.1031\n")
+    (report,) = audit_folders(tmp_path)
+    assert (report.verdict, report.claimed_bpb) == ("unverifiable", 1.1031)
+    assert report.with_code("BPB403")
