@@ -403,7 +403,7 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
         claimed_bpb=score.value if score else None,
         claimed_in=claimed_in,
         findings=settled,
-        files=evidence.claim.files,
+        files=(*evidence.claim.files, *(name for name, _ in evidence.notes)),
         rules=evidence.rules,
         unchecked=unchecked(evidence, settled, has_script=bool(_scripts_of(evidence))),
     )

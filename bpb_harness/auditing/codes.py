@@ -123,7 +123,7 @@ PROSE_VOIDS = register(
     "BPB213",
     "readme-voids-score",
     _WARNS,
-    "The README says plainly of the score what would void it, and nothing else in the record tells.",
+    "The record says plainly of the score what would void it, and nothing else in it tells.",
 )
 JOINT_PRICE = register(
     "BPB214",

@@ -11,11 +11,13 @@ import re
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine, logs_called
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import vocabulary_of
 from bpb_harness.claim.own_result import CLAIMED_IN
+from bpb_harness.claim.prose_files import notes_on
 from bpb_harness.rules import Rules
 from bpb_harness.rules.denominators import Denominator, DenominatorTable
 from bpb_harness.rules.pack import NATS_PER_TOKEN
@@ -117,6 +119,11 @@ class Evidence:
         """Whether the claim is a score's own file, and there is no log beside it."""
         claim = self.claim
         return claim.result is not None and claim.claimed_in in (CLAIMED_IN, None) and not claim.logs
+
+    @cached_property
+    def notes(self) -> list[tuple[str, str]]:
+        """The notes beside the README that speak of the claim, by name, with their texts."""
+        return notes_on(self.claim, [line.bpb.source.file for line in self.lines]) if self.claim.prose else []
 
     @property
     def share_of_bytes(self) -> float | None:

@@ -14,6 +14,7 @@ from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.prose_files import notes_of
 from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.readme_reader import headline, stated_scores, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, ScoreLine
@@ -53,7 +54,8 @@ def read_record(*paths: Path, reading: Reading = PLAIN) -> Claim:
         seen = "; ".join(f"{shown} is {why}" for shown, why in skipped[:_MAX_VALUES_SHOWN]) or None
         raise ClaimError(f"nothing to audit in {where}", seen=seen, expected=expected, hint=hint)
     name = paths[0].name or paths[0].resolve().name
-    return _read_files(name, files, named, [*_skipped_notes(skipped)], reading)
+    prose = notes_of([path for path in paths if path.is_dir()])
+    return _read_files(name, files, named, [*_skipped_notes(skipped)], reading, prose)
 
 
 def _once(files: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
@@ -71,7 +73,12 @@ def _skipped_notes(skipped: Sequence[tuple[Path, str]]) -> Iterator[Note]:
 
 
 def _read_files(
-    name: str, files: Sequence[tuple[Path, Path]], named: frozenset[Path], notes: list[Note], reading: Reading
+    name: str,
+    files: Sequence[tuple[Path, Path]],
+    named: frozenset[Path],
+    notes: list[Note],
+    reading: Reading,
+    prose: tuple[tuple[str, Path], ...],
 ) -> Claim:
     has_submission = any(shown.name.lower() == "submission.json" for _, shown in files)
     found = FoundFiles(named, has_submission, reading, notes)
@@ -93,7 +100,7 @@ def _read_files(
     table = dict(claim.steps_table) or (steps_table(readme) if readme else {})
     claim = replace(
         claim, logs=tuple(found.logs), tables=tuple(found.tables), readme=readme, scripts=tuple(found.scripts),
-        steps_table=table,
+        steps_table=table, prose=prose,
     )  # fmt: skip
     return _complete(claim)
 

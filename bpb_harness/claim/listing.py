@@ -33,6 +33,7 @@ _MAX_SKIPPED = 20
 _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 _TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
+_PROSE_SUFFIXES = (".md", ".markdown", ".rst", ".adoc")
 _OF_TRAINERS = {"report.md": "report", "metrics.csv": "metrics"}  # nanochat's, Lightning's
 _OF_A_RUN = {**_OF_TRAINERS, SUMMARY: "summary"}
 NOTEBOOK = ".ipynb"
@@ -122,6 +123,17 @@ def programs_below(folder: Path) -> list[Path]:
     below = [entry for each in here if each.is_folder for _, entry in _branch(each.path, root)]
     files = [entry for entry in (*here, *below) if not entry.is_folder and entry.wrong is None]
     return [entry.path for entry in files if entry.path.suffix.lower() in _OF_PROGRAMS][:_MAX_FILES]
+
+
+def prose_below(folder: Path) -> list[tuple[Path, Path]]:
+    """The prose of a submission but for its READMEs, of its own folder and those right below it."""
+    root = resolved(folder)
+    here = _entries(root, root)
+    below = [entry for each in here if each.is_folder for depth, entry in _branch(each.path, root) if depth == 1]
+    files = [entry for entry in (*here, *below) if not entry.is_folder and entry.wrong is None]
+    prose = (entry for entry in files if entry.shown.name.lower().endswith(_PROSE_SUFFIXES))
+    kept = (entry for entry in prose if kind_by_name(entry.shown) in (None, "report") and not _is_of_a_trainer(entry))
+    return [(entry.path, entry.shown) for entry in islice(kept, _MAX_FILES)]
 
 
 def find_submissions(root: Path) -> list[Path]:

@@ -315,6 +315,7 @@ class Claim:
         logs: the logs.
         tables: tables of scores, whose rows can carry a score that is claimed elsewhere.
         readme: the README.
+        prose: notes beside the README, by name: whether they speak of this claim is asked where they are read.
         scripts: scripts beside the record, for static checks.
         result: a score's own file, where the claim is one or holds one.
         notes: remarks about the reading.
@@ -348,6 +349,7 @@ class Claim:
     logs: tuple[LogRecord, ...] = ()
     tables: tuple[LogRecord, ...] = ()
     readme: Readme | None = None
+    prose: tuple[tuple[str, Path], ...] = ()
     scripts: tuple[Path, ...] = ()
     result: OwnResult | None = None
     notes: tuple[Note, ...] = ()

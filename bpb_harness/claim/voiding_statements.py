@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from bpb_harness.claim.word_classes import (
     A_RATE,
+    A_TIME,
     AMOUNT,
     BEFORE_IT,
+    BEFORE_PACKING,
     CONSTANT,
     COVERS,
     DOES_NOT_PAY,
@@ -20,8 +22,10 @@ from bpb_harness.claim.word_classes import (
     IS_FREE,
     IS_LEFT_OUT,
     IS_MASKED,
+    IS_OF,
     LEARNS,
     NO_MORE,
+    NOT_QUANTIZED,
     OF_WHAT,
     ONE_RATE,
     PART,
@@ -37,6 +41,7 @@ from bpb_harness.claim.word_classes import (
     TAKES,
     TEXTS,
     THE_BPB,
+    THE_CLAIM,
     THEN_SCORED,
     TIMES,
     UNITS,
@@ -102,6 +107,7 @@ SAY_THAT_IT_WAS_LEARNT = frozenset(
     {TRAINED_ON_IT, _ADAPTED_TO_IT, LEARNT_BEFORE, _SCORED_AGAIN, _EXCHANGED, STORED, FITTED}
 )
 """Meanings that no second scoring of the same weights lifts: what was learnt of the text is in them."""
+NOT_PACKED = "the network was scored before it was quantized: the one that is counted in bytes scores something else"
 _AGAIN = r"re-?(?:scor|eval)\w*"
 _TTT = r"(?:ttt|test[- ]time[- ](?:training|adaptation))"
 _ADAPTER = r"(?:loras?|adapters?|fast weights|deltas?|prefix(?:es)?)"
@@ -182,7 +188,11 @@ STATEMENTS = (
                 then(rf"\bwe (?:only |just )*(?:{SCORES}|take\b)", PART),
                 then(rf"\b(?:cap|limit|stop|cut)\w* (?:the )?{EVALUATION}", rf"\b{AMOUNT} (?:\w+ )?{UNITS}"),
                 then(PART, rf"\b(?:is|are|was|were) (?:{SCORES}|skipped|left out|dropped|(?:never|not) {SCORES})"),
-                then(rf"\b{VAL}", r"\b(?:is|was) (?:sub-?sampled|truncated|capped|cut|reduced) (?:off )?(?:to|at|by)"),
+                then(
+                    rf"\b{VAL}",
+                    r"\b(?:is|was) (?:sub-?sampled|truncated|capped|cut|reduced) (?:off )?(?:to|at|by)"
+                    rf"(?! {A_TIME})",
+                ),
                 rf"\b(?:sub-?sampl|truncat)\w+ {VAL}",
                 rf"^(?:only )?{SCORES} (?:only )?(?:on|over|with) (?:only )?{PART}",
                 then(rf"^{EVALUATION}:", PART),
@@ -365,6 +375,22 @@ STATEMENTS = (
             r"(?:(?:first|always) )?(?:lower-?cased|case-?folded|converted to lower ?case|stripped of)\b"
         ),
         holds=("case", "stripped"),
+    ),
+    Statement(
+        NOT_PACKED,
+        closed(
+            any_of(
+                then(
+                    THE_CLAIM,
+                    rf"{IS_OF} (?:(?:the|a|an|its|our) )*{NOT_QUANTIZED} (?:\w+ )?"
+                    r"(?:model|network|weights?|checkpoint|parameters)\b",
+                    most=25,
+                ),
+                then(THE_CLAIM, rf"\b(?:is|are|was|were) {EVALUATED} {BEFORE_PACKING}", most=25),
+            )
+        ),
+        unless=closed(words(r"after post both gap then again round-?trip\w* reload\w* de-?quant\w* respectively")),
+        holds=("quant", "pack", "compress", "gptq"),
     ),
     Statement(
         FITTED,

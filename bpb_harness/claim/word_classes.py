@@ -84,6 +84,11 @@ COVERS = (
     rf"|{_IS}(?: \w+)? (?:on|over)|average over|mean over|limited to)\b"
 )
 
+A_TIME = (
+    r"(?:(?:about|under|roughly|around|a|the|its|our|~) ?)*(?:[0-9.,]+ ?(?-i:s|ms|h)\b"
+    r"|[0-9.,]+[ -]?(?:sec\w*|min(?:ute)?s?|hrs?|hours?)\b|(?:wall-?\w*|time|(?:time )?budget|deadline|timeout)\b)"
+)
+
 # At which mask rate.
 FEW_TOKENS = rf"\b(?:{SHARE}(?: of)?(?: the| all| its)*(?: \w+)? (?:tokens?|positions?)|every second token)\b"
 IS_MASKED = rf"\b(?:{_IS} )?(?:masked|hidden|replaced (?:by|with) (?:the )?\[?mask\]?(?: token)?)"
@@ -123,6 +128,21 @@ DOES_NOT_PAY = any_of(
     r"\b(?:skip|ignor|omit|leav|mask|exclud|drop)(?:s|es?|ed|ing)?(?: out)? (?:the )?(?:loss|cost|nats|bits)\b",
 )
 IS_LEFT_OUT = rf"\b{_IS} (?:set to zero|zero|left out|subtracted|not (?:counted|added)|ignored|masked out)\b"
+
+# Of which network: one that is still to be packed.
+THE_CLAIM = (
+    r"\b(?:(?:our|the|this|reported|claimed|submitted|headline|final|published|official) )+(?:[\w.]+ )??"
+    r"(?:score|(?:val_)?bpb|val_loss|metric|number|result)s?\b"
+)
+IS_OF = (
+    r"\b(?:is|are|was|were|comes?|came) (?:(?:measured|evaluated|computed|taken|made) )?"
+    r"(?:on|of|from|with|for|by|that of|those of)\b"
+)
+NOT_QUANTIZED = r"(?:pre-?quant(?:i[sz]ed|i[sz]ation)?|pre-?(?:compression|packing)|(?:un|non)-?quanti[sz]ed)"
+BEFORE_PACKING = (
+    r"(?:before|prior to|without) (?:(?:any|the|its|post-training|int[0-9]\S*) )*"
+    r"(?:quanti[sz]ation|packing|compression|gptq)\b"
+)
 
 # What the bits are divided by.
 CONSTANT = r"(?:constant|fixed|hard-?coded)"

@@ -1,4 +1,4 @@
-"""BPB213 and 214: what README or title say of the score. Prose can hold a confirmation back; it never refutes."""
+"""BPB213 and 214: what README, title or notes say of the score. Prose can hold a confirmation back, never refute."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.learnt import LEARNT
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import LogRecord
+from bpb_harness.claim.prose_files import voiding_in_note
 from bpb_harness.claim.readme_prose import (
     VoidingSentence,
     first_trained_document,
@@ -32,6 +33,7 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     sentences = [*voiding_sentences(readme.text, readme.file)] if readme is not None else []
     sentences += voiding_headings(readme.text, readme.file) if readme is not None else ()
     sentences += [replace(each, source=at) for at, text in claim.said for each in voiding_sentences(text, at.file)]
+    sentences += [each for file, text in evidence.notes for each in voiding_in_note(text, file, claim.score)]
     title = voiding_title(claim.title, claim.score.source.file) if claim.title is not None else None
     said: dict[str, list[VoidingSentence]] = {}
     for found in [*sentences, *([title] if title is not None else [])]:
@@ -44,7 +46,9 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
 def _trained_on_scored_documents(evidence: Evidence) -> Iterator[Finding]:
     """Training shards that begin, by the README, in front of the last of the documents that a log scores."""
     claim = evidence.claim
-    told = first_trained_document(claim.readme.text, claim.readme.file) if claim.readme is not None else None
+    prose = [(claim.readme.file, claim.readme.text)] if claim.readme is not None else []
+    of_prose = (first_trained_document(text, file) for file, text in (*prose, *evidence.notes))
+    told = next(filter(None, of_prose), None)
     if told is None:
         return
     for log in evidence.claim_logs or claim.logs:

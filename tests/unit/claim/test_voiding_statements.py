@@ -55,6 +55,7 @@ Evaluation breaks out of the loop after 64 batches.
 Only one validation shard out of four was scored.
 The reported number is from the first 5M validation tokens.
 The validation set was cut to 100,000 tokens.
+Val is subsampled to 5M tokens.
 We evaluate a 10% subset of the validation set.
 Scores are over the initial 200 sequences of the validation set.
 """
@@ -229,7 +230,25 @@ We use 4.3 bytes per token.
 The byte count is hard-coded.
 Each token counts as 2.4 bytes.
 """
+NOT_PACKED = """
+The reported `final_sliding_window_exact` metric is measured on the **pre-quant model** (before any int6 quantization).
+Our final val_bpb is that of the unquantized network.
+The submitted number was computed before int6 quantization.
+The reported val_bpb is evaluated without quantization.
+The headline score is from the non-quantized weights.
+The claimed bpb was measured before packing.
+"""
 HONEST = """
+The pre-quant score is measured on the pre-quant model.
+The final score is measured on the quantized model.
+The reported score is not of the pre-quant model.
+The reported score was not computed before quantization.
+The final bpb is of the int6 model, and 0.01 above that of the pre-quant model.
+The final score was measured on the unquantized model and on the one that was read back after it.
+We print the score of the pre-quant model for reference.
+Evaluation is capped at 600 seconds.
+Eval was cut to about 8 minutes.
+Validation was capped at the wallclock budget.
 The full validation split is scored, all 60,568 windows.
 Every validation document is scored; no subset is used.
 During training we evaluate on a subset of 1M validation tokens.
@@ -511,8 +530,9 @@ def _meanings(sentence: str) -> set[str]:
         (LEARNT, "the network was "),
         (UNPAID, "the score leaves out what some predicted tokens cost"),
         (BYTES, "the bits were divided by a constant, not by the bytes of the text"),
+        (NOT_PACKED, "the network was scored before it was quantized"),
     ],
-    ids=["part", "rate", "learnt", "unpaid", "bytes"],
+    ids=["part", "rate", "learnt", "unpaid", "bytes", "not-packed"],
 )
 def test_a_kind_is_known_in_many_words(sentences: str, meaning: str) -> None:
     told = {each: _meanings(each) for each in sentences.strip().split("\n")}
