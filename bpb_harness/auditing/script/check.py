@@ -18,7 +18,7 @@ from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
-from bpb_harness.auditing.script.checks.learns_first import check_learns_first
+from bpb_harness.auditing.script.checks.learns_first import check_calibrates, check_learns_first
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
@@ -61,6 +61,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_coverage: "how much of the text is scored",
     check_own_shares: "parts of the text that processes score each for itself",
     check_learns_first: "whole passes of training on the text before it is scored",
+    check_calibrates: "statistics of the text that become weights before it is scored",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4

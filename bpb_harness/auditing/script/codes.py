@@ -87,7 +87,7 @@ SCORE_NOT_RUN = register("BPB271", "script-score-not-run", _INFORMS,
 LAST_PASS = register("BPB272", "script-scores-the-last-pass", _WARNS,
     "the text is trained on in several passes, and scored in the last of them alone: it was learnt before")
 LEARNS_FIRST = register("BPB273", "script-learns-before-it-scores", _WARNS,
-    "the script trains on the text that it scores, before it scores it")
+    "the script trains on the text that it scores, or makes weights of its statistics, before it scores it")
 EXPERT_WITHOUT_TARGET = register("BPB274", "script-mixes-a-price-without-target", _WARNS,
     "a price that does not depend on the token is mixed with prices that do: the mixture adds up to more than 1")
 CHOSEN_BY_TARGET = register("BPB275", "script-price-chosen-by-target", _WARNS,

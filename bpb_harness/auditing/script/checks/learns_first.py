@@ -1,4 +1,8 @@
-"""Text that is trained on before it is scored: no pass of training over it, no step on a window before its score."""
+"""Text that is learnt before it is scored: by passes of training over it, by steps on a window before its score.
+
+What a quantization gathers of it (GPTQ's Hessians, AWQ's activations) decides how each weight is rounded, and so is
+learnt of it too. How much that is worth, a record does not show: it is a doubt, and no more.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, written_into_weights
 from bpb_harness.auditing.script.domains.plain_loss import cost_of, part_of, plain_name
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, shown_in_logs
@@ -240,16 +245,39 @@ def _is_run(program: Program, way: Way, surely: int = 0, after: int = 0) -> bool
 def _is_given(program: Program, node: ast.AST, frame: Frame) -> bool:
     """Whether all tests above a node that are not known ask for what the caller has given: if optimizer is not None."""
     for test, wanted in program.tests_above(node):
-        is_entry = any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
-        if is_entry or _Quick(program).all_hold(((test, wanted),), frame) is True:
-            continue
-        name, is_there = test, True
-        if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot):
-            name, is_there = test.left, isinstance(test.ops[0], ast.IsNot)
-        given = frame.given(program, name) if isinstance(name, ast.Name) else None
-        if given is None or is_there is not wanted or not isinstance(given[0], ast.Call | ast.Name):
+        parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) and wanted else [test]
+        if not all(_holds(program, each, wanted, frame) for each in parts):
             return False
     return True
+
+
+def _holds(program: Program, test: ast.expr, wanted: bool, frame: Frame) -> bool:
+    """Whether a test is known to hold: it asks whether the file is run, which process this is, or for what is given."""
+    is_entry = any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
+    if is_entry or _asks_for_first(test, wanted) or _Quick(program).all_hold(((test, wanted),), frame) is True:
+        return True
+    name, is_there = test, True
+    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot):
+        name, is_there = test.left, isinstance(test.ops[0], ast.IsNot)
+    given = frame.given(program, name) if isinstance(name, ast.Name) else None
+    return given is not None and is_there is wanted and isinstance(given[0], ast.Call | ast.Name)
+
+
+def _asks_for_first(test: ast.expr, wanted: bool) -> bool:
+    """Whether a test asks for the first of several processes, which there always is: master_process, rank == 0."""
+    if isinstance(test, ast.Compare):
+        other = test.comparators[0]
+        is_zero = isinstance(test.ops[0], ast.Eq) and isinstance(other, ast.Constant) and other.value == 0
+        return wanted and is_zero and _RANK.search(last_name(_called(test.left))) is not None
+    return wanted and _FIRST.fullmatch(last_name(_called(test))) is not None
+
+
+def _called(node: ast.expr) -> ast.expr:
+    return node.func if isinstance(node, ast.Call) else node
+
+
+_RANK = re.compile(r"(?:^|get_|local_|global_)rank$")
+_FIRST = re.compile(r"_?(?:is_)?(?:master|main|rank_?(?:zero|0))(?:_process|_rank)?")
 
 
 def _has_left(program: Program, node: ast.AST, frame: Frame) -> bool:
@@ -700,6 +728,63 @@ def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
         if number == tokens.sink and score.node is tokens.score.node:
             selected = (node.slice for kind, node in term.reductions if isinstance(node, ast.Subscript))
             yield from (part for index in selected if (part := part_of(index)) is not None)
+
+
+# -- statistics ---------------------------------------------------------------------------------------------
+
+
+def check_calibrates(analysis: Analysis) -> Iterator[Hit]:
+    """Statistics of the scored text that become weights before it is scored: a quantization calibrated on it."""
+    program, settings = analysis.program, dict(analysis.program.taken)
+    if program.work_left < _LEAST_WORK or not (sites := gatherings(program)):
+        return
+    found: dict[int, tuple[ast.AST, ...]] = {}
+    for tokens in scored_tokens(analysis):
+        found[tokens.sink] = found.get(tokens.sink) or next(_gathered_before(analysis, tokens, sites), ())
+    if not found or not all(found.values()):
+        program.taken = settings  # a reader is told of those alone that decided something
+        return
+    shown = next(iter(found.values()))
+    hit = analysis.hit(codes.LEARNS_FIRST, _CALIBRATED, shown[0], shown=shown)
+    yield replace(hit, evidence={**hit.evidence, "missing": _CALIBRATED_ELSEWHERE})
+
+
+_CALIBRATED = (
+    "The script asks the network about the text that it scores, gathers statistics of what passes through its layers, "
+    "and makes weights of them that are scored on that text afterwards (a quantization that is calibrated on it): the "
+    "score does not pay for what the weights hold of the text by that. How much it is worth, nothing here shows"
+)
+_CALIBRATED_ELSEWHERE = (
+    "the network quantized once more with statistics of training text, or of text that it made itself, and its score"
+)
+
+
+def _gathered_before(
+    analysis: Analysis, tokens: ScoredTokens, sites: Sequence[Gathering]
+) -> Iterator[tuple[ast.AST, ...]]:
+    """What a report quotes of statistics of the scored text that become weights before it is scored."""
+    program = analysis.program
+    text = _sources(analysis, tokens.target, tokens.frame)
+    if not text.held_out or text.is_cut:
+        return
+    scored_ways = [way for way in way_of(program, tokens.score.node, tokens.score.frame) if _is_run(program, way)]
+    for site, way in [(each, way) for each in sites for way in ways_to(program, each.call)]:
+        learnt = _sources(analysis, site.asked, way[-1][1])
+        if learnt.is_trained or not _is_same(program, learnt, text):
+            continue
+        for other in scored_ways:
+            met = _meeting(program, way, other)
+            if program.work_left < _LEAST_WORK // 2:
+                return
+            if met is None or not _is_run(program, way, surely=met + 1):
+                continue
+            node, scoring = way[met][0], other[met][0]
+            around = [loop for loop in loops_around(program, node) if loop in {*program.ancestors(scoring)}]
+            if _varies(program, text, around):
+                continue
+            made = written_into_weights(program, way, met, scoring, site.names)
+            if made is not None:
+                yield tuple(dict.fromkeys([site.call, *(each for each, _ in way[met:]), made, scoring]))
 
 
 # -- places -------------------------------------------------------------------------------------------------
