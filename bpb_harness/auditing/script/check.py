@@ -24,6 +24,7 @@ from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
+from bpb_harness.auditing.script.checks.scored_again import check_scored_again
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.weights import check_weights
@@ -62,6 +63,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_own_shares: "parts of the text that processes score each for itself",
     check_learns_first: "whole passes of training on the text before it is scored",
     check_calibrates: "statistics of the text that become weights before it is scored",
+    check_scored_again: "passes that score the text again behind training on it",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4

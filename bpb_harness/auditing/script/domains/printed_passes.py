@@ -1,0 +1,117 @@
+"""Scores that a loop prints round by round, as a claim's logs hold them: phase=0 bpb=1.0807, phase=1 bpb=1.0780."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+
+_PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
+_OF_SCORE = re.compile(r"(?:^|[^a-z])(?:bpb|bits_per_byte)[ :=]{1,3}$", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,3}\.[0-9]{3,16}")
+_FEWEST_LETTERS, _MOST_PLACES = 4, 8
+_LONGEST_LINE = 500  # characters; a line of a score is far shorter
+_LEAST_GAIN = 1e-4  # bits per byte; the order of sums, and kernels, change a score by less
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The score of one round, and the line of the log that prints it."""
+
+    bpb: float
+    line: int
+
+
+@dataclass(frozen=True)
+class PrintedPasses:
+    """A statement that prints the score of each round of a loop, and what the logs hold of it.
+
+    Attributes:
+        call: what prints.
+        loop: whose rounds they are.
+        score: the expression that is printed as the score.
+        passes: for each score of the claim whose log shows them: the first round, and the last, which is that score.
+    """
+
+    call: ast.Call
+    loop: ast.For
+    score: ast.expr
+    passes: tuple[tuple[LoggedScore, Pass, Pass], ...]
+
+
+def printed_passes(program: Program, logged: tuple[LoggedScore, ...]) -> Iterator[PrintedPasses]:
+    """Loops whose last round prints a claimed score, better than the one that their first round prints before it."""
+    for name, calls in program.calls.items() if logged else ():
+        for call in calls if _PRINTING.search(name) else ():
+            text = call.args[0] if call.args else None
+            place = _place_of_score(text) if isinstance(text, ast.JoinedStr) else None
+            loop = next(iter(loops_around(program, call)), None) if place is not None else None
+            if not isinstance(text, ast.JoinedStr) or place is None or not isinstance(loop, ast.For):
+                continue
+            pattern = _pattern(program, text, place)
+            found = [shown for score in logged if pattern and (shown := _shown(program, score, pattern)) is not None]
+            if found:
+                yield PrintedPasses(call, loop, place.value, tuple(found))
+
+
+def _place_of_score(text: ast.JoinedStr) -> ast.FormattedValue | None:
+    """What stands behind bpb= or val_bpb: in what is printed."""
+    before = ""
+    for part in text.values:
+        if isinstance(part, ast.FormattedValue) and _OF_SCORE.search(before):
+            return part
+        before = str(part.value) if isinstance(part, ast.Constant) else ""
+    return None
+
+
+def _pattern(program: Program, text: ast.JoinedStr, place: ast.FormattedValue) -> re.Pattern[str] | None:
+    """What a statement prints, whole lines of it; None where another statement may begin a line so too."""
+    first = text.values[0].value if isinstance(text.values[0], ast.Constant) else ""
+    is_telling = isinstance(first, str) and sum(map(str.isalpha, first)) >= _FEWEST_LETTERS and "\n" not in first
+    num_places = sum(isinstance(part, ast.FormattedValue) for part in text.values)
+    if not is_telling or num_places > _MOST_PLACES or sum(s.text.count(str(first)) for s in program.scripts) != 1:
+        return None
+    parts = [
+        re.escape(str(part.value)) if isinstance(part, ast.Constant)
+        else f"({_NUMBER.pattern})" if part is place else r"[^\s{}]{1,40}?"
+        for part in text.values
+    ]  # fmt: skip
+    return re.compile("".join(parts).strip())
+
+
+def _shown(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> tuple[LoggedScore, Pass, Pass] | None:
+    """The first round that a log prints before a score, and the last one, if that is the score, and better."""
+    lines = _lines(program, score)
+    found = [
+        Pass(float(match[1]), number)
+        for number, line in enumerate(lines[score.since : score.line], score.since + 1)
+        if len(line) <= _LONGEST_LINE and (match := pattern.fullmatch(line.strip())) is not None
+    ]
+    if len(found) < 2 or not lines[score.line - 1 : score.line]:
+        return None
+    first, last = found[0], found[-1]
+    is_claim = any(_is_one(last.bpb, number) for number in _NUMBER.findall(lines[score.line - 1]))
+    return (score, first, last) if is_claim and first.bpb - last.bpb >= _LEAST_GAIN else None
+
+
+def _is_one(value: float, number: str) -> bool:
+    """Whether a number is a value, as far as its own digits go."""
+    return abs(value - float(number)) <= 0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-12
+
+
+def _lines(program: Program, score: LoggedScore) -> list[str]:
+    key = (printed_passes, score.path)
+    if key not in program.memo:
+        try:
+            program.memo[key] = read_text(score.path, score.file).text.split("\n")
+        except ClaimError:
+            program.memo[key] = []
+    found: list[str] = program.memo[key]
+    return found
