@@ -14,6 +14,7 @@ checks/            one file a family of codes:
     bound.py       BPB2xx the numerator
     learnt_in_log.py  BPB215 and 216 what a log shows to be learnt, or seen, before it is scored
     two_orders.py  BPB217 a log that goes through the documents in two orders
+    stored_text.py BPB218 tokens of the text that are stored beside the network
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, errors; part_told.py BPB301 by a log's or a command's words, best_seed.py BPB305
     record.py      BPB4xx the record against itself; before_packing.py BPB425 a score of no artifact, log_of_a_run.py

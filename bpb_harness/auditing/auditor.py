@@ -29,6 +29,7 @@ from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
 from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.checks.stated_bytes import check_given_bytes, check_stated_bytes
+from bpb_harness.auditing.checks.stored_text import check_stored_text
 from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
 from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
@@ -271,6 +272,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     yield from check_unlike_networks(evidence)
     yield from check_learnt_in_log(evidence)
     yield from check_two_orders(evidence)
+    yield from check_stored_text(evidence)
     yield from check_summaries(evidence)
     yield from check_lowest_known(evidence)
     yield from check_bytes(evidence)

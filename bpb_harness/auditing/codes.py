@@ -152,6 +152,12 @@ TWO_ORDERS = register(
     "The log makes hints in the order of the text and scores documents by length, trained on what was scored: no order "
     "remains in which it could be decoded.",
 )
+TEXT_STORED = register(
+    "BPB218",
+    "text-stored",
+    _WARNS,
+    "The log tells of tokens that are stored beside the network: of the scored text, they cost nothing in the score.",
+)
 
 # Sampling, coverage, errors.
 SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")

@@ -20,7 +20,13 @@ from bpb_harness.rules.denominators import Denominator
 
 # What makes a score no code length makes it too low; the last: the script learns the text before it scores it.
 _DOUBT_IT_IS_SO_LOW = frozenset(
-    {codes.LEARNT_BEFORE.code, codes.HINT_GATED.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code}
+    {
+        codes.LEARNT_BEFORE.code,
+        codes.HINT_GATED.code,
+        codes.TEXT_STORED.code,
+        codes.BEYOND_PLAIN.code,
+        codes.PROSE_VOIDS.code,
+    }
     | {"BPB272", "BPB273"}
 )
 

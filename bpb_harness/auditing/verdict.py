@@ -101,6 +101,7 @@ _ESTIMATOR_RULES = [
     codes.LEARNT_BEFORE,
     codes.HINT_GATED,
     codes.TWO_ORDERS,
+    codes.TEXT_STORED,
     codes.BEYOND_PLAIN,
     codes.JOINT_PRICE,
     codes.PROSE_VOIDS,

@@ -33,6 +33,7 @@ from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, wit
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.scoring_order import ScoringOrder
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
+from bpb_harness.claim.stored_text import StoredText, stored_told
 from bpb_harness.claim.told_by_log import (
     GatesTold,
     PartTold,
@@ -164,6 +165,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         last_steps=said.last_steps,
         parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
+        stored=tuple(said.stored),
         clock_back=tuple(said.clock.back),
         orders=tuple(said.order.told()),
         window=said.window or None,
@@ -228,6 +230,7 @@ class _Said:
     last_steps: dict[int, int] = field(default_factory=dict)
     parts: list[PartTold] = field(default_factory=list)
     gates: list[GatesTold] = field(default_factory=list)
+    stored: list[StoredText] = field(default_factory=list)
     window: int = 0
     run: int = 0
     seed: str | None = None
@@ -274,6 +277,9 @@ class _Said:
         if "_gate" in low and len(self.gates) < _MOST_TOLD:
             gates = gates_told(line, Source(self.file, number), self.run)
             self.gates += [] if gates is None else [gates]
+        if ("stored" in low or "prefix" in low or "memori" in low) and len(self.stored) < _MOST_TOLD:
+            stored = stored_told(low, Source(self.file, number), self.run)
+            self.stored += [] if stored is None else [stored]
         if "hint" in low or self.order.has_hints:
             self.order.take(low, number, self.run)
         if self.dataset is None and "val" in low and ".bin" in low:

@@ -13,6 +13,7 @@ from bpb_harness.claim.clock import ClockBack
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.scoring_order import OrdersTold
+from bpb_harness.claim.stored_text import StoredText
 from bpb_harness.claim.told_by_log import GatesTold, PartTold
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class LogRecord:
         parts: lines that say how much of the text an evaluation goes over.
         gates: lines that count hints by the gate that let them through.
         clock_back: lines of training between which its time gets shorter.
+        stored: lines that tell of tokens that are stored beside the network.
         orders: runs whose hints and scores go through the documents in two orders.
         window: the longest window of tokens that it tells.
         found: lines of the templates that were looked for.
@@ -137,6 +139,7 @@ class LogRecord:
     parts: tuple[PartTold, ...] = ()
     gates: tuple[GatesTold, ...] = ()
     clock_back: tuple[ClockBack, ...] = ()
+    stored: tuple[StoredText, ...] = ()
     orders: tuple[OrdersTold, ...] = ()
     window: int | None = None
     found: tuple[FoundLines, ...] = ()

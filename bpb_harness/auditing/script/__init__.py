@@ -11,7 +11,7 @@ domains/     what expressions stand for, a walker each: numbers (values), produc
              (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
              hidden_at_random, in_evaluation), what they hide (hiding, embedded, hidden_text), what a loss is of
              (plain_loss), the calls that come to a node (ways), what logs show of them (shown_in_logs) and of a loop's
-             rounds (printed_passes), trained weights on their way to a score (carried), and statistics on their way into
+             rounds (printed_passes), trained weights on their way to a score (carried), and statistics that become
              weights (gathered)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
