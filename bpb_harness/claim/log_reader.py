@@ -37,6 +37,7 @@ from bpb_harness.claim.stored_text import StoredText, stored_told
 from bpb_harness.claim.told_by_log import (
     GatesTold,
     PartTold,
+    artifact_told,
     counted_beside,
     gates_told,
     packed_told,
@@ -111,8 +112,11 @@ _FOLDED = re.compile(
 # Training shards behind a validation loader, and texts that are known by their folder alone.
 _TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*?0-9\[]")
 _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
-_ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
-_PARAMETERS = re.compile(r"^\s{0,20}(?:model|total|num|n)_params\s?[:=]\s?([1-9][0-9,]{0,15})(?![0-9.])")
+_PARAMETERS = re.compile(
+    r"^\s{0,20}(?:(?:model|total|num|n)[_ ]param(?:eter)?s"
+    r"|(?:total |model )?(?:number|num) of (?:model )?param(?:eter)?s)"
+    r"\s?[:=]\s?([1-9][0-9,]{0,15})(?![0-9.]|\s?[kmb]\b)"
+)
 _SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
 _STEP_OF_TRAINING = re.compile(
@@ -288,13 +292,13 @@ class _Said:
             self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):
             self.split_tokens.append(_count(found[1]))
-        if "params" in low and len(self.parameters) < _MOST_TOLD and (found := _PARAMETERS.search(low)):
+        if "param" in low and len(self.parameters) < _MOST_TOLD and (found := _PARAMETERS.search(low)):
             size = parse_number(found[1].replace(",", ""), Source(self.file, number))
             self.parameters += [] if size is None else [size]
-        if "bytes" in low:
+        if "bytes" in low or "mb" in low or "mib" in low:
             self._take_bytes(line, low, Source(self.file, number))
-        if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
-            size = parse_number(found[1].replace(",", ""), Source(self.file, number), "artifact bytes")
+        if "size" in low or "artifact" in low:
+            size = artifact_told(line, Source(self.file, number))
             self.artifacts += [] if size is None else [size]
         if ("sp" in low and _MAY_NAME_A_TOKENIZER.search(low)) or "_bpe" in low or "byte260" in line:
             self.tokenizers.extend(name for name in _tokenizers_of_output(line) if name not in self.tokenizers)

@@ -46,7 +46,8 @@ class Printed:
 
     Attributes:
         value: the number.
-        decimals: digits after the point that were printed; None where the number is not from a text.
+        decimals: digits after the point that were printed, less than none where the last digits are unknown (13.28 MB);
+            None where the number is not from a text.
         source: where it stands.
         name: what it was called there, such as ``val_bpb`` or ``final_int8_zlib_roundtrip_exact``.
     """
@@ -71,7 +72,7 @@ class Printed:
         return abs(self.value - other) <= slack * (1.0 + 1e-9) + 1e-12
 
     def __str__(self) -> str:
-        return f"{self.value:.{min(self.decimals, 12)}f}" if self.decimals is not None else f"{self.value:.8g}"
+        return f"{self.value:.8g}" if self.decimals is None else f"{self.value:.{max(0, min(self.decimals, 12))}f}"
 
 
 def decimals_of(text: str) -> int:

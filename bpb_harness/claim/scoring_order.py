@@ -42,8 +42,8 @@ _HINTS = re.compile(
     r"\b(?:total|n_tok\w{0,8}|targets)[=:]\s?(?P<of>[0-9]{1,18}).{0,40}?\b(?:gated|hints)[=:]\s?"
     r"(?P<hints>[0-9]{1,18})"
 )
-_BATCH = re.compile(r" dl[:=]\s?(?P<shortest>[0-9]{1,9})-(?P<longest>[0-9]{1,9})\b")
-_PHASE = re.compile(r"\bphase[:=]\s?[0-9]{1,6}/[0-9]{1,6}\b.{0,80}?\bgd[:=]\s?0*[1-9][0-9]{0,17}\b")
+_BATCH = re.compile(r" (?:dl|doc_?len)[:=]\s?(?P<shortest>[0-9]{1,9})-(?P<longest>[0-9]{1,9})\b")
+_PHASE = re.compile(r"(?:\b|_)phase[:=]\s?[0-9]{1,6}/[0-9]{1,6}\b.{0,80}?\bgd[:=]\s?0*[1-9][0-9]{0,17}\b")
 _FEWEST = 6  # batches; in an order of their own, six lie by length once in 360 times
 _MOST = 10_000
 
@@ -65,7 +65,7 @@ class ScoringOrder:
                 self._runs[run] = of_run = _Run((number, int(found["hints"]), int(found["of"])))
         if of_run is None:
             return
-        if " dl" in low and (found := _BATCH.search(low)) is not None and len(of_run.batches) < _MOST:
+        if " d" in low and (found := _BATCH.search(low)) is not None and len(of_run.batches) < _MOST:
             of_run.batches.append((number, int(found["shortest"]), int(found["longest"])))
         elif of_run.batches and "phase" in low and _PHASE.search(low):
             of_run.trained = of_run.trained or number

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpb_harness.claim.printed import Printed, Source, parse_number
 
@@ -124,9 +125,19 @@ _OF_ANOTHER = re.compile(
 _GATES = re.compile(
     rf"(?<![a-z_])(?P<words>(?:within|word)_gate{_BY}(?P<count>[0-9]{{1,18}}))(?![0-9.])", re.IGNORECASE
 )
+_SIZE = r"(?P<size>[0-9][0-9,]{0,18}(?:\.[0-9]{1,9})?)\s?(?P<unit>bytes|mb|mib)\b(?! of )"
 _PACKED = re.compile(
-    r"(?<![a-z])(?:zlib|zstd|lzma|xz|bz2|gzip|brotli|r?ans|huffman|lz4)(?![a-z])[^:=]{0,40}[:=]\s?"
-    r"(?P<size>[0-9][0-9,]{3,18})\s?bytes\b"
+    r"(?<![a-z])(?:(?:zlib|zstd|lzma|xz|bz2|gzip|brotli|r?ans|huffman|lz4)(?![a-z])"
+    r"|(?:compressed|packed)[ _](?:artifact|model|network|weights|checkpoint|submission|size)(?![a-z]))"
+    rf"[^:=]{{0,40}}[:=]\s?{_SIZE}"
+)
+_ARTIFACT = re.compile(
+    rf"(?:[Tt]otal submission size[^:]{{0,60}}|(?<![A-Za-z_])[Aa]rtifact(?:[ _]size)?)\s?:\s?{_SIZE}", re.IGNORECASE
+)
+_UNITS_OF_SIZE = {"bytes": 1, "mb": 10**6, "mib": 2**20}
+# Sizes that are planned, or of what is not packed.
+_NO_SIZE = re.compile(
+    r"(?<![a-z])(?:est(?:\.|imated?)?|predicted|expected|projected|limit|cap|budget|headroom|raw)(?![a-z])"
 )
 # What else is packed, and what has the network in it all the same: "Code size (zlib)", "Total size code+int8 zlib".
 _OTHER_THAN_A_NETWORK = re.compile(r"(?<![a-z])(?:code|script|source|shard|data|dataset|tokenizer|corpus)s?(?![a-z])")
@@ -216,7 +227,7 @@ def gates_told(line: str, source: Source, run: int) -> GatesTold | None:
 
 
 def packed_told(line: str, low: str, source: Source) -> Printed | None:
-    """The size of a network that was packed by a compressor, which the line names; None where it says nothing of that.
+    """The size of a network that was packed, in bytes; None where the line says nothing of that.
 
     Args:
         line: the line.
@@ -229,7 +240,28 @@ def packed_told(line: str, low: str, source: Source) -> Printed | None:
     words = low[: found.start("size")]
     if _OTHER_THAN_A_NETWORK.search(words) and not _WITH_A_NETWORK.search(words):
         return None
-    return parse_number(found["size"].replace(",", ""), source, line[: found.end()].strip())
+    size = _size_of(found, source, line[: found.end()].strip())
+    return size if size is None or size.value >= _SMALLEST_PACKED else None
+
+
+def artifact_told(line: str, source: Source) -> Printed | None:
+    """The size of the whole submission, in bytes; None where the line says nothing of that."""
+    found = _ARTIFACT.search(line)
+    if found is None or (found["unit"].lower() != "bytes" and _NO_SIZE.search(line[: found.start("size")].lower())):
+        return None
+    return _size_of(found, source, "artifact bytes")
+
+
+_SMALLEST_PACKED = 1000  # bytes
+
+
+def _size_of(found: re.Match[str], source: Source, name: str) -> Printed | None:
+    """A size in bytes, with what rounding may have hidden of it: 13.28 MB is 13,280,000 to half of 10,000."""
+    number, unit = parse_number(found["size"].replace(",", ""), source, name), _UNITS_OF_SIZE[found["unit"].lower()]
+    if number is None or number.decimals is None or unit == 1:
+        return number
+    hidden = number.decimals - round(math.log10(unit))
+    return replace(number, value=float(round(number.value * unit)), decimals=hidden)
 
 
 def _count(digits: str) -> int:

@@ -52,7 +52,11 @@ def _of_one_size(evidence: Evidence) -> list[Printed]:
     sizes, seeds, losses = [], set(), set()
     for log in logs:
         trained = [line.bpb for line in log.lines if line.is_training_step]  # none in a log of an evaluation alone
-        packed = [size for size in log.packed if trained and (size.source.line or 0) > (trained[-1].source.line or 0)]
+        packed = [
+            size
+            for size in log.packed
+            if trained and size.decimals == 0 and (size.source.line or 0) > (trained[-1].source.line or 0)
+        ]
         if not packed or log.seed is None:
             return []
         sizes.append(packed[-1])

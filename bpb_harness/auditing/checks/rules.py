@@ -40,7 +40,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         message = f"no artifact size is recognised in what was read; the cap is {cap:,} bytes"
         yield codes.NO_SIZE.finding(message, cap=cap)
         return
-    over = [size for size in sizes if size.value > cap]
+    over = [size for size in sizes if size.value - size.half_unit > cap]
     if over:
         by_file: dict[str, list[str]] = {}
         for size in over[:4]:

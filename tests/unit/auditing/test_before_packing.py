@@ -22,6 +22,11 @@ def _report(folder: Path, last: str, behind: str, **more: object) -> AuditReport
     return audit(folder)
 
 
+def test_a_packed_size_in_megabytes(tmp_path: Path) -> None:
+    (found,) = _report(tmp_path, "pre-quantization post-ema", "Compressed artifact: 13.28 MB\n").with_code("BPB425")
+    assert "'Compressed artifact: 13.28 MB'" in found.message
+
+
 @pytest.mark.parametrize("last", ["step:7184/20000", "DIAGNOSTIC post_ema", "pre-quantization post-ema"])
 @pytest.mark.parametrize(
     "behind",
@@ -29,6 +34,7 @@ def _report(folder: Path, last: str, behind: str, **more: object) -> AuditReport
         PACKED,
         "Serialized model: 67235929 bytes\nTotal submission size rdquant+zstd: 16,638,468 bytes\n",
         "serialized_model_int8_zlib:9354004 bytes (payload:13276256)\n",
+        "Compressed artifact: 13,280,000 bytes\n",
     ],
 )
 def test_a_score_of_the_network_before_it_was_packed(tmp_path: Path, last: str, behind: str) -> None:

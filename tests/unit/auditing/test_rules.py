@@ -48,6 +48,17 @@ def test_the_cap_is_the_packs(tmp_path: Path, size: int, is_over: bool) -> None:
     assert _codes(audit(tmp_path / "x", rules="none")).isdisjoint({"BPB501", "BPB502"})
 
 
+@pytest.mark.parametrize(("size", "is_over"), [("16.00 MB", False), ("16.01 MB", True), ("15.9 MiB", True)])
+def test_a_size_in_megabytes_is_over_the_cap_where_rounding_does_not_explain_it(
+    tmp_path: Path, size: str, is_over: bool
+) -> None:
+    folder = _submitted(tmp_path / "x")
+    text = log(2.0312, SP1024).replace("Total submission size int8+zlib: 15480132 bytes", f"Artifact size: {size}")
+    (folder / "train.log").write_text(text)
+    (folder / "submission.json").write_text(f'{{"val_bpb": {bpb(2.0312, SP1024):.6f}}}')
+    assert ("BPB501" in _codes(audit(folder))) is is_over
+
+
 def test_without_rules_nothing_of_a_contest_is_left(tmp_path: Path) -> None:
     folder = _submitted(tmp_path / "x", val_bpb=0.95, bytes_total=17_000_000)
     assert {"BPB420", "BPB501"} <= _codes(audit(folder))

@@ -12,11 +12,13 @@ from fixtures.claims.patterns import SP1024, bpb, log, submission
 NATS = (2.0312, 2.0343, 2.0284, 2.0355)
 
 
-def _report(folder: Path, sizes: list[int | None], claimed: float | None = None, form: str = "{:d}") -> AuditReport:
+def _report(
+    folder: Path, sizes: list[int | None], claimed: float | None = None, form: str = "model_params:{:d}"
+) -> AuditReport:
     """The report on a mean over logs of networks of these sizes."""
     scores = [bpb(nats, SP1024) for nats in NATS[: len(sizes)]]
     for number, (nats, size) in enumerate(zip(NATS, sizes, strict=False)):
-        said = "" if size is None else f"model_params:{form.format(size)}"
+        said = "" if size is None else form.format(size)
         text = log(nats, SP1024, seed=number).replace("model_params:17059912", said)
         (folder / f"train_v{number}.log").write_text(text)
     mean = sum(scores) / len(scores) if claimed is None else claimed
@@ -24,13 +26,23 @@ def _report(folder: Path, sizes: list[int | None], claimed: float | None = None,
     return audit(folder)
 
 
-@pytest.mark.parametrize("form", ["{:d}", "{:,d}", " {:d} (tied)"])
+FORMS = [
+    "model_params:{:d}", "model_params:{:,d}", "model_params: {:d} (tied)", "Number of parameters: {:,d}",
+    "Total number of parameters = {:d}", "Model params: {:,d}", "total parameters: {:d}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_mean_over_networks_of_other_sizes_is_held_back(tmp_path: Path, form: str) -> None:
     report = _report(tmp_path, [17_059_912, 16_849_992, 17_059_912], form=form)
     (found,) = report.with_code("BPB428")
     assert report.verdict == "unverifiable"
     assert "17,059,912 by train_v0.log:" in found.message
     assert "16,849,992 by train_v1.log:" in found.message
+
+
+def test_millions_are_no_number_to_the_last(tmp_path: Path) -> None:
+    assert not _report(tmp_path, [17, 16, 17], form="Number of parameters: {:d}M").with_code("BPB428")
 
 
 @pytest.mark.parametrize("sizes", [[17_059_912] * 3, [17_059_912, None, None], [None] * 3])

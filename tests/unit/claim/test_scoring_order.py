@@ -35,8 +35,10 @@ def test_the_shortest_first_is_an_order_of_lengths_too() -> None:
 
 def test_other_words_for_the_same() -> None:
     hints = "ngram_tilt:precompute n_tok=40540161 hints=9560451 (23.58%)"
-    scored = [line.replace(" dl:", " dl=") for line in SCORED]
-    assert [told[1:3] for told in _told(hints, *scored[:2], TRAINED, *scored[2:])] == [(9_560_451, 40_540_161)]
+    for words in (" dl=", " doclen:", " doc_len: "):
+        scored = [line.replace(" dl:", words) for line in SCORED]
+        for trained in (TRAINED, TRAINED.replace("ttpp: phase:", "ttt_phase:")):
+            assert [told[1:3] for told in _told(hints, *scored[:2], trained, *scored[2:])] == [(9_560_451, 40_540_161)]
 
 
 MIXED = batches("60-900", "80-8350", "27-6447", "90-5309", "30-4283", "20-700")

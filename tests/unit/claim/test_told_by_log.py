@@ -178,9 +178,44 @@ def test_the_size_of_a_packed_network(line: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "size", "half_unit"),
+    [
+        ("Compressed artifact: 13.28 MB", 13_280_000, 5_000),
+        ("compressed model = 13.3MB, code 0.1MB", 13_300_000, 50_000),
+        ("int8+zlib model: 12.5 MiB", 13_107_200, 50_000),
+        ("Packed weights: 15,924,324 bytes", 15_924_324, 0.5),
+    ],
+)
+def test_the_size_of_a_packed_network_in_other_words(line: str, size: int, half_unit: float) -> None:
+    (found,) = read_log(f"{line}\n{_SCORE}", "train.log").packed
+    assert (found.value, found.half_unit, found.source.line) == (size, pytest.approx(half_unit), 1)
+    assert str(found) == str(size)
+
+
+@pytest.mark.parametrize(
+    ("line", "sizes"),
+    [
+        ("artifact: 15.92 MB", [15_920_000]),
+        ("Compressed artifact: 16.28 MB (cap 16 MB)", [16_280_000]),
+        ("Artifact size: 16,021,004 bytes", [16_021_004]),
+        ("int8+zlib artifact: 15.3 MB", [15_300_000]),
+        ("Estimated artifact size: 22.1 MB", []),
+        ("params=24 est_fp16_artifact: 48 MB", []),
+        ("artifact limit: 16 MB", []),
+        ("raw artifact: 67.2 MB", []),
+    ],
+)
+def test_the_size_of_the_artifact_in_other_units(line: str, sizes: list[int]) -> None:
+    assert [size.value for size in read_log(f"{line}\n{_SCORE}", "train.log").artifact_bytes] == sizes
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "Serialized model: 67235929 bytes",
+        "Uncompressed model: 67.2 MB",
+        "Compressed model: 0.0 MB",
+        "Compressed code size: 21.5 MB",
         "zlib level: 9, Code size: 60996 bytes",
         "zlib: 12 MB of bytes",
         "Serialized model int8+zlib: 13279699",
