@@ -121,14 +121,19 @@ def _held_against(printable: Printable, evidence: Evidence, log: LogRecord) -> _
         text = read_text(log.path, log.file).text
     except ClaimError:
         return None
-    kinds = figure_lines(text)
-    lines = [line for line in kinds if not printable.holds(line) and not _is_of_another_tongue(line)]
-    of_score = [line for line in _lines_of_score(evidence, log, text) if not printable.holds(line)]
+    kinds = [line for line in figure_lines(text) if printable.holds(line) or not printable.may_be_of_library(line)]
+    lines = [line for line in kinds if _is_strange(printable, line) and not _is_of_another_tongue(line)]
+    of_score = [line for line in _lines_of_score(evidence, log, text) if _is_strange(printable, line)]
     share = len(lines) / max(len(kinds), 1)
     num_losses = sum(_TELLS_LOSS.search(line.text) is not None for line in lines)
     is_strange = len(lines) >= _FEWEST and share >= _SHARE and num_losses >= _FEWEST_LOSSES
     is_strange |= bool(of_score) and len(lines) >= _FEWEST_WITH_SCORE and share >= _SHARE_WITH_SCORE
     return _Strange(log, lines, len(kinds), text) if is_strange else None
+
+
+def _is_strange(printable: Printable, line: FigureLine) -> bool:
+    """Whether neither the scripts nor a library of theirs can have printed a line."""
+    return not printable.holds(line) and not printable.may_be_of_library(line)
 
 
 def _is_of_another_tongue(line: FigureLine) -> bool:

@@ -100,7 +100,6 @@ UNREADABLE = f"BLOB = {'c$|ee' * 900!r}\nrun(unpack_it(BLOB))\n"
         pytest.param({"train_gpt.py": "exec(open('run.py').read())\n"}, id="a script that prints no figures"),
         pytest.param({"train_gpt.py": OTHER.replace("bpb", "bits")}, id="modules that are not there score"),
         pytest.param({"train_gpt.py": OTHER + "exec(decrypt(b'0123', key))\n"}, id="a payload of an own cipher"),
-        pytest.param({"train_gpt.py": f"import deepspeed\n{OTHER}"}, id="a library that trains"),
         pytest.param({"eval.py": OTHER, "train_gpt.py": OWN}, id="one of two scripts"),
         pytest.param({"train_gpt.py": OTHER, "a/b/run.py": OWN}, id="a script further down"),
         pytest.param({"train_gpt.py": OTHER, "run.sh": OWN}, id="a shell script"),
@@ -113,6 +112,30 @@ def test_where_scripts_tell_nothing_or_enough(tmp_path: Path, files: dict[str, s
     report = _report(tmp_path, files)
     assert report.with_code("BPB427") == []
     assert report.verdict == "consistent"
+
+
+LIBRARY = "import lightning\n" + OTHER + "    self.log('eval_bpb', score)\n"
+
+
+def test_a_library_that_trains_prints_no_words_of_its_own_on_bits_per_byte(tmp_path: Path) -> None:
+    report = _report(tmp_path, {"train_gpt.py": LIBRARY})
+    (found,) = report.with_code("BPB427")
+    assert "`Total submission size int8+zlib: 15480132 bytes` (train.log:1)" in found.message
+    assert "peak memory" not in found.message
+
+
+@pytest.mark.parametrize(
+    "script", [LIBRARY.replace("lightning", "torchtitan"), f"import lightning\n{OWN}self.log('bpb', x)"]
+)
+def test_lines_of_a_library_that_trains_are_no_other_scripts(tmp_path: Path, script: str) -> None:
+    of_library = "".join(
+        f"[rank0] {name} step {n}: loss: 2.{n} memory: {n}.5GiB tps: {n}00 eval_bpb: 1.{n}\n{name} params: {n}00\n"
+        for n, name in enumerate("abcdefghi", 1)
+    )
+    own = f"Roundtrip int6 val_loss:{NATS:.4f} val_bpb:{bpb(NATS, SP1024):.8f}\n"
+    known = own if script.endswith("score)\n") else LOG
+    report = _report(tmp_path, {"train_gpt.py": script}, logs={"train.log": of_library + known})
+    assert report.with_code("BPB427") == []
 
 
 PAIRS = "".join(f"{name}_loss:{n}.5 {name}_bpb:{n}.25 {name}_time:{n}ms\n" for n, name in enumerate("abcdefghi"))

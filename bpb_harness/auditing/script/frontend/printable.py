@@ -49,6 +49,11 @@ _TRAINERS = re.compile(
     r"pytorch_lightning|tensorflow|torchtitan|torchtune|trl)\b|^\s*from\s+transformers\b[^\n]*\bimport\b[^\n]*Trainer",
     re.MULTILINE,
 )
+# Words, with what is glued to them, of scores in bits per byte and of networks that are packed and submitted.
+_OF_NO_LIBRARY = re.compile(
+    r"[\w+]*(?:bpb|submission|artifact|roundtrip|code size|int[0-9]|zlib|zstd|lzma|brotli)[\w+]*"
+)
+_ADDED = frozenset(["", "train", "val", "eval", "test", "epoch", "step"])  # by libraries, to names of metrics
 _WORD = re.compile(r"(?:^|(?<=[ \]])|(?<=\]:))(?=\S)")
 
 
@@ -60,7 +65,8 @@ class Printable:
 
     Attributes:
         is_known: whether they tell enough: no packed payload is in them, and they print figures and a score; modules
-            that are not there may print what else a log holds, and so may a library that trains.
+            that are not there may print what else a log holds.
+        has_trainer: whether a library that trains is imported, which prints lines in its own words.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -76,7 +82,9 @@ class Printable:
                 num_figures += names_figure(plain)
                 has_score = has_score or names_score(plain)
                 self._enter([part.strip() for part in plain.split(NUMBER_PLACE)])
-        is_whole = num_packed == 0 and not any(map(_TRAINERS.search, texts)) and len(templates) <= _MOST_TEMPLATES
+        self.has_trainer = any(map(_TRAINERS.search, texts))
+        self._words = "\n".join(texts).lower() if self.has_trainer else ""
+        is_whole = num_packed == 0 and len(templates) <= _MOST_TEMPLATES
         self.is_known = is_whole and has_score and num_figures >= _FEWEST_FIGURES
 
     def _enter(self, parts: Sequence[str]) -> None:
@@ -98,6 +106,12 @@ class Printable:
                 if text.startswith(first, place) and not (is_word and place) and _in_turn(text, place, rest):
                     return True
         return any(_in_turn(text, 0, parts) for parts in self._anywhere)
+
+    def may_be_of_library(self, line: FigureLine) -> bool:
+        """Whether a library that trains may have printed a line: it knows words of bits per byte from scripts alone."""
+        found = _OF_NO_LIBRARY.findall(line.text.lower()) if self.has_trainer else []
+        parts = {part for word in found for part in re.split(r"[_+]", word)} - _ADDED
+        return self.has_trainer and all(part in self._words for part in parts)
 
 
 def _beginnings(line: FigureLine) -> Iterator[tuple[int, int]]:

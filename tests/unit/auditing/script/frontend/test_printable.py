@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpb_harness.auditing.script import Printable
-from bpb_harness.claim.figure_lines import figure_line
+from bpb_harness.claim.figure_lines import FigureLine, figure_line
 
 FIGURES = 'a = "one_loss: ", "two_loss: ", "three_loss: ", "score_bpb: "; b = 0\n'
 
@@ -84,10 +84,6 @@ def test_lines_of_none(source: str, line: str) -> None:
         (FIGURES.replace("score_bpb: ", 'four_loss: ", "Bits per byte = {:.4f}'), True),
         (FIGURES.replace("score_bpb: ", 'four_loss: ", "score_bpb %.4f'), True),
         (f"{FIGURES}x = '{'abcdefghi' * 300}'", False),
-        (f"import deepspeed\n{FIGURES}", False),
-        (f"{FIGURES}    from lightning.pytorch import Trainer\n", False),
-        (f"{FIGURES}from transformers import AutoTokenizer, Trainer\n", False),
-        (f"{FIGURES}# import deepspeed\nfrom transformers import AutoTokenizer\nimport transformers_of_mine\n", True),
         (f"{FIGURES}x = '{'abcdefgh ' * 300}'", True),
         (f"{FIGURES}x = '{'abcdefghi' * 200}'", True),
         (f"x = {FIGURES * 50!r}", True),
@@ -103,3 +99,31 @@ def test_one_source_of_two_that_is_packed() -> None:
     packed = f"x = '{'abcdefghi' * 300}'"
     assert not Printable([FIGURES, packed]).is_known
     assert not Printable([packed, FIGURES]).is_known
+
+
+@pytest.mark.parametrize(
+    ("source", "has_trainer"),
+    [
+        (f"import deepspeed\n{FIGURES}", True),
+        (f"{FIGURES}    from lightning.pytorch import Trainer\n", True),
+        (f"{FIGURES}from transformers import AutoTokenizer, Trainer\n", True),
+        (f"{FIGURES}# import deepspeed\nfrom transformers import AutoTokenizer\nimport transformers_of_mine\n", False),
+    ],
+)
+def test_libraries_that_train(source: str, has_trainer: bool) -> None:
+    assert Printable([source]).has_trainer is has_trainer
+
+
+@pytest.mark.parametrize(
+    ("line", "is_its"),
+    [
+        ("step 3 loss: 2.1 tokens: 5", True),
+        ("train_score_bpb_step: 1.2 loss: 3.1", True),
+        ("own_bpb: 1.2 loss: 3.1", False),
+        ("Total submission size: 15 bytes", False),
+    ],
+)
+def test_what_a_library_that_trains_may_print(line: str, is_its: bool) -> None:
+    found = FigureLine(1, line, 0)
+    assert Printable([f"import lightning\n{FIGURES}"]).may_be_of_library(found) is is_its
+    assert not Printable([FIGURES]).may_be_of_library(found)
