@@ -303,6 +303,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         claimed=evidence.claim.score.value if evidence.claim.score else None,
         claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
         logged=tuple(LoggedScore(*each) for each in _logged_scores(evidence)),
+        titles=_titles_of(evidence.claim),
         settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         set_beside=set_beside(evidence.claim.scripts),
@@ -322,7 +323,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         yield replace(finding, message=message, evidence=_named(finding.evidence, names))
 
 
-def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[tuple[int, float], ...]]]:
+def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[tuple[int, float], ...], float]]:
     """Where the claim's lines stand, each in its log; none where one of them stands elsewhere."""
     found = []
     for line in evidence.lines:
@@ -333,7 +334,7 @@ def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[
         at = [(other.bpb.source.line or 0, other) for other in log.lines]
         since = max((place for place, other in at if other.run < line.run), default=0)
         before = tuple((place, other.bpb.value) for place, other in at if since < place < number)
-        found.append((log.path, log.file, number, since, before))
+        found.append((log.path, log.file, number, since, before, line.bpb.value))
     return found
 
 
@@ -382,6 +383,12 @@ def _tokenizer_of(script: Path) -> tuple[str, Source] | None:
     lines = enumerate(source.text.split("\n") if source.layers == 0 else (), 1)
     line = next((number for number, line in lines if name in tokenizers_in(line)), None)
     return name, Source(script.name, line)
+
+
+def _titles_of(claim: Claim) -> tuple[str, ...]:
+    """All that a claimant calls it."""
+    heading = title_of(claim.readme) if claim.readme is not None else None
+    return tuple(dict.fromkeys(each for each in (claim.title, heading) if each))
 
 
 def _title_of(claim: Claim) -> str | None:

@@ -15,7 +15,7 @@ from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.parts import Part, part_scored
 from bpb_harness.claim import Printed
-from bpb_harness.findings import CODES, Finding
+from bpb_harness.findings import CODES, Finding, Severity
 from bpb_harness.rules.denominators import Denominator
 
 # What makes a score no code length makes it too low; the last: the script learns the text before it scores it.
@@ -112,7 +112,8 @@ def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Se
             f"by its factor alone the score would lie below {lowest:g} bits per byte, under which none is known to be "
             "sound on that text, so something behind the factor, such as the tokenizer, is not what it was taken for"
         )
-    doubt = next((finding for finding in findings if finding.code in _DOUBT_IT_IS_SO_LOW), None)
+    doubts = (each for each in findings if each.code in _DOUBT_IT_IS_SO_LOW and each.severity is not Severity.INFORMS)
+    doubt = next(doubts, None)
     if doubt is not None and value < score.value:
         return f"the factor would lower a score that is doubted already for being too low, by {named(doubt)}"
     return None

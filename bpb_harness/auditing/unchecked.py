@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.auditing.learnt import UNSEEN
+from bpb_harness.auditing.learnt import UNSEEN, doubts_of_learning
 from bpb_harness.auditing.verdict import to_five_digits
 from bpb_harness.findings import Finding
 
@@ -48,7 +48,7 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         yield from parts
         if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found:
             yield "that the script wrote the log" if evidence.lines else "that the script printed the score"
-    if found.isdisjoint(_LEARNT):
+    if not any(finding.code in _LEARNT for finding in doubts_of_learning(findings)):
         yield UNSEEN
 
 

@@ -19,6 +19,7 @@ class LoggedScore:
         line: the number of the line.
         since: the last line of the run before, 0 where there is none.
         before: the scores that its run prints before it: lines, and bits per byte.
+        value: its own bits per byte.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class LoggedScore:
     line: int
     since: int = 0
     before: tuple[tuple[int, float], ...] = ()
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class ScriptContext:
         claimed: the claimed bits per byte.
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         logged: the lines that carry the claim.
+        titles: what the record calls itself.
         settings: what the README's commands set in the environment.
         flags: what they give to scripts on their command lines, by script and flag.
         set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
@@ -59,6 +62,7 @@ class ScriptContext:
     claimed: float | None = None
     claimed_labels: tuple[str, ...] = ()
     logged: tuple[LoggedScore, ...] = ()
+    titles: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, written_into_weights
+from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.plain_loss import cost_of, part_of, plain_name
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, shown_in_logs
@@ -61,10 +62,15 @@ def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
     for tokens in scored_tokens(analysis):
         found.setdefault(tokens.sink, [])
         found[tokens.sink] += _learnt_before(analysis, tokens, sites)
-    if not found or not all(found.values()):
+    taken_here = {sink: [place for place in each if place.absent is None] for sink, each in found.items()}
+    if not found or not all(taken_here.values()):
+        absent = next((place for each in found.values() for place in each if place.absent is not None), None)
+        if absent is not None and all(found.values()):
+            yield _not_there(analysis, absent)
+            return
         program.taken = settings  # a reader is told of those alone that decided something
         return
-    best = [min(each, key=lambda place: (place.is_window, place.open)) for each in found.values()]
+    best = [min(each, key=lambda place: (place.is_window, place.open)) for each in taken_here.values()]
     first = min(best, key=lambda place: (place.is_window, not place.open))  # what is open of any is open
     is_named = bool(analysis.claimed) and analysis.claimed <= found.keys()
     yield _hit(analysis, first, is_known=is_named and not any(place.is_window for place in best))
@@ -108,6 +114,32 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     return replace(hit, severity=Severity.REFUTES, evidence=evidence)
 
 
+def _not_there(analysis: Analysis, found: _Found) -> Hit:
+    """The remark that a training on the scored text did not come, as the logs show: no doubt of the score."""
+    absent = found.absent
+    assert absent is not None
+    script = analysis.program.script(absent.printing.node)
+    num_others = len({score.file for score in analysis.context.logged}) - 1
+    others = {0: "", 1: "; the other log has none either"}.get(
+        num_others, f"; the other {num_others} logs have none either"
+    )
+    said = (
+        "The script can train on the text that it scores, before it scores it. In the claimed run it did not, as "
+        f"{absent.file} shows: behind line {absent.before}, the last of what is always printed before that training, "
+        f"there is no line {absent.printing.text!r}, which the training prints first "
+        f"({script.path}:{absent.printing.node.lineno}); {absent.why}{others}. That no line was taken out of the log "
+        "is not checked"
+    )
+    return analysis.hit(
+        codes.LEARNS_FIRST,
+        said,
+        found.site,
+        shown=(*found.shown, absent.printing.node),
+        severity=Severity.INFORMS,
+        evidence={"log": absent.file, "line_of_log": absent.before, "not_in_log": absent.printing.text},
+    )
+
+
 _UNNAMED = "which of the printed scores is the claimed one was not followed"
 
 
@@ -121,6 +153,7 @@ class _Found:
         is_window: whether that is a window of it at a time.
         in_logs: what the logs of the claim show of it.
         open: why it is not shown that the claimed score is one of the trained weights; empty where it is.
+        absent: what the logs show of it not having come.
     """
 
     site: ast.AST
@@ -128,6 +161,7 @@ class _Found:
     is_window: bool
     in_logs: Shown | None = None
     open: str = ""
+    absent: NotTaken | None = None
 
 
 @dataclass(frozen=True)
@@ -331,10 +365,33 @@ def _learnt_before(
                 found = _found_at(analysis, tokens, text, (site, loss), way, other, met)
                 if found is None:
                     continue
+                if (
+                    shown is None
+                    and not found.is_window
+                    and (absent := _not_taken(analysis, site, way, other, met)) is not None
+                ):
+                    yield replace(found, absent=absent)
+                    continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
                 is_all = shown is not None and all(each is not None for each in others)
                 yield _weighed(analysis, found, way, met, scored_ways, shown if is_all else None)
                 return
+
+
+def _not_taken(analysis: Analysis, site: ast.Call, way: Way, other: Way, met: int) -> NotTaken | None:
+    """What the logs show of a training that did not come, of one that stands before the scoring alone."""
+    if not analysis.context.logged or _order(analysis.program, way[met][0], other[met][0]) != -1:
+        return None
+    context, logged = analysis.context, analysis.context.logged
+    found = not_taken(analysis.program, way, met, other[met][0], logged, is_own=False)
+    if found is None:
+        return None
+    if context.settings or context.flags:
+        bare = Program(analysis.program.scripts)  # as it is without the README's settings
+        ways = (each for each in ways_to(bare, site) if len(each) > met)
+        if not any(_is_run(bare, each, surely=met + 1) for each in ways):
+            return found
+    return not_taken(analysis.program, way, met, other[met][0], logged, is_own=True)
 
 
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"

@@ -17,9 +17,10 @@ from pathlib import Path
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.ways import Way, position
-from bpb_harness.auditing.script.frontend.code_size import foreign_code_size
+from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Script, last_name
+from bpb_harness.claim.embedded_code import is_code
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
@@ -127,6 +128,16 @@ def _is_printed(line: str, template: _Template) -> bool:
     return True
 
 
+def is_of_script(program: Program, score: LoggedScore, script: Script) -> bool:
+    """Whether a log states the size of a script's code."""
+    file = Path(script.path)
+    try:
+        text = "\n".join(_lines(program, score))
+        return file.suffix in _SCRIPTS and bool(stated_code_sizes(text)) and foreign_code_size(text, [file]) is None
+    except ClaimError:
+        return False
+
+
 def is_of_another_script(program: Program, score: LoggedScore) -> bool:
     """Whether a log states a size of its code that no script has: then another version of it ran."""
     files = [Path(script.path) for script in program.scripts]
@@ -135,6 +146,24 @@ def is_of_another_script(program: Program, score: LoggedScore) -> bool:
         return bool(files) and foreign_code_size("\n".join(_lines(program, score)), files) is not None
     except ClaimError:
         return True
+
+
+def code_size_of(program: Program, score: LoggedScore) -> int | None:
+    """The size of its code that a log states."""
+    sizes = stated_code_sizes("\n".join(_lines(program, score)))
+    return sizes[-1] if sizes else None
+
+
+def output_of(program: Program, score: LoggedScore) -> list[tuple[int, str]]:
+    """The lines of a score's run up to the score, with their numbers, but for those of a script in the log."""
+    key = (output_of, score)
+    if key not in program.memo:
+        lines = _lines(program, score)
+        code = is_code(lines)
+        within = enumerate(lines[score.since : score.line], score.since + 1)
+        program.memo[key] = [(number, line) for number, line in within if not code[number - 1]]
+    found: list[tuple[int, str]] = program.memo[key]
+    return found
 
 
 def _lines(program: Program, score: LoggedScore) -> list[str]:

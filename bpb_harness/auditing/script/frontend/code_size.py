@@ -12,6 +12,11 @@ from bpb_harness.claim.text_file import read_text
 _CODE_SIZE = re.compile(r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes", re.IGNORECASE)
 
 
+def stated_code_sizes(text: str) -> list[int]:
+    """The sizes of the code that a log states, in bytes."""
+    return [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
+
+
 def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end.
 
@@ -22,7 +27,7 @@ def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     Raises:
         ClaimError: if one of them cannot be read.
     """
-    stated = [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
+    stated = stated_code_sizes(text)
     if not stated:
         return None
     sizes: set[int] = set()

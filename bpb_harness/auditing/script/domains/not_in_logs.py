@@ -1,0 +1,159 @@
+"""Whether the logs of a claim show that a step was not taken: they lack a line that is always printed with it.
+
+A log shows that where it is whole: it holds what its script always prints before the step, four fifths of it at the
+least and the last such line among it, then nothing that speaks of the step, and then the score. A line is taken out of
+a log as soon as written into one, so something else has to say so too: the script leaves the step out by its own
+settings, the log prints that it is switched off, it states the size of another script, or the score did not fall there.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.auditing.script.domains.always_printed import Printing, printed_before, printing
+from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script, output_of
+from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
+
+_FEWEST, _SHARE = 4, 0.8  # of the lines that are always printed before the step
+_OF_LEARNING = re.compile(r"ttt|adapt|tun(?:e|ing)|distill|epoch|learn|train|\blr\b|sgd|adam", re.IGNORECASE)
+_SHORTEST_NAME = 3
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_OFF = r"[\"']?\s?[:=]\s?(?:0|False|off|none|disabled)(?![\w.])"
+
+
+@dataclass(frozen=True)
+class NotTaken:
+    """What shows that a step was not taken in one of the claim's runs.
+
+    Attributes:
+        file: the log.
+        before: the number of its last line that is printed before the step.
+        printing: what would have been printed first.
+        why: what else says so, in words.
+    """
+
+    file: str
+    before: int
+    printing: Printing
+    why: str
+
+
+def not_taken(
+    program: Program, way: Way, met: int, apart: ast.AST, logged: Sequence[LoggedScore], *, is_own: bool
+) -> NotTaken | None:
+    """What the logs of all scores of a claim show of a step that none of them took; None where one of them may have.
+
+    Args:
+        program: the scripts.
+        way: the calls, and the step that they come to.
+        met: from where on it is a way of its own.
+        apart: what stands behind it, or around it.
+        logged: the lines that carry the claim.
+        is_own: whether the scripts take the step by their own settings.
+    """
+    step = next((node for node in _from(program, way[met][0]) if _holds(program, program.parent(node), apart)), None)
+    printed = printed_before(program, way) if logged and step is not None else []
+    own = [each for each in printed if any(node is step for node in _from(program, each.node))]
+    own += printed_before(program, way[met + 1 :]) if step is not None else []
+    own = [each for each in printed if any(each.node is other.node for other in own)]
+    if not own or step is None:
+        return None
+    names = {name for test, _ in program.tests_above(way[met][0]) for name in _named(test)}
+    behind = printed_behind(program, step, way[met][1])
+    found = [_not_in(program, printed, own, names, behind, score, is_own=is_own) for score in logged]
+    return found[0] if found and None not in found else None
+
+
+def _not_in(
+    program: Program,
+    printed: Sequence[Printing],
+    own: Sequence[Printing],
+    names: set[str],
+    behind: Sequence[str],
+    score: LoggedScore,
+    *,
+    is_own: bool,
+) -> NotTaken | None:
+    lines = output_of(program, score)
+    first = own[0]
+    alike = [each for each in printed if each.by == first.by]
+    before = alike[: next(number for number, each in enumerate(alike) if each is first)]
+    at = [next((number for number, line in lines if each.key in line), None) for each in before]
+    there = [number for number in at if number is not None]
+    is_whole = len(there) >= max(_FEWEST, _SHARE * len(at)) and at[-1] is not None
+    if not is_whole or at[-1] != max(there):
+        return None
+    place = max(there)
+    words = {word[0].lower() for each in own for word in [_WORD.search(each.key)] if word}
+    words = {word for word in words if len(word) >= _SHORTEST_NAME}
+    for number, line in lines:
+        is_behind = place < number < score.line
+        if any(each.key in line for each in own):
+            return None
+        if is_behind and (_OF_LEARNING.search(line) or any(word in line.lower() for word in words)):
+            return None
+    why = _why(program, names, score, lines, behind, is_own=is_own)
+    return NotTaken(score.file, place, first, why) if why else None
+
+
+def _why(
+    program: Program,
+    names: set[str],
+    score: LoggedScore,
+    lines: Sequence[tuple[int, str]],
+    behind: Sequence[str],
+    *,
+    is_own: bool,
+) -> str:
+    """What says that the step was not taken, beside the line that is not there; empty where nothing does."""
+    if not is_own:
+        return "by the script's own settings it is left out"
+    off = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))}){_OFF}", re.IGNORECASE)
+    said = next((number for number, line in lines if names and off.search(line)), None)
+    if said is not None:
+        return f"line {said} says that it was switched off"
+    if is_of_another_script(program, score):
+        return "the log states a size of its code that no script there has"
+    scores = [*score.before, *([(score.line, score.value)] if score.value is not None else [])]
+    told = dict(lines)
+    later = next((each for each in scores if any(key in told.get(each[0], "") for key in behind)), None)
+    earlier = [each for each in scores if later is not None and each[0] < later[0]]
+    if later is not None and earlier and later[1] >= earlier[-1][1]:
+        return (
+            f"the score does not fall there, from {earlier[-1][1]:.4f} in line {earlier[-1][0]} to "
+            f"{later[1]:.4f} in line {later[0]}"
+        )
+    return ""
+
+
+def printed_behind(program: Program, step: ast.AST, frame: Frame) -> list[str]:
+    """What lines are known by that the step's own function prints behind it."""
+    calls = (node for node in program.own_nodes(program.scope(step)) if isinstance(node, ast.Call))
+    behind = (call for call in calls if position(call) > _end(step))
+    return [found.key for call in behind if (found := printing(program, call, frame)) is not None]
+
+
+def _end(node: ast.AST) -> tuple[int, int]:
+    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
+
+
+def _named(test: ast.expr) -> set[str]:
+    """The settings that a test asks for: ttt_enabled of args.ttt_enabled."""
+    named = (last_name(part) for part in ast.walk(test) if isinstance(part, ast.Name | ast.Attribute))
+    return {name for name in named if len(name) > _SHORTEST_NAME and name != "args"}
+
+
+def _holds(program: Program, outer: ast.AST | None, inner: ast.AST) -> bool:
+    return outer is None or any(outer is node for node in _from(program, inner))
+
+
+def _from(program: Program, node: ast.AST) -> list[ast.AST]:
+    """A node, and all that hold it."""
+    return [node, *program.ancestors(node)]
