@@ -23,6 +23,7 @@ _OF_SCRIPTS = {
     "1": f"{_SCRIPT}; {_COUNT}",
     "2": f"{_SCRIPT}, mend it and run the evaluation again; or {_SCORE_AGAIN}",
     "3": f"{_SCRIPT}, and score the whole split",
+    "4": "add the script that wrote the log, and the log as the run printed it; docs/audit.md says how they are read",
     "9": f"docs/script-checks.md says what is read of a script; what was not read is yours to read, or {_SCORE_AGAIN}",
 }
 _OF_TEXTS = "bpb-bytes --tokenizer FILE --data FILE shows it on your text; docs/bytes.md says what each rule counts"

@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.learns_first import check_calibrates, check_learns_first
+from bpb_harness.auditing.script.checks.log_lacks import check_log_lacks
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
@@ -64,6 +65,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_learns_first: "whole passes of training on the text before it is scored",
     check_calibrates: "statistics of the text that become weights before it is scored",
     check_scored_again: "passes that score the text again behind training on it",
+    check_log_lacks: "lines that the log lacks",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4

@@ -101,6 +101,10 @@ CONSTANT_TOTAL = register("BPB355", "script-constant-total", _INFORMS,
 HALF_EVEN = register("BPB354", "script-counts-rounded-half-even", _WARNS,
     "numbers of masked tokens are rounded half to even, not uniform")
 
+# the log beside it
+LOG_LACKS = register("BPB450", "script-prints-what-log-lacks", _WARNS,
+    "the log lacks a line that the script prints in every run, between two that it holds")
+
 # reading
 NOT_READ = register("BPB950", "script-not-read", _INFORMS, "a script could not be read or parsed")
 READ_IN_PART = register("BPB952", "script-read-in-part", _INFORMS,
