@@ -13,6 +13,7 @@ from pathlib import Path
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.byte_constants import check_byte_constants
 from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
+from bpb_harness.auditing.script.checks.changed_text import check_changed_text
 from bpb_harness.auditing.script.checks.constant_totals import check_constant_totals
 from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
@@ -62,6 +63,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_precision: "the precision of the sums",
     check_coverage: "how much of the text is scored",
     check_own_shares: "parts of the text that processes score each for itself",
+    check_changed_text: "changes of the text before it is made tokens",
     check_learns_first: "whole passes of training on the text before it is scored",
     check_calibrates: "statistics of the text that become weights before it is scored",
     check_scored_again: "passes that score the text again behind training on it",

@@ -42,6 +42,8 @@ BYTES_RUN_RIGHT = register("BPB164", "script-counts-the-bytes", Severity.CONFIRM
     "the script's scoring function, run on a short text, divides by the bytes of that text")
 CHARACTERS = register("BPB165", "script-characters-counted", _WARNS,
     "the script counts the characters of a piece, not its bytes")
+TEXT_CHANGED = register("BPB166", "script-changes-the-text", _WARNS,
+    "the text is changed before it is made tokens, in a way that cannot be undone: the score is one of another text")
 
 # bound and estimator: the numerator
 WEIGHT_DSIGMA = register("BPB250", "script-weight-dsigma", _REFUTES,

@@ -72,6 +72,21 @@ def shown_in_logs(
     return None
 
 
+def is_branch_shown(program: Program, node: ast.AST, logged: tuple[LoggedScore, ...]) -> bool:
+    """Whether a log holds, before a score of the claim, a line that is printed in a node's branch and nowhere else."""
+    above = dict(program.tests_above(node))
+    for part in program.own_nodes(program.scope(node)):
+        if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
+            continue
+        text, tests = part.args[0], dict(program.tests_above(part))
+        if not isinstance(text, ast.JoinedStr) or any(tests.get(test) is not wanted for test, wanted in above.items()):
+            continue
+        template = _template(program, text)
+        if template is not None and any(_first(program, score, template) is not None for score in logged):
+            return True
+    return False
+
+
 def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[_Template]:
     """The lines that are printed in loops around a node, behind it in each round, by one statement alone."""
     above, end = dict(program.tests_above(node)), _end(node)
