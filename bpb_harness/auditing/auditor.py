@@ -307,6 +307,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         set_beside=set_beside(evidence.claim.scripts),
+        word_hints=_word_hints(evidence),
         rules=evidence.rules,
     )
     names = {str(script): script.name for script in scripts}
@@ -321,6 +322,16 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         for path, name in names.items():
             message = message.replace(path, name)
         yield replace(finding, message=message, evidence=_named(finding.evidence, names))
+
+
+def _word_hints(evidence: Evidence) -> int | None:
+    """How many hints the runs of the claim count as let through by where words begin; None where none counts them."""
+    counted = [
+        gates.num_within
+        for line in evidence.lines if (log := evidence.log_of(line)) is not None
+        for gates in log.gates if gates.run == line.run
+    ]  # fmt: skip
+    return max(counted, default=None)
 
 
 def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[tuple[int, float], ...], float]]:

@@ -30,7 +30,7 @@ REMEDIES = {
     "BPB205": "with every token masked and counted", "BPB255": "with every token masked and counted",
     "BPB154": "with each byte token counted as one byte",
     "BPB156": "with tokens that stand for no text counted as no byte",
-    **dict.fromkeys(("BPB267", "BPB274", "BPB275"), "with probabilities that add up to 1 over all tokens"),
+    **dict.fromkeys(("BPB267", "BPB274", "BPB275", "BPB276"), "with probabilities that add up to 1 over all tokens"),
     "BPB272": "with each part scored before it is learnt", "BPB273": "with each part scored before it is learnt",
 }  # fmt: skip
 

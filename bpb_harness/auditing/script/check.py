@@ -17,6 +17,7 @@ from bpb_harness.auditing.script.checks.changed_text import check_changed_text
 from bpb_harness.auditing.script.checks.constant_totals import check_constant_totals
 from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
+from bpb_harness.auditing.script.checks.hints_by_class import check_hints_by_class
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.learns_first import check_calibrates, check_learns_first
@@ -58,6 +59,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_hashed_counts: "n-gram counts as probabilities",
     check_experts: "prices that are mixed and depend on no token",
     check_choice: "prices that are chosen by the token that came",
+    check_hints_by_class: "guesses that their own token lets through",
     check_last_pass: "training on the text before it is scored",
     check_rounded_counts: "rounded numbers of masked tokens",
     check_precision: "the precision of the sums",

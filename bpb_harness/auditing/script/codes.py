@@ -94,6 +94,8 @@ EXPERT_WITHOUT_TARGET = register("BPB274", "script-mixes-a-price-without-target"
     "a price that does not depend on the token is mixed with prices that do: the mixture adds up to more than 1")
 CHOSEN_BY_TARGET = register("BPB275", "script-price-chosen-by-target", _WARNS,
     "which price a token pays is decided by the prices of that very token: such prices add up to more than 1")
+HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WARNS,
+    "a guess of a token counts only where that very token is of some class: the prices add up to more than 1")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,

@@ -49,6 +49,7 @@ class ScriptContext:
         settings: what the README's commands set in the environment.
         flags: what they give to scripts on their command lines, by script and flag.
         set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
+        word_hints: hints that the claim's log counts as let through by where words begin; None where it counts none.
         rules: the contest's: denominators, and what byte bugs do to its text.
     """
 
@@ -66,4 +67,5 @@ class ScriptContext:
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    word_hints: int | None = None
     rules: Rules = field(default_factory=Rules)
