@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Coins = Callable[[int], Ints]
+
+_MOST_KEPT = 1 << 12  # windows: a megabyte
 
 
 def mirrored_draws(inside: Floats, num_samples: int) -> Floats:
@@ -47,48 +50,64 @@ def random_halving_ranks(count: int, coins: Coins) -> npt.NDArray[np.int64]:
     Returns:
         (count,) rank of each window.
     """
-    ranks = np.empty(count, dtype=np.int64)
-    groups = _Groups(np.arange(count), np.array([count]), np.zeros(1, dtype=np.int64))
-    depth = 0
-    while len(groups.members):
-        alone = groups.sizes == 1
-        ranks[groups.members[groups.spread(alone)]] = groups.firsts[alone]
-        groups = groups.without(alone)
-        groups, depth = groups.halved(coins(depth)), depth + 1
+    members = np.arange(count)  # in order of their ranks, as far as the coins of the depths so far settle it
+    for depth, halving in enumerate(_halvings(count)):
+        halved = np.empty_like(members)
+        halved[halving.places(coins(depth))] = members
+        members = halved
+    ranks = np.empty_like(members)
+    ranks[members] = np.arange(count)
     return ranks
 
 
+def num_depths(count: int) -> int:
+    """How often so many windows are halved until each is alone."""
+    return (count - 1).bit_length() if count else 0
+
+
+@final
 @dataclass(frozen=True)
-class _Groups:
-    """Windows that share a range of ranks: all groups of one depth, one after the other.
+class _Halving:
+    """What one depth does to windows in order of their ranks: it hangs on their number alone, but for the coins.
 
     Attributes:
-        members: of all groups, each in order of difficulty.
-        sizes: of each group.
-        firsts: lowest rank of each group.
+        tails: (count,) where each goes if its pair's coin shows 0.
+        further: (count,) how much further if it shows 1; 0 for one that has no pair.
+        coin: (count,) which of the coins is its pair's.
     """
 
-    members: Ints
-    sizes: Ints
-    firsts: Ints
+    tails: Ints
+    further: Ints
+    coin: Ints
 
-    def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Each group's value, once for each of its members."""
-        return np.repeat(values, self.sizes)
+    def places(self, tossed: Ints) -> Ints:
+        return self.tails + self.further * tossed[self.coin]
 
-    def without(self, gone: npt.NDArray[np.bool_]) -> _Groups:
-        return _Groups(self.members[~self.spread(gone)], self.sizes[~gone], self.firsts[~gone])
 
-    def halved(self, tossed: Ints) -> _Groups:
-        """Toss one coin a pair, in the order of the members; of at least two members each."""
-        halves = self.sizes // 2
-        pair, place = np.divmod(np.arange(len(self.members)) - self.spread(np.cumsum(self.sizes) - self.sizes), 2)
-        is_odd_one = pair == self.spread(halves)
-        coin = self.spread(np.cumsum(halves) - halves) + np.where(is_odd_one, 0, pair)
-        goes_up = is_odd_one | (place != tossed[coin])
-        order = np.argsort(2 * self.spread(np.arange(len(halves))) + goes_up, kind="stable")
-        return _Groups(
-            self.members[order],
-            np.stack([halves, self.sizes - halves], axis=1).ravel(),
-            np.stack([self.firsts, self.firsts + halves], axis=1).ravel(),
+def _halvings(count: int) -> Iterable[_Halving]:
+    """Of each depth; kept for few windows, whose errors draw a design again and again."""
+    return _kept_halvings(count) if count <= _MOST_KEPT else _each_halving(count)
+
+
+@lru_cache(maxsize=8)
+def _kept_halvings(count: int) -> tuple[_Halving, ...]:
+    return tuple(_each_halving(count))
+
+
+def _each_halving(count: int) -> Iterator[_Halving]:
+    """Groups share a range of ranks and lie one after the other; pairs take coins in that order."""
+    sizes = np.array([count])
+    while sizes.max() > 1:
+        halves = sizes // 2
+        first, half, first_coin = (
+            np.repeat(of_group, sizes) for of_group in (np.cumsum(sizes) - sizes, halves, np.cumsum(halves) - halves)
         )
+        pair, place = np.divmod(np.arange(count) - first, 2)
+        paired = pair < half
+        yield _Halving(
+            tails=first + pair + np.where(paired, place, 1) * half,
+            further=np.where(paired, 1 - 2 * place, 0) * half,
+            coin=np.where(paired, first_coin + pair, 0),
+        )
+        sizes = np.stack([halves, sizes - halves], axis=1).ravel()
+        sizes = sizes[sizes > 0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpb_harness.sampling.design import random_halving_ranks
+from bpb_harness.statistics.random_halving import num_depths, random_halving_ranks
 
 
 def _random_ranks(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -102,10 +102,11 @@ def _by_recursion(
     _by_recursion(high + members[2 * half :], first + half, depth + 1, offsets, tossed, ranks)
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 13, 32, 100])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 13, 32, 100, 4097])
 def test_every_group_has_coins_of_its_own(count: int) -> None:
+    """Of 4,097 windows, what a depth does to their number is made anew and not kept."""
     rng = np.random.default_rng(count)
-    tossed = {depth: rng.integers(2, size=count) for depth in range(8)}
+    tossed = {depth: rng.integers(2, size=count) for depth in range(num_depths(count))}
     ranks: dict[int, int] = {}
     _by_recursion(list(range(count)), 0, 0, {}, tossed, ranks)
     assert random_halving_ranks(count, lambda depth: tossed[depth]).tolist() == [ranks[i] for i in range(count)]
