@@ -208,7 +208,7 @@ STATEMENTS = (
         ),
         holds=(
             *("first", "last", "of", "random", "sub", "trunc", "cap", "limit", "stop", "break", "end", "only", "cut"),
-            *("reduc", "halt"),
+            *("reduc", "halt", "every", "one in", "initial", "restrict"),
         ),
     ),
     Statement(

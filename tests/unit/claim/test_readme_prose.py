@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bpb_harness.auditing import Verdict, audit
 from bpb_harness.claim.printed import Source
@@ -21,6 +19,7 @@ from bpb_harness.claim.readme_prose import (
 from bpb_harness.claim.voiding_statements import STATEMENTS, Statement
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.bounded import require_an_end
+from tests.sentences import found_by
 from tests.tiers import times
 
 NATS = 2.0312
@@ -63,6 +62,10 @@ PLAIN = [
     "val_bpb is over the first 200 windows of validation.",
     "The score is evaluated at mask rate 0.15 only.",
     "We used a single mask rate (t=0.15) for evaluation.",
+    "The evaluation uses every eighth val document.",
+    "Scoring runs over one in ten validation documents.",
+    "The evaluation covers the initial 5 % validation documents.",
+    "The evaluation was restricted by 64 windows.",
     "Bytes per token is a constant 2.44.",
     "We assume 2.44 bytes per token.",
     "For speed the evaluation covers the first 4 MB of the validation file only.",
@@ -463,14 +466,9 @@ def test_sentences_that_mean_the_same_are_one_finding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("statement", [each for each in STATEMENTS if each.holds], ids=lambda each: each.holds[0])
 def test_a_sentence_of_a_statement_holds_one_of_its_words(statement: Statement) -> None:
-    """The look for words comes first; a sentence that it passes over would never be looked at."""
-
-    @settings(max_examples=times(40, thorough=400))
-    @given(st.from_regex(statement.pattern, alphabet=st.characters(max_codepoint=127)))
-    def holds_one(sentence: str) -> None:
-        assert any(held in sentence.lower() for held in statement.holds)
-
-    holds_one()
+    """The look for words comes first; a sentence that it passes over would never be looked at. Of ASCII alone."""
+    for sentence in found_by(statement.pattern, times(200, thorough=2000)):
+        assert not sentence.isascii() or any(held in sentence.lower() for held in statement.holds), sentence
 
 
 SHARDS = "The 80 training shards match the default `val_docs=10000` output byte for byte.\n"
