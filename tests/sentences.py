@@ -10,7 +10,10 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 _ASCII = [chr(code) for code in range(32, 127)]
-_IN_CATEGORY = {op.CATEGORY_DIGIT: r"\d", op.CATEGORY_SPACE: r"\s", op.CATEGORY_WORD: r"\w"}
+_IN_CATEGORY = {
+    op.CATEGORY_DIGIT: r"\d", op.CATEGORY_SPACE: r"\s", op.CATEGORY_WORD: r"\w",
+    op.CATEGORY_NOT_DIGIT: r"\D", op.CATEGORY_NOT_SPACE: r"\S", op.CATEGORY_NOT_WORD: r"\W",
+}  # fmt: skip
 _MOST_REPEATED = 2  # beyond the fewest
 _TRIES = 1000  # of each text: what stands around a part may forbid what was written for it
 

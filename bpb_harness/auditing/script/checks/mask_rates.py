@@ -187,19 +187,47 @@ def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -
     counted = mean is not None and not mean.pooled
     if not 3 <= length <= _LONGEST_GRID or not (weight.factors or counted) or weight.is_open:
         return None
-    paid: list[tuple[float, float]] = []
-    for i in range(length):
-        rate, w = analysis.rate_at(draw, {id(leaf.node): float(i)}), weight.at(float(i))
-        if rate is None or w is None:
+    rates = [analysis.rate_at(draw, {id(leaf.node): float(i)}) for i in range(length)]
+    known = sorted((rate, i) for i, rate in enumerate(rates) if rate is not None)
+    if len(known) < length:
+        return None
+    # Half of both neighbouring intervals; the whole of the one before.
+    rules = [_Quadrature(known, before, behind) for before, behind in ((1, 1), (1, 0))]
+    paid: list[float] = []
+    for place, (rate, i) in enumerate(known):
+        w = weight.at(float(i))
+        if w is None:
             return None
-        paid.append((rate, w if counted else w * rate))
-    paid.sort()
-    for before, behind in ((1, 1), (1, 0)):  # half of both neighbouring intervals; the whole of the one before
-        shares = [(paid[i + behind][0] - paid[i - before][0]) / (before + behind) for i in range(1, length - 1)]
-        scales = [paid[i][1] / share for i, share in enumerate(shares, 1) if share > 0.0]
-        if len(scales) == length - 2 and min(scales) > 0.0 and max(scales) / min(scales) <= 1.0 + _UNEVEN:
-            return sum(q for _, q in paid) / statistics.median(scales)
-    return None
+        paid.append(w if counted else w * rate)
+        rules = [rule for rule in rules if rule.fits(place, paid[-1])]
+        if not rules:  # most are told by their first weights
+            return None
+    return sum(paid) / statistics.median(rules[0].scales)
+
+
+class _Quadrature:
+    """A rule by which each rate of a grid between two others is paid for its share of (0, 1].
+
+    Attributes:
+        scales: what is paid at each rate so far, over its share.
+    """
+
+    def __init__(self, known: list[tuple[float, int]], before: int, behind: int) -> None:
+        rates = [rate for rate, _ in known]
+        self._shares = [(rates[i + behind] - rates[i - before]) / (before + behind) for i in range(1, len(rates) - 1)]
+        self._least, self._most = math.inf, -math.inf
+        self.scales: list[float] = []
+
+    def fits(self, place: int, paid: float) -> bool:
+        """Whether what is paid at one rate after the other still does, but for the ends."""
+        if not 1 <= place <= len(self._shares):
+            return True
+        share = self._shares[place - 1]
+        if share <= 0.0:
+            return False
+        self.scales.append(paid / share)
+        self._least, self._most = min(self._least, self.scales[-1]), max(self._most, self.scales[-1])
+        return self._least > 0.0 and self._most / self._least <= 1.0 + _UNEVEN
 
 
 def _indices(length: int) -> list[int]:
