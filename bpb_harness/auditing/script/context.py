@@ -46,6 +46,7 @@ class ScriptContext:
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         logged: the lines that carry the claim.
         titles: what the record calls itself.
+        readme: the text of its README.
         settings: what the README's commands set in the environment.
         flags: what they give to scripts on their command lines, by script and flag.
         set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
@@ -64,6 +65,7 @@ class ScriptContext:
     claimed_labels: tuple[str, ...] = ()
     logged: tuple[LoggedScore, ...] = ()
     titles: tuple[str, ...] = ()
+    readme: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)

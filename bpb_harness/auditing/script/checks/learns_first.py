@@ -382,8 +382,8 @@ def _not_taken(analysis: Analysis, site: ast.Call, way: Way, other: Way, met: in
     """What the logs show of a training that did not come, of one that stands before the scoring alone."""
     if not analysis.context.logged or _order(analysis.program, way[met][0], other[met][0]) != -1:
         return None
-    context, logged = analysis.context, analysis.context.logged
-    found = not_taken(analysis.program, way, met, other[met][0], logged, is_own=False)
+    context = analysis.context
+    found = not_taken(analysis.program, way, met, other[met][0], context, is_own=False)
     if found is None:
         return None
     if context.settings or context.flags:
@@ -391,7 +391,7 @@ def _not_taken(analysis: Analysis, site: ast.Call, way: Way, other: Way, met: in
         ways = (each for each in ways_to(bare, site) if len(each) > met)
         if not any(_is_run(bare, each, surely=met + 1) for each in ways):
             return found
-    return not_taken(analysis.program, way, met, other[met][0], logged, is_own=True)
+    return not_taken(analysis.program, way, met, other[met][0], context, is_own=True)
 
 
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
 from bpb_harness.auditing.script.domains.always_printed import Printing, printed_before, printing
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script, output_of
 from bpb_harness.auditing.script.domains.ways import Way, position
@@ -46,7 +46,7 @@ class NotTaken:
 
 
 def not_taken(
-    program: Program, way: Way, met: int, apart: ast.AST, logged: Sequence[LoggedScore], *, is_own: bool
+    program: Program, way: Way, met: int, apart: ast.AST, context: ScriptContext, *, is_own: bool
 ) -> NotTaken | None:
     """What the logs of all scores of a claim show of a step that none of them took; None where one of them may have.
 
@@ -55,75 +55,86 @@ def not_taken(
         way: the calls, and the step that they come to.
         met: from where on it is a way of its own.
         apart: what stands behind it, or around it.
-        logged: the lines that carry the claim.
+        context: the lines that carry the claim, and what the record says.
         is_own: whether the scripts take the step by their own settings.
     """
     step = next((node for node in _from(program, way[met][0]) if _holds(program, program.parent(node), apart)), None)
-    printed = printed_before(program, way) if logged and step is not None else []
+    printed = printed_before(program, way) if context.logged and step is not None else []
     own = [each for each in printed if any(node is step for node in _from(program, each.node))]
     own += printed_before(program, way[met + 1 :]) if step is not None else []
     own = [each for each in printed if any(each.node is other.node for other in own)]
     if not own or step is None:
         return None
-    names = {name for test, _ in program.tests_above(way[met][0]) for name in _named(test)}
-    behind = printed_behind(program, step, way[met][1])
-    found = [_not_in(program, printed, own, names, behind, score, is_own=is_own) for score in logged]
+    names = {name for test, wanted in program.tests_above(way[met][0]) if wanted for name in _asked(test)}
+    looked = _Looked(program, printed, own, names, printed_behind(program, step, way[met][1]), context, is_own)
+    found = [_not_in(looked, score) for score in context.logged]
     return found[0] if found and None not in found else None
 
 
-def _not_in(
-    program: Program,
-    printed: Sequence[Printing],
-    own: Sequence[Printing],
-    names: set[str],
-    behind: Sequence[str],
-    score: LoggedScore,
-    *,
-    is_own: bool,
-) -> NotTaken | None:
-    lines = output_of(program, score)
-    first = own[0]
-    alike = [each for each in printed if each.by == first.by]
+@dataclass(frozen=True)
+class _Looked:
+    """A step that is looked for in logs.
+
+    Attributes:
+        program: the scripts.
+        printed: what is printed before it in every run that comes to it.
+        own: of that, what is printed with it alone, in front of it.
+        names: the settings that have to be on for it.
+        behind: what lines are known by that are printed behind it.
+        context: what the record says.
+        is_own: whether the scripts take it by their own settings.
+    """
+
+    program: Program
+    printed: Sequence[Printing]
+    own: Sequence[Printing]
+    names: set[str]
+    behind: Sequence[str]
+    context: ScriptContext
+    is_own: bool
+
+    @property
+    def words(self) -> set[str]:
+        """What its own lines begin with."""
+        found = (_WORD.search(each.key) for each in self.own)
+        return {word[0].lower() for word in found if word and len(word[0]) >= _SHORTEST_NAME}
+
+
+def _not_in(looked: _Looked, score: LoggedScore) -> NotTaken | None:
+    lines = output_of(looked.program, score)
+    first = looked.own[0]
+    alike = [each for each in looked.printed if each.by == first.by]
     before = alike[: next(number for number, each in enumerate(alike) if each is first)]
     at = [next((number for number, line in lines if each.key in line), None) for each in before]
     there = [number for number in at if number is not None]
     is_whole = len(there) >= max(_FEWEST, _SHARE * len(at)) and at[-1] is not None
     if not is_whole or at[-1] != max(there):
         return None
-    place = max(there)
-    words = {word[0].lower() for each in own for word in [_WORD.search(each.key)] if word}
-    words = {word for word in words if len(word) >= _SHORTEST_NAME}
+    place, words = max(there), looked.words
     for number, line in lines:
         is_behind = place < number < score.line
-        if any(each.key in line for each in own):
+        if any(each.key in line for each in looked.own):
             return None
         if is_behind and (_OF_LEARNING.search(line) or any(word in line.lower() for word in words)):
             return None
-    why = _why(program, names, score, lines, behind, is_own=is_own)
+    why = _why(looked, score, lines)
     return NotTaken(score.file, place, first, why) if why else None
 
 
-def _why(
-    program: Program,
-    names: set[str],
-    score: LoggedScore,
-    lines: Sequence[tuple[int, str]],
-    behind: Sequence[str],
-    *,
-    is_own: bool,
-) -> str:
+def _why(looked: _Looked, score: LoggedScore, lines: Sequence[tuple[int, str]]) -> str:
     """What says that the step was not taken, beside the line that is not there; empty where nothing does."""
-    if not is_own:
+    if not looked.is_own:
         return "by the script's own settings it is left out"
-    off = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))}){_OFF}", re.IGNORECASE)
-    said = next((number for number, line in lines if names and off.search(line)), None)
-    if said is not None:
-        return f"line {said} says that it was switched off"
-    if is_of_another_script(program, score):
+    if looked.names:
+        off = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(looked.names)))}){_OFF}", re.IGNORECASE)
+        said = next((number for number, line in lines if off.search(line)), None)
+        if said is not None:
+            return f"line {said} says that it was switched off"
+    if is_of_another_script(looked.program, score) and not _speaks_of_it(looked):
         return "the log states a size of its code that no script there has"
     scores = [*score.before, *([(score.line, score.value)] if score.value is not None else [])]
     told = dict(lines)
-    later = next((each for each in scores if any(key in told.get(each[0], "") for key in behind)), None)
+    later = next((each for each in scores if any(key in told.get(each[0], "") for key in looked.behind)), None)
     earlier = [each for each in scores if later is not None and each[0] < later[0]]
     if later is not None and earlier and later[1] >= earlier[-1][1]:
         return (
@@ -131,6 +142,15 @@ def _why(
             f"{later[1]:.4f} in line {later[0]}"
         )
     return ""
+
+
+def _speaks_of_it(looked: _Looked) -> bool:
+    """Whether the record's own words claim the step, or one like it."""
+    said = "\n".join([*looked.context.titles, looked.context.readme])
+    return _CLAIMED.search(said) is not None or any(word in said.lower() for word in looked.words)
+
+
+_CLAIMED = re.compile(r"ttt|test[- ]time|adapt(?:s|ed|ing|ation)", re.IGNORECASE)
 
 
 def printed_behind(program: Program, step: ast.AST, frame: Frame) -> list[str]:
@@ -144,10 +164,11 @@ def _end(node: ast.AST) -> tuple[int, int]:
     return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
-def _named(test: ast.expr) -> set[str]:
-    """The settings that a test asks for: ttt_enabled of args.ttt_enabled."""
-    named = (last_name(part) for part in ast.walk(test) if isinstance(part, ast.Name | ast.Attribute))
-    return {name for name in named if len(name) > _SHORTEST_NAME and name != "args"}
+def _asked(test: ast.expr) -> set[str]:
+    """The settings that a test asks to be on: ttt_enabled of args.ttt_enabled."""
+    tests = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
+    named = (last_name(each) for each in tests if isinstance(each, ast.Name | ast.Attribute))
+    return {name for name in named if len(name) > _SHORTEST_NAME}
 
 
 def _holds(program: Program, outer: ast.AST | None, inner: ast.AST) -> bool:

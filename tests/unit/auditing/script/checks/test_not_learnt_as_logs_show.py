@@ -96,7 +96,12 @@ OTHER_SIZE, LOWER, HIGHER = "47000", "231234", "251234"
 
 
 def _found(
-    folder: Path, log: str, script: str = SCRIPT, opening: str = OPENING, settings: dict[str, str] | None = None
+    folder: Path,
+    log: str,
+    script: str = SCRIPT,
+    opening: str = OPENING,
+    settings: dict[str, str] | None = None,
+    readme: str = "",
 ) -> list[Finding]:
     path, written = folder / "train.log", folder / "train_gpt.py"
     written.write_text(script.replace("OPENING", opening))
@@ -105,7 +110,9 @@ def _found(
     last = max(number for number, line in enumerate(lines, 1) if line.startswith("final"))
     before = tuple((number, 1.2345) for number, line in enumerate(lines[: last - 1], 1) if "val_bpb" in line)
     logged = (LoggedScore(path, "train.log", last, 0, before, float(lines[last - 1].rpartition(":")[2])),)
-    context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged, settings=settings or {})
+    context = ScriptContext(
+        rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged, settings=settings or {}, readme=readme
+    )
     return [each for each in check_scripts([written], context) if each.code == "BPB273"]
 
 
@@ -156,6 +163,39 @@ WHOLE = LOG.format(size=OTHER_SIZE, digits=LOWER)
 def test_a_log_that_does_not_show_that_it_did_not_come(tmp_path: Path, log: str) -> None:
     (found,) = _found(tmp_path, log)
     assert found.severity is Severity.WARNS
+
+
+@pytest.mark.parametrize(
+    ("readme", "severity"),
+    [
+        ("# A net\nEleven layers.", Severity.INFORMS),
+        ("# A net + TTT", Severity.WARNS),
+        ("It is adapted at test time", Severity.WARNS),
+        ("adapting: three rounds", Severity.WARNS),
+    ],
+)
+def test_another_code_size_says_nothing_where_the_record_claims_the_training(
+    tmp_path: Path, readme: str, severity: Severity
+) -> None:
+    (found,) = _found(tmp_path, WHOLE, readme=readme)
+    assert found.severity is severity
+
+
+@pytest.mark.parametrize(
+    ("test", "severity"),
+    [
+        ("s.adapts and s.whole_text", Severity.INFORMS),
+        ("s.adapts or s.whole_text", Severity.WARNS),
+        ("s.adapts and not s.whole_text", Severity.WARNS),
+    ],
+)
+def test_which_setting_has_to_be_on(tmp_path: Path, test: str, severity: Severity) -> None:
+    script = SCRIPT.replace("    if s.adapts:", f"    if {test}:").replace(
+        "adapts = bool",
+        'whole_text = bool(int(os.environ.get("WHOLE", "' + ("0" if "not" in test else "1") + '")))\n    adapts = bool',
+    )
+    (found,) = _found(tmp_path, "whole_text=0\n" + LOG.format(size="OWN", digits=LOWER), script)
+    assert found.severity is severity
 
 
 @pytest.mark.parametrize(
