@@ -106,6 +106,7 @@ def test_a_log_of_another_script_that_says_nothing_of_what_the_title_claims(tmp_
 
 
 TITLE = "Zirconium gates"
+MOVED = LACKING.replace("seed:1337\n", "").replace("final_int8", "seed:1337\nfinal_int8")
 SUMMARY = "".join(line + "\n" for line in LOG.split("\n") if "loss" in line or "size" in line or "val_loader" in line)
 
 
@@ -123,6 +124,7 @@ SUMMARY = "".join(line + "\n" for line in LOG.split("\n") if "loss" in line or "
         pytest.param(LACKING.replace("peak memory allocated: 11273 MiB\n", ""), OTHER, "Peak", id="the last but one"),
         pytest.param(LACKING.replace("seed:1337\n", ""), OTHER, TITLE, id="the line before it is not there either"),
         pytest.param(SUMMARY, OWN, TITLE, id="picked lines"),
+        pytest.param(MOVED, OWN, TITLE, id="in another order"),
         pytest.param("import os\n" + "x = 1\n" * 40 + "=" * 80 + "\n" + LACKING, OWN, TITLE, id="holds its script"),
     ],
 )
@@ -192,3 +194,18 @@ def test_each_log_of_a_mean_has_to_lack_it(tmp_path: Path) -> None:
             )
             (tmp_path / f"seed{seed}.log").write_text(own.replace("seed:1337", f"seed:{seed}").replace("SIZE", OWN))
         assert bool(audit(tmp_path).with_code("BPB450")) is is_found
+
+
+def test_four_fifths_of_what_is_always_printed(tmp_path: Path) -> None:
+    for number, is_found in ((0, True), (2, False)):
+        more = "".join(f'    log0("part {word} is ready")\n' for word in "ab"[:number])
+        script = SCRIPT.replace("    describe(", f"{more}    describe(", 1)
+        report = _report(tmp_path, LACKING, str(len(script)), script=script)
+        assert bool(report.with_code("BPB450")) is is_found
+
+
+@pytest.mark.parametrize(("named", "is_found"), [("attention_kind", False), ("beryllium_kind", True)])
+def test_words_that_any_title_may_have_claim_nothing(tmp_path: Path, named: str, is_found: bool) -> None:
+    script = SCRIPT.replace("zirconium_gate", named)
+    report = _report(tmp_path, LACKING, OTHER, name="Attention, and beryllium", script=script)
+    assert bool(report.with_code("BPB450")) is is_found

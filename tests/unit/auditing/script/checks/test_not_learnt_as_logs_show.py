@@ -153,6 +153,7 @@ WHOLE = LOG.format(size=OTHER_SIZE, digits=LOWER)
         pytest.param(WHOLE.replace("Code size: 47000 bytes\n", ""), id="the last line before it is not there"),
         pytest.param("\n".join(WHOLE.split("\n")[3:]), id="cut at its beginning"),
         pytest.param("".join(x + "\n" for x in WHOLE.split("\n") if "val_bpb" in x or "size" in x), id="picked lines"),
+        pytest.param("Code size: 47000 bytes\n" + WHOLE, id="in another order"),
         pytest.param(WHOLE.replace("scoring", "adapting:start lr:0.1\nscoring"), id="its line"),
         pytest.param(WHOLE.replace("scoring", "adapting for 3 rounds\nscoring"), id="another word of it"),
         pytest.param(WHOLE.replace("scoring", "epoch 3 loss 1.2\nscoring"), id="what speaks of training"),
@@ -214,20 +215,41 @@ def test_a_training_that_need_not_print_where_the_log_is_from(tmp_path: Path, op
     assert found.severity is Severity.WARNS
 
 
-def test_another_training_is_held_against_the_score_all_the_same(tmp_path: Path) -> None:
-    again = SCRIPT.replace('    log0("scoring now")', '    log0("scoring now")\n    adapt(s, base, device, val_tokens)')
+@pytest.mark.parametrize("place", ['    log0("scoring now")', "    if s.adapts:"])
+def test_another_training_is_held_against_the_score_all_the_same(tmp_path: Path, place: str) -> None:
+    again = SCRIPT.replace(place, f"    adapt(s, base, device, val_tokens)\n{place}")
     (found,) = _found(tmp_path, WHOLE, again)
+    assert found.severity is Severity.WARNS
+
+
+def test_four_fifths_of_what_is_always_printed_before_it(tmp_path: Path) -> None:
+    for number, severity in ((1, Severity.INFORMS), (2, Severity.WARNS)):
+        more = "".join(f'    log0("part {word} is ready")\n' for word in "abc"[:number])
+        (found,) = _found(tmp_path, WHOLE, SCRIPT.replace("    base = GPT()", f"{more}    base = GPT()", 1))
+        assert found.severity is severity
+
+
+def test_what_begins_as_its_line_does(tmp_path: Path) -> None:
+    for line, severity in (("done\n", Severity.INFORMS), ("polishing of 3 layers\n", Severity.WARNS)):
+        log = WHOLE.replace("scoring", f"{line}scoring")
+        (found,) = _found(tmp_path, log, opening='log0(f"polishing:start {s.rate}")')
+        assert found.severity is severity
+
+
+def test_what_has_to_be_off_for_it(tmp_path: Path) -> None:
+    script = SCRIPT.replace("    if s.adapts:\n", "    if s.frozen:\n        pass\n    else:\n")
+    script = script.replace('adapts = bool(int(os.environ.get("ADAPTS", "1")))', "frozen = False")
+    (found,) = _found(tmp_path, "frozen: False\n" + LOG.format(size="OWN", digits=LOWER), script)
     assert found.severity is Severity.WARNS
 
 
 def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
     script = tmp_path / "train_gpt.py"
     script.write_text(SCRIPT.replace("OPENING", OPENING))
-    texts = {"a.log": WHOLE, "b.log": WHOLE.replace("seed:1337\n", "")}
-    for second, severity in (("a.log", Severity.INFORMS), ("b.log", Severity.WARNS)):
+    for second, severity in ((WHOLE, Severity.INFORMS), (WHOLE.replace("Code size", "Size"), Severity.WARNS)):
         logged = []
-        for name, text in (("one.log", WHOLE), ("two.log", texts[second])):
-            (tmp_path / name).write_text(text if severity is Severity.INFORMS else text.replace("model_params", "size"))
+        for name, text in (("one.log", WHOLE), ("two.log", second)):
+            (tmp_path / name).write_text(text)
             logged.append(LoggedScore(tmp_path / name, name, text.count("\n"), 0, (), 1.231234))
         context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=tuple(logged))
         (found,) = (each for each in check_scripts([script], context) if each.code == "BPB273")
