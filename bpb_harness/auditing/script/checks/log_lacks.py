@@ -146,16 +146,17 @@ def _printed(analysis: Analysis) -> list[Printing]:
 
 def _gaps(program: Program, printed: Sequence[Printing], score: LoggedScore) -> list[_Gap]:
     lines = output_of(program, score)
-    found = []
+    text, found = "\n".join(line for _, line in lines), []
     for by in dict.fromkeys(each.by for each in printed):
         group = [each for each in printed if each.by == by]
-        at = [next((number for number, line in lines if each.key in line), None) for each in group]
-        if sum(number is not None for number in at) < max(_FEWEST, _SHARE * len(group)):
+        at = [text.find(each.key) for each in group]
+        if sum(place >= 0 for place in at) < max(_FEWEST, _SHARE * len(group)):
             continue
         for number, each in enumerate(group[1:-1], 1):
             before, behind = at[number - 1], at[number + 1]
-            if at[number] is None and before is not None and behind is not None and before < behind:
-                found.append(_Gap(score, each, before, behind))
+            if at[number] < 0 <= before < behind:
+                numbers = (lines[text.count("\n", 0, place)][0] for place in (before, behind))
+                found.append(_Gap(score, each, *numbers))
     return found
 
 

@@ -165,7 +165,10 @@ def is_of_another_script(program: Program, score: LoggedScore) -> bool:
 
 def code_size_of(program: Program, score: LoggedScore) -> int | None:
     """The size of its code that a log states."""
-    sizes = stated_code_sizes("\n".join(_lines(program, score)))
+    key = (code_size_of, score.path)
+    if key not in program.memo:
+        program.memo[key] = stated_code_sizes("\n".join(_lines(program, score)))
+    sizes: list[int] = program.memo[key]
     return sizes[-1] if sizes else None
 
 

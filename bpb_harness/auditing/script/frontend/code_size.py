@@ -14,7 +14,13 @@ _CODE_SIZE = re.compile(r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes",
 
 def stated_code_sizes(text: str) -> list[int]:
     """The sizes of the code that a log states, in bytes."""
-    return [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
+    low, sizes, place = text.lower(), list[int](), -1
+    if len(low) != len(text):  # a letter that is two in small
+        return [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
+    while (place := low.find("code size", place + 1)) >= 0:
+        found = _CODE_SIZE.match(text, place)
+        sizes += [] if found is None else [int(found[1].replace(",", ""))]
+    return sizes
 
 
 def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
