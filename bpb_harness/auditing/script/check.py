@@ -28,6 +28,7 @@ from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.scored_again import check_scored_again
+from bpb_harness.auditing.script.checks.searches import check_searches
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.weights import check_weights
@@ -67,6 +68,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_own_shares: "parts of the text that processes score each for itself",
     check_changed_text: "changes of the text before it is made tokens",
     check_learns_first: "whole passes of training on the text before it is scored",
+    check_searches: "settings that are chosen by the scored text",
     check_calibrates: "statistics of the text that become weights before it is scored",
     check_scored_again: "passes that score the text again behind training on it",
     check_log_lacks: "lines that the log lacks",

@@ -96,6 +96,8 @@ CHOSEN_BY_TARGET = register("BPB275", "script-price-chosen-by-target", _WARNS,
     "which price a token pays is decided by the prices of that very token: such prices add up to more than 1")
 HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WARNS,
     "a guess of a token counts only where that very token is of some class: the prices add up to more than 1")
+CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
+    "settings were chosen by their score on the scored text itself: what the choice costs, told ahead")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,

@@ -25,7 +25,7 @@ from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scor
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
-from bpb_harness.auditing.script.domains.ways import Way, callers, position, way_of, ways_to
+from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, position, way_of, ways_to
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -352,7 +352,7 @@ def _learnt_before(
             for other in scored_ways:
                 if program.work_left < _LEAST_WORK // 2:
                     return
-                met = _meeting(program, way, other)
+                met = meeting(program, way, other)
                 if met is None:
                     continue
                 is_only = len(ways) < _MAX_WAYS and all(
@@ -416,7 +416,7 @@ def _not_carried(program: Program, way: Way, met: int, scored: Sequence[Way]) ->
     """Why it is not known that all that is scored behind the training is scored by its weights; empty where it is."""
     carried = Carried(program, way, met, [other[met][0] for other in scored if len(other) > met])
     for other in scored:
-        at = _meeting(program, way, other)
+        at = meeting(program, way, other)
         order = _order(program, way[at][0], other[at][0]) if at is not None else None
         if at != met or order is None:
             return "training and scoring stand in one function"
@@ -424,14 +424,6 @@ def _not_carried(program: Program, way: Way, met: int, scored: Sequence[Way]) ->
             return reason
     is_behind = any(_order(program, way[met][0], other[met][0]) == -1 for other in scored)
     return "" if is_behind else "the text is trained on and scored in turns"
-
-
-def _meeting(program: Program, way: Way, other: Way) -> int | None:
-    """Where two ways part: the place of the first calls that differ, which stand in one scope; None if they do not."""
-    for number, ((one, _), (two, _)) in enumerate(zip(way, other, strict=False)):
-        if one is not two:
-            return number if program.scope(one) is program.scope(two) else None
-    return None
 
 
 def _found_at(
@@ -830,7 +822,7 @@ def _gathered_before(
         if learnt.is_trained or not _is_same(program, learnt, text):
             continue
         for other in scored_ways:
-            met = _meeting(program, way, other)
+            met = meeting(program, way, other)
             if program.work_left < _LEAST_WORK // 2:
                 return
             if met is None or not _is_run(program, way, surely=met + 1):

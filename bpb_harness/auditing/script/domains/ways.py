@@ -62,6 +62,14 @@ def opened_by(program: Program, frame: Frame) -> tuple[ast.Call, Frame] | None:
     return None
 
 
+def meeting(program: Program, way: Way, other: Way) -> int | None:
+    """Where two ways part: the place of the first calls that differ, which stand in one scope; None if they do not."""
+    for number, ((one, _), (two, _)) in enumerate(zip(way, other, strict=False)):
+        if one is not two:
+            return number if program.scope(one) is program.scope(two) else None
+    return None
+
+
 def position(node: ast.AST) -> tuple[int, int]:
     """Line and column."""
     return int(getattr(node, "lineno", 0)), int(getattr(node, "col_offset", 0))
