@@ -73,7 +73,7 @@ _DENIED_BEFORE = closed(
 )
 _DENIED_BEHIND = closed(
     r"\b(?:is|are|was|were|do|does|did|has|have|had|will|can) (?:not|never|no longer)\b|\b(?:cannot|never|avoid\w*)\b|"
-    + _NOT
+    r"\b(?:is|are|was|were) (?:\w+ )?(?:forbidden|prohibited|disallowed|banned|illegal|against the rules)\b|" + _NOT
 )
 _CONTRASTED = closed(r"\b(?:not|rather than|instead of)\b")  # "at one rate, not over all of them" names the others
 _NEXT_CLAUSE = closed(r"[,;(]|\b(?:which|and|so)\b")  # "..., which is not official" affirms too
@@ -115,11 +115,50 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
     """
     found: list[VoidingSentence] = []
     for number, paragraph in _paragraphs(text[:_LARGEST_PROSE]):
+        behind = ""  # the sentence before, where nothing was found in it
         for sentence in _SENTENCE_END.split(paragraph):
-            meaning = _meaning_of(sentence) if len(sentence) <= _LONGEST_SENTENCE else None
+            is_short = len(sentence) <= _LONGEST_SENTENCE
+            meaning, said = _meaning_of(sentence) if is_short else None, sentence.strip()
+            if meaning is None and is_short and behind:
+                meaning, said = _meaning_of_two(behind, said), f"{behind} {said}"
+            behind = sentence.strip() if meaning is None and is_short else ""
             if meaning is not None and len(found) < _MAX_SENTENCES:
-                found.append(VoidingSentence(sentence.strip(), meaning, Source(file, number)))
+                found.append(VoidingSentence(said, meaning, Source(file, number)))
     return tuple(found)
+
+
+def _meaning_of_two(first: str, second: str) -> str | None:
+    """What two sentences mean together, where the second speaks of something that the first names.
+
+    They are read as one, and the second with what its pronoun may stand for in its place: the subject of the first, or
+    what the first counts. Neither means anything by itself.
+    """
+    if _POINTS_BACK.search(second) is None or len(first) + len(second) >= _LONGEST_SENTENCE:
+        return None
+    meaning = _meaning_of(f"{first} {second}")
+    if meaning is not None or _OF_SOMETHING_ELSE.search(first):
+        return meaning
+    subject, units = _SUBJECT.match(first), _COUNTED.findall(first)
+    if subject is not None:
+        meaning = _meaning_of(_POSSESSIVE.sub(rf"The \g<1> of {_escaped(subject[1])}", second, count=1))
+        meaning = meaning or _meaning_of(_PRONOUN.sub(_escaped(subject[1]), second, count=1))
+    if meaning is None and units:
+        meaning = _meaning_of(_OF_THEM.sub(f"of the {units[-1]}", second, count=1))
+    return meaning
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\")
+
+
+_POINTS_BACK = closed(r"\b(?:it|its|they|them|their|these|those|(?:at|of|on|for) that)\b")
+_SUBJECT = re.compile(
+    r"([A-Z`][^.,;:!?]{2,60}?) (?=(?:is|are|was|were|has|have|had|begins?|comes?|uses?|takes?|stays?|gets?|will)\b)"
+)
+_PRONOUN = re.compile(r"^(?:It|They|These|This|Those|All of (?:it|them|these))(?= )")
+_POSSESSIVE = re.compile(r"^(?:Its|Their) (\w+)")
+_COUNTED = closed(r"\b(windows|sequences|batches|chunks|documents|docs|tokens)\b")
+_OF_THEM = closed(r"\b(?:of )?(?:them|these|those)\b")
 
 
 def first_trained_document(text: str, file: str) -> tuple[int, Source] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,32 @@ We use 4.3 bytes per token.
 The byte count is hard-coded.
 Each token counts as 2.4 bytes.
 """
+IN_TWO = """
+The validation split has 50,000 documents. We score the first 1,000 of them.
+Evaluation is slow. It therefore stops after the first 512 sequences.
+To fit the time limit we cut the validation set. Only 100,000 tokens of it are scored.
+Half of the tokens of each window are masked. The score is the mean cross-entropy of these.
+The mask rate is held at 0.5. The reported bpb is the loss at that rate.
+BOS tokens are predicted as well. Their loss is not added to the score.
+Each document begins with a BOS token. It costs nothing in the score.
+The number of bytes is not counted exactly. It is taken as 4.3 per token.
+Special tokens are masked in the evaluation. They do not contribute to the loss.
+The reported number is not that of the packed model. It was computed before quantization.
+"""
+HONEST_IN_TWO = """
+The first 1,000 documents are printed. We score all of the validation set after them.
+Half of the tokens are masked in training. The score is the ELBO of these networks.
+We train for two epochs on the training set. It is not scored.
+Fine-tuning on validation data is forbidden. We score each chunk before we train on it.
+BOS tokens are not masked. They are paid for by the prior.
+The training shards begin after the validation set. They include nothing of it.
+The old number was wrong. It was computed before quantization.
+The baseline's number of bytes is a guess. It is taken as 4.3 per token.
+Evaluation takes 500 seconds. It covers the whole validation split.
+We first score each validation document. Then we train on it.
+Evaluation is slow. Generation therefore stops after the first 512 sequences.
+Special tokens are masked in training. They do not contribute to the loss.
+"""
 NOT_PACKED = """
 The reported `final_sliding_window_exact` metric is measured on the **pre-quant model** (before any int6 quantization).
 Our final val_bpb is that of the unquantized network.
@@ -239,6 +266,10 @@ The headline score is from the non-quantized weights.
 The claimed bpb was measured before packing.
 """
 HONEST = """
+Training on the validation set is prohibited.
+Filling the cache from the whole validation set before scoring is banned.
+Evaluation covers the first 50,000 documents.
+The first 960 tokens of each window are not scored again.
 The pre-quant score is measured on the pre-quant model.
 The final score is measured on the quantized model.
 The reported score is not of the pre-quant model.
@@ -541,6 +572,17 @@ def test_a_kind_is_known_in_many_words(sentences: str, meaning: str) -> None:
 
 def test_honest_sentences_stay_so() -> None:
     assert [each for each in HONEST.strip().split("\n") if _meanings(each)] == []
+
+
+def test_two_sentences_of_which_the_second_points_back() -> None:
+    for pair in IN_TWO.strip().split("\n"):
+        first, second = re.split(r"(?<=\.) ", pair)
+        assert not _meanings(first) | _meanings(second), pair
+        (found,) = voiding_sentences(f"# A run\n\n{pair}\n", "README.md")
+        assert (found.sentence, str(found.source)) == (pair, "README.md:3")
+        assert not _meanings(f"- {first}\n- {second}")  # items of a list stand by themselves
+        assert not _meanings(f"{first}\n\n{second}")
+    assert [pair for pair in HONEST_IN_TWO.strip().split("\n") if _meanings(pair)] == []
 
 
 @pytest.mark.parametrize(
