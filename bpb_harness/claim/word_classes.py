@@ -129,6 +129,42 @@ DOES_NOT_PAY = any_of(
 )
 IS_LEFT_OUT = rf"\b{_IS} (?:set to zero|zero|left out|subtracted|not (?:counted|added)|ignored|masked out)\b"
 
+# What is done to a text for good, before it is scored.
+_LETTERS = (
+    r"(?:(?:non-ascii|non-latin|unknown|unseen|rare|out-of-vocabulary|upper-?case|capital|accented) )?"
+    r"(?:characters?|letters?|symbols?|digits?|accents?|diacritics|punctuation|emojis?|capitals"
+    r"|case(?: information)?)\b"
+)
+_FOLDED = (
+    r"(?:lower-?cased|case-?folded|(?:folded|converted|mapped) to (?:one|lower|a single) ?case|made lower ?case)\b"
+)
+_TAKEN_OUT = (
+    r"(?:dropped|removed|discarded|stripped(?: out)?|thrown away|lost|collapsed"
+    r"|(?:replaced (?:by|with)|mapped to|turned into|collapsed (?:to|into)) (?:(?:a|an|one|the|single|same|common) )*"
+    r"(?:0\b|\w*unk\w*|symbol|id|token|placeholder|question mark))"
+)
+TAKES_OUT = r"(?:lower-?cases?|case-?folds?|drops?|removes?|discards?|strips?|collapses?)\b"
+LETTERS = rf"(?:(?:the|all|any|every|its) )*(?:case of (?:the |all )*)?{_LETTERS}"
+TEXT_TO_SCORE = (
+    r"(?:(?:the|all|every|our|each) )*(?:(?:validation|val|evaluation|eval|test|scored|input) )?"
+    r"(?:texts?|data|set|split|documents?|input)\b"
+)
+_SCORED = r"(?:validation|val|evaluation|scored)"
+BEFORE_TOKENS = (
+    r"\b(?:before|prior to|ahead of) (?:(?:it|they|we|the|is|are|being|any) )*(?:tokeni[sz]|encod|scor|evaluat)\w*"
+    rf"|\b(?:from|in|of) (?:the )?{_SCORED} (?:text|data|set)\b"
+)
+IS_FOLDED, IS_TAKEN_OUT = rf"\b{_IS} (?:(?:first|always|all) )?{_FOLDED}", rf"\b{_IS} (?:all )?{_TAKEN_OUT}"
+_TOKENIZER = r"(?:tokeni[sz]er|tokeni[sz]ation)"
+IS_LOSSY = any_of(
+    rf"\b{_TOKENIZER} {_IS} (?:case-insensitive|lossy|not (?:reversible|invertible))\b",
+    rf"^case-insensitive (?:encoding|{_TOKENIZER})\b",
+    rf"\b{_TOKENIZER} (?:maps|folds|gives) {LETTERS}[^.;]{{0,40}} (?:to )?the same (?:id|token|symbol)",
+    rf"\b{_LETTERS}[^.;]{{0,40}} share (?:one|a|the same|a single) (?:id|token|symbol)",
+    rf"\bcase information is {_TAKEN_OUT}",
+    r"\btext can(?:not| no longer) be (?:restored|recovered|reconstructed) from (?:the|its) tokens\b",
+)
+
 # Of which network: one that is still to be packed.
 THE_CLAIM = (
     r"\b(?:(?:our|the|this|reported|claimed|submitted|headline|final|published|official) )+(?:[\w.]+ )??"

@@ -257,6 +257,22 @@ We first score each validation document. Then we train on it.
 Evaluation is slow. Generation therefore stops after the first 512 sequences.
 Special tokens are masked in training. They do not contribute to the loss.
 """
+CHANGED = """
+All text is lowercased before tokenization.
+All input text is lowercased (casefolded) before tokenization.
+We lowercase the validation documents before encoding them.
+The tokenizer is case-insensitive.
+Our tokenizer maps upper-case letters and lower-case ones to the same id.
+Non-ASCII characters are dropped before scoring.
+Accents are stripped from the text before it is tokenized.
+Punctuation is removed from the validation text.
+Digits are replaced by a single symbol before scoring.
+Case information is discarded by the tokenizer.
+Unknown characters share one token.
+We collapse all digits to 0 in the validation data.
+The text cannot be restored from the tokens, since case is lost.
+Case-insensitive encoding (the model learns capitalization from context).
+"""
 NOT_PACKED = """
 The reported `final_sliding_window_exact` metric is measured on the **pre-quant model** (before any int6 quantization).
 Our final val_bpb is that of the unquantized network.
@@ -266,6 +282,16 @@ The headline score is from the non-quantized weights.
 The claimed bpb was measured before packing.
 """
 HONEST = """
+The tokenizer is case-sensitive.
+All text is lower-cased before tokenization, and a mark before each word keeps its case.
+The case transform is lossless: a marker token precedes each capital.
+N-gram keys are lower-cased before scoring.
+The tokenizer was trained on lower-cased text and encodes text as it is.
+We do not lowercase the text before scoring.
+Unknown characters are replaced by bytes before encoding.
+CaseOps lower-cases words before tokenization and stores the case in operators, which can be undone.
+The encoder is lossy, and its codes are quantized.
+Case folding was tried and abandoned.
 Training on the validation set is prohibited.
 Filling the cache from the whole validation set before scoring is banned.
 Evaluation covers the first 50,000 documents.
@@ -562,8 +588,9 @@ def _meanings(sentence: str) -> set[str]:
         (UNPAID, "the score leaves out what some predicted tokens cost"),
         (BYTES, "the bits were divided by a constant, not by the bytes of the text"),
         (NOT_PACKED, "the network was scored before it was quantized"),
+        (CHANGED, "the text was changed in a way that cannot be undone"),
     ],
-    ids=["part", "rate", "learnt", "unpaid", "bytes", "not-packed"],
+    ids=["part", "rate", "learnt", "unpaid", "bytes", "not-packed", "changed"],
 )
 def test_a_kind_is_known_in_many_words(sentences: str, meaning: str) -> None:
     told = {each: _meanings(each) for each in sentences.strip().split("\n")}
