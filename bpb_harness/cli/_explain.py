@@ -19,7 +19,7 @@ _MORE = {  # pages that say more of a code than what is printed, a row of their 
     ),
     "docs/script-checks.md": (
         "BPB150 BPB157 BPB163 BPB164 BPB166 BPB254 BPB256 BPB265 BPB268 BPB269 BPB270 BPB271 BPB273 BPB274 BPB275 "
-        "BPB276 BPB277 BPB350 BPB355 BPB953 BPB954"
+        "BPB276 BPB277 BPB278 BPB350 BPB355 BPB953 BPB954"
     ),
     "docs/bytes.md": "BPB172 BPB176 BPB177 BPB179",
     "docs/texts.md": "BPB180",

@@ -22,6 +22,7 @@ from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.learns_first import check_calibrates, check_learns_first
 from bpb_harness.auditing.script.checks.log_lacks import check_log_lacks
+from bpb_harness.auditing.script.checks.looks_ahead import check_looks_ahead
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
@@ -55,6 +56,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_weights: "the weights of the masked tokens",
     check_mask_rates: "the mask rates",
     check_special_tokens: "tokens that are never masked",
+    check_looks_ahead: "what a place of a window is told of all of it",
     check_two_passes: "two passes that show each other's tokens",
     check_joint_prices: "joint probabilities of several tokens",
     check_hashed_counts: "n-gram counts as probabilities",

@@ -98,6 +98,8 @@ HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WAR
     "a guess of a token counts only where that very token is of some class: the prices add up to more than 1")
 CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
     "settings were chosen by their score on the scored text itself: what the choice costs, told ahead")
+LOOKS_AHEAD = register("BPB278", "script-looks-ahead", _WARNS,
+    "a causal network is told at each place a mean, or the like, over the whole window: over the target too")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,

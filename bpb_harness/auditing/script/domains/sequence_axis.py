@@ -1,0 +1,144 @@
+"""Whether dimension 1 of a tensor of a network is the sequence: (batch, sequence, ..), as far as a script tells."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
+
+_DEEPEST, _MOST_STEPS = 24, 400
+_BATCH = re.compile(r"^(?:b|bs|bsz|bsize|batch\w*|n_?batch)$", re.IGNORECASE)
+_SEQUENCE = re.compile(
+    r"^(?:t|l|seq\w*|len\w*|ctx\w*|(?:n|num)_(?:tok|pos|interval|chunk|block|patch|segment)\w*)$", re.IGNORECASE
+)
+_IDS = re.compile(r"ids?$|idx|tok|input|seq", re.IGNORECASE)
+# What gives each element, or each vector along the last dimension, a value of its own.
+_ELEMENTWISE = frozenset([
+    "float", "to", "type", "type_as", "half", "bfloat16", "double", "detach", "clone", "contiguous", "clamp",
+    "clamp_min", "clamp_max", "abs", "pow", "square", "sqrt", "rsqrt", "exp", "log", "log2", "log1p", "tanh", "sigmoid",
+    "relu", "silu", "gelu", "softplus", "masked_fill", "mul", "add", "div", "sub", "dropout", "rms_norm", "layer_norm",
+    "linear", "normalize", "nan_to_num", "neg", "leaky_relu",
+])  # fmt: skip
+_LIBRARIES = frozenset(["F", "functional", "torch", "nn"])
+_REDUCING = frozenset(["mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp"])
+_LAST = frozenset([-1, 2, 3])
+
+
+class SequenceAxis:
+    """Follows a tensor back to token ids that are embedded, or to where its dimensions are named.
+
+    Args:
+        program: the scripts.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program, self._left = program, _MOST_STEPS
+        self._seen: set[tuple[ast.AST, Frame]] = set()
+
+    def is_first(self, node: ast.AST | None, frame: Frame, depth: int = 0) -> bool:
+        """Whether dimension 1 is the sequence; False where that is not told."""
+        if node is None or depth > _DEEPEST or self._left <= 0 or (node, frame) in self._seen:
+            return False
+        self._left -= 1
+        self._seen.add((node, frame))
+        if isinstance(node, ast.Name):
+            return self._is_named(node) or self._was_given(node, frame, depth)
+        if isinstance(node, ast.BinOp):
+            return self.is_first(node.left, frame, depth + 1) or self.is_first(node.right, frame, depth + 1)
+        if isinstance(node, ast.UnaryOp):
+            return self.is_first(node.operand, frame, depth + 1)
+        if isinstance(node, ast.Subscript):
+            return _keeps_both(node.slice) and self.is_first(node.value, frame, depth + 1)
+        return isinstance(node, ast.Call) and self._called(node, frame, depth)
+
+    def _is_named(self, name: ast.Name) -> bool:
+        """B, T, D = x.shape."""
+        for node in self._program.nodes.get(ast.Assign, []):
+            if not isinstance(node, ast.Assign) or self._program.scope(node) is not self._program.scope(name):
+                continue
+            target, value = node.targets[0], node.value
+            value = value.func if isinstance(value, ast.Call) and not value.args else value
+            is_shape = isinstance(value, ast.Attribute) and value.attr in ("shape", "size")
+            if is_shape and isinstance(target, ast.Tuple) and last_name(value.value) == name.id:  # type: ignore[attr-defined]
+                return _are_batch_and_sequence(target.elts)
+        return False
+
+    def _was_given(self, name: ast.Name, frame: Frame, depth: int) -> bool:
+        """By an assignment, or by a caller."""
+        given = frame.given(self._program, name)
+        if given is not None:
+            return self.is_first(given[0], given[1], depth + 1)
+        for each in self._program.reaching(name):
+            if each.kind == "assign" and each.index in ((), (0,)) and self.is_first(each.value, frame, depth + 1):
+                return True
+            if each.kind == "augment" and self.is_first(each.value, frame, depth + 1):
+                return True
+            if each.kind == "parameter" and any(
+                self.is_first(source, where, depth + 1) for source, where in frame.handed(self._program, each)
+            ):
+                return True
+        return False
+
+    def _called(self, call: ast.Call, frame: Frame, depth: int) -> bool:
+        name, func, first = last_name(call.func), call.func, call.args[0] if call.args else None
+        callee = self._program.callee(call)
+        if callee is not None and callee.name not in ("forward", "__call__"):
+            inside = frame.inside(self._program, callee, call)
+            return any(self.is_first(each, inside, depth + 1) for each in callee.returns)
+        if isinstance(func, ast.Attribute) and last_name(func.value) not in (*_LIBRARIES, "self"):
+            if name in _ELEMENTWISE or (name in _REDUCING and _axis(call, of_method=True) in _LAST):
+                return self.is_first(func.value, frame, depth + 1)
+            if name in ("reshape", "view"):
+                return _are_batch_and_sequence(call.args)
+        if isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES:
+            return name in _ELEMENTWISE and self.is_first(first, frame, depth + 1)
+        if self._is_embedding(func):
+            return isinstance(first, ast.Name) and _IDS.search(first.id) is not None
+        is_module = isinstance(func, ast.Subscript) or last_name(getattr(func, "value", func)) == "self"
+        return (is_module or callee is not None) and self.is_first(first, frame, depth + 1)
+
+    def _is_embedding(self, func: ast.expr) -> bool:
+        values = self._program.values_of(func) if isinstance(func, ast.Attribute) else []
+        return any(isinstance(value, ast.Call) and last_name(value.func) == "Embedding" for value in values)
+
+
+def reduced_axis(call: ast.Call) -> tuple[ast.expr, int] | None:
+    """What a call reduces, or normalises, and along which dimension; None where it does neither, or along several."""
+    func = call.func
+    of_method = isinstance(func, ast.Attribute) and last_name(func.value) not in _LIBRARIES
+    if not isinstance(func, ast.Attribute) or (not of_method and not call.args):
+        return None
+    axis = _axis(call, of_method=of_method)
+    return None if axis is None else (func.value if of_method else call.args[0], axis)
+
+
+def _axis(call: ast.Call, *, of_method: bool) -> int | None:
+    named = [each.value for each in call.keywords if each.arg in ("dim", "axis")]
+    given = named or call.args[0 if of_method else 1 :][:1]
+    if not given:
+        return None
+    try:
+        value = ast.literal_eval(given[0])
+    except (ValueError, TypeError):
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _are_batch_and_sequence(sizes: Sequence[ast.expr]) -> bool:
+    """B, T, .. as the sizes of a tensor; of weights they are called otherwise."""
+    if len(sizes) < 2:
+        return False
+    batch, length = sizes[0], sizes[1]
+    if isinstance(length, ast.BinOp):  # L // interval
+        length = length.left
+    return _BATCH.search(last_name(batch)) is not None and _SEQUENCE.search(last_name(length)) is not None
+
+
+def _keeps_both(index: ast.expr) -> bool:
+    """[:, 1:] and [:, :-1, :], which leave dimensions where they are."""
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    return all(isinstance(part, ast.Slice) for part in parts[:2])

@@ -1,0 +1,142 @@
+"""Causal networks that are told a mean over the whole window at each place; and honest means near to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.findings import Finding, Severity
+from tests.golf_rules import GOLF, check_source
+
+SCRIPT = """import glob, math, os
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.heads = heads
+
+    def forward(self, x, x0):
+        B, T, D = x.shape
+        q, k, v = self.qkv(F.rms_norm(x, (D,))).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal={causal})
+        {in_block}
+        return x + self.out(y.transpose(1, 2).reshape(B, T, D)), y.new_zeros(())
+
+
+def control(net, x):
+    h = x.mean(dim=1)
+    h = F.silu(F.linear(h, net.weight))
+    return h.view(x.shape[0], 2, -1)
+
+
+class GPT(nn.Module):
+    def __init__(self, vocab, dim, layers):
+        super().__init__()
+        self.tok_emb, self.head = nn.Embedding(vocab, dim), nn.Linear(dim, vocab)
+        self.blocks = nn.ModuleList([Block(dim, 8) for _ in range(layers)])
+        self.net, self.gate = nn.Linear(dim, 2 * dim), nn.Linear(dim, 4)
+        self.stats = []
+
+    def forward(self, ids, targets):
+        batch, seqlen = ids.shape
+        x = self.tok_emb(ids)
+        x = F.rms_norm(x, (x.size(-1),))
+        x0 = x
+        for i in range(len(self.blocks)):
+            {each}
+            x, _ = self.blocks[i](x, x0)
+        {last}
+        logits = self.head(x)
+        return F.cross_entropy(logits.float().view(-1, logits.size(-1)), targets.reshape(-1), reduction="mean")
+
+
+def eval_val(network, val_tokens, byte_lut):
+    nats, size = 0.0, 0.0
+    for i in range((val_tokens.numel() - 1) // 1024):
+        local = val_tokens[i * 1024 : (i + 1) * 1024 + 1]
+        x, y = local[None, :-1], local[None, 1:]
+        nats += network(x, y).item() * y.numel()
+        size += float(byte_lut[y].sum())
+    return nats / math.log(2.0) / size
+
+
+def main():
+    network = GPT(1024, 512, 9)
+    tokens = torch.cat([torch.from_numpy(np.fromfile(f, dtype="<u2")) for f in glob.glob("fineweb_val_*.bin")])
+    print(f"final val_bpb:{{eval_val(network, tokens, torch.load('lut.pt')):.6f}}")
+
+
+if __name__ == "__main__":
+    main()
+"""
+BASE = {"causal": "True", "in_block": "pass", "each": "pass", "last": "pass"}
+CONTROLLED = """out = control(self.net, x)
+            scale = out[:, 0, :].unsqueeze(1).to(x.dtype)
+            x = x * (1.0 + scale.tanh())"""
+
+
+def _found(changes: dict[str, str]) -> list[Finding]:
+    found = check_source(SCRIPT.format(**{**BASE, **changes}), ScriptContext(rules=GOLF))
+    return [each for each in found if each.code == "BPB278"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"each": CONTROLLED}, "mean"),
+        ({"each": CONTROLLED.replace(".unsqueeze(1)", "[:, None]")}, "mean"),
+        ({"each": "x = x - x.mean(dim=1, keepdim=True)"}, "mean"),
+        ({"each": "x = x - torch.mean(x, 1, keepdim=True)"}, "mean"),
+        ({"each": "x = x / x.float().std(dim=-2, keepdim=True).clamp_min(1e-6)"}, "standard deviation"),
+        ({"each": "x = x / x.norm(dim=1, keepdim=True)"}, "norm"),
+        ({"each": "x = x * F.softmax(x, dim=1)"}, "softmax"),
+        ({"each": "peak = x.amax(dim=1); x = x + self.net(peak).unsqueeze(1)"}, "maximum"),
+        ({"each": "pooled = x[:, 1:].sum(dim=1); x = x + pooled.unsqueeze(1).expand(-1, seqlen, -1)"}, "sum"),
+        ({"last": "d = x.reshape(batch, seqlen // 32, -1).mean(dim=-1); d = d / d.mean(dim=1, keepdim=True); "
+                  "x = x * d.repeat_interleave(32, 1)[:, :, None]"}, "mean"),
+    ],
+)  # fmt: skip
+def test_what_the_whole_window_tells_each_place(changes: dict[str, str], what: str) -> None:
+    (found,) = _found(changes)
+    assert f"a {what} over all places of the window" in found.message
+    assert found.severity is Severity.WARNS
+    assert "was not followed" not in found.message
+
+
+def test_a_test_that_nobody_can_evaluate_is_named() -> None:
+    inside = f"if self.net.weight.sum() > i:\n            {CONTROLLED}".replace("\n", "\n    ")
+    (found,) = _found({"each": inside})
+    assert "under the test 'self.net.weight.sum() > i', which was not followed," in found.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        # what came before alone
+        {"each": "x = x + x.cumsum(dim=1) / torch.arange(1, seqlen + 1).view(1, -1, 1)"},
+        # other dimensions: of features, of heads, of experts, of what is no window any more
+        {"each": "x = x - x.mean(dim=-1, keepdim=True)"},
+        {"each": "x = x - x.mean(dim=2, keepdim=True)"},
+        {"in_block": "y = y - y.mean(dim=1, keepdim=True)"},
+        {"each": "g = F.softmax(self.gate(x.reshape(-1, x.size(-1))), dim=1); x = x * g[:, 0].view(batch, -1, 1)"},
+        {"each": "w = self.net.weight; x = F.linear(x, w - w.mean(dim=1, keepdim=True))[..., :512]"},
+        # nothing that logits are made of
+        {"each": "self.stats.append((x - x.mean(dim=1, keepdim=True)).pow(2).sum())"},
+        {"each": "aux = x.mean(dim=1); self.stats.append(aux)"},
+        {"last": "pooled = x.mean(dim=1); self.stats.append(self.net(pooled).unsqueeze(1) + x)"},
+        # training alone
+        {"each": "if self.training: x = x - x.mean(dim=1, keepdim=True)"},
+        {"each": "if os.environ.get('NEVER', '') == 'on': x = x - x.mean(dim=1, keepdim=True)"},
+        # a network that is not causal
+        {"causal": "False", "each": "x = x - x.mean(dim=1, keepdim=True)"},
+    ],
+)  # fmt: skip
+def test_other_means(changes: dict[str, str]) -> None:
+    assert _found(changes) == []
