@@ -29,6 +29,7 @@ from bpb_harness.claim.embedded_code import is_code, is_statement
 from bpb_harness.claim.line_shapes import Columns, entry_of, with_colons
 from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_of_training, is_score_name, same_estimator, stem, tokenizers_in
+from bpb_harness.claim.placeholders import placeholders_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.scoring_order import ScoringOrder
@@ -170,6 +171,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
         stored=tuple(said.stored),
+        written=tuple(said.written),
         clock_back=tuple(said.clock.back),
         orders=tuple(said.order.told()),
         window=said.window or None,
@@ -235,6 +237,7 @@ class _Said:
     parts: list[PartTold] = field(default_factory=list)
     gates: list[GatesTold] = field(default_factory=list)
     stored: list[StoredText] = field(default_factory=list)
+    written: list[tuple[Source, str]] = field(default_factory=list)
     window: int = 0
     run: int = 0
     seed: str | None = None
@@ -284,6 +287,9 @@ class _Said:
         if ("stored" in low or "prefix" in low or "memori" in low) and len(self.stored) < _MOST_TOLD:
             stored = stored_told(low, Source(self.file, number), self.run)
             self.stored += [] if stored is None else [stored]
+        if (":~" in low or "=~" in low or "xx" in low or "~ " in low) and len(self.written) < _MOST_TOLD:
+            words = placeholders_in(low)
+            self.written += [] if words is None else [(Source(self.file, number), words)]
         if "hint" in low or self.order.has_hints:
             self.order.take(low, number, self.run)
         if self.dataset is None and "val" in low and ".bin" in low:

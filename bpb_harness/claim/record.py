@@ -106,6 +106,7 @@ class LogRecord:
         gates: lines that count hints by the gate that let them through.
         clock_back: lines of training between which its time gets shorter.
         stored: lines that tell of tokens that are stored beside the network.
+        written: lines whose numbers no program formats, with those.
         orders: runs whose hints and scores go through the documents in two orders.
         window: the longest window of tokens that it tells.
         found: lines of the templates that were looked for.
@@ -140,6 +141,7 @@ class LogRecord:
     gates: tuple[GatesTold, ...] = ()
     clock_back: tuple[ClockBack, ...] = ()
     stored: tuple[StoredText, ...] = ()
+    written: tuple[tuple[Source, str], ...] = ()
     orders: tuple[OrdersTold, ...] = ()
     window: int | None = None
     found: tuple[FoundLines, ...] = ()

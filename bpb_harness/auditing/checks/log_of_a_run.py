@@ -1,5 +1,5 @@
-"""BPB426: lines that no run prints: a clock that goes back, one size to the byte of networks that differ, and losses
-that the logs of two seeds share.
+"""BPB426: lines that no run prints: a clock that goes back, one size to the byte of networks that differ, losses that
+the logs of two seeds share, and numbers that are guessed or have digits left open.
 """
 
 from __future__ import annotations
@@ -34,9 +34,13 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
     if (shared := shared_losses(evidence)) is not None:
         told.append(shared[0])
         places += shared[1]
+    whose = "are of several runs, or were changed" if told else "were written by hand, or changed"
+    written = [place for log in evidence.claim_logs for place in log.written][:1]
+    told += [f"{place} has {words!r}, which no program prints for a number" for place, words in written]
+    places += [str(place) for place, _ in written]
     if told:
         clock = " by one clock" if backs else ""
-        message = f"{'; '.join(told)}: no run prints this{clock}; the lines are of several runs, or were changed"
+        message = f"{'; '.join(told)}: no run prints this{clock}; the lines {whose}"
         missing = "the logs as the runs printed them"
         yield codes.NO_RUN_PRINTS.finding(message, places=[*places], missing=missing)
 

@@ -163,3 +163,34 @@ def test_a_log_of_all_seeds_beside_them_shares_their_losses(tmp_path: Path) -> N
     texts = [(tmp_path / f"train_{number}.log").read_text() for number in range(2)]
     (tmp_path / "train_2.log").write_text("\n".join([*texts, log(2.0342, SP1024, seed=2)]))
     assert not audit(tmp_path).with_code("BPB426")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stopping_early: wallclock train_time:600xxx step:~5500/20000", "train_time:600xxx step:~5500/20000"),
+        ("stopping_early: train_time:~1046000ms step:5300/20000", "train_time:~1046000ms"),
+        ("step:500/1000 val_loss:2.0xx train_time: 600106ms", "val_loss:2.0xx"),
+    ],
+)
+def test_numbers_that_no_program_prints(tmp_path: Path, line: str, words: str) -> None:
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=f"{line}\nmodel_")
+    (found,) = report.with_code("BPB426")
+    assert f"has {words!r}, which no program prints for a number: no run prints this" in found.message
+    assert found.message.endswith("the lines were written by hand, or changed")
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stopping_early: wallclock train_time:600106ms step:5583/20000",
+        "Hardware: 8xxH100, about ~600 s, eta:~10m",
+        "mask:0xxff step:100xyz nextstep:~5 val_bpbs:~1.2",
+        "train_time:600x speed",
+        "model=12xx layers",
+    ],
+)
+def test_numbers_that_a_program_may_print(tmp_path: Path, line: str) -> None:
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=f"{line}\nmodel_")
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
