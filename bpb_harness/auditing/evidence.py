@@ -337,15 +337,22 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     means = list(_means_by_label(claim.logs))
     single = [line for log in claim.logs for line in log.lines if score.agrees_with(line.bpb.value, line.bpb.half_unit)]
     # Several seeds: their mean comes before a single line that happens to agree.
+    is_rounded = any(
+        rounds_to(score, line.bpb.value, line.bpb.half_unit) for line in single if not line.is_training_step
+    )
     for group in means:
         mean = sum(line.bpb.value for line in group) / len(group)
         half = max(line.bpb.half_unit for line in group)
-        if len(claim.seeds) != 1 and score.agrees_with(mean, half) and not _is_exact(single, score):
+        # A mean that is not rounded to the score gives way to a line that is.
+        is_nearest = rounds_to(score, mean, half) or not is_rounded
+        if len(claim.seeds) != 1 and score.agrees_with(mean, half) and is_nearest and not _is_exact(single, score):
             return tuple(group), "mean"
     if single and not _is_exact(single, score) and (seeds := _mean_of_named_seeds(claim, score, single)) is not None:
         return tuple(seeds), "mean"
     if single:
-        return (max(single, key=lambda line: _standing(line, score)),), "line"
+        sizes = {size.value for size in claim.artifact_bytes}
+        own = {log.file for log in claim.logs if any(size.value in sizes for size in log.artifact_bytes)}
+        return (max(single, key=lambda line: _standing(line, score, own)),), "line"
     for group in means:
         if len(claim.seeds) != 1 and is_rounded_mean(score, [line.bpb.value for line in group]):
             return tuple(group), "mean"
@@ -423,6 +430,11 @@ def _means_within_logs(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
                 yield each
 
 
+def rounds_to(score: Printed, value: float, half_unit: float = 0.0) -> bool:
+    """Whether a score is a value, rounded to its digits; half_unit is what the value's own rounding may have hidden."""
+    return abs(score.value - value) <= max(score.half_unit, half_unit) * (1.0 + 1e-9) + 1e-12
+
+
 def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:
     """Whether a score is the mean of seeds as people round it: 1.07876 given as 1.0788, and then as 1.07880."""
     if len(values) < 2:
@@ -436,11 +448,13 @@ def _is_exact(lines: Sequence[ScoreLine], score: Printed) -> bool:
     return (score.decimals or 0) >= 6 and any(abs(line.bpb.value - score.value) < 1e-9 for line in lines)
 
 
-def _standing(line: ScoreLine, score: Printed) -> tuple[bool, bool, bool, float]:
+def _standing(line: ScoreLine, score: Printed, own: Collection[str] = ()) -> tuple[bool, bool, bool, bool, float]:
+    """How well a line stands for a score; own are the logs that print the size of what is submitted."""
     return (
         not line.is_training_step,
         line.nats_per_token is not None,
         (line.bpb.decimals or 0) > 5,
+        line.bpb.source.file in own,
         -abs(line.bpb.value - score.value),
     )
 

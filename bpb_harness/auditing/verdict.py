@@ -380,7 +380,7 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
         of_summary = ("wandb's summaries give", "wandb's summary")
         many, one = of_summary if found.get("in_summary") else of_table if found.get("in_table") else of_logs
         if found.get("how") == "mean":
-            number = f"the score is the mean of what {many}"
+            number = f"the score is {'nearly ' if found.get('is_nearly') else ''}the mean of what {many}"
         else:
             number = f"{one} {'gives' if found.get('in_summary') else 'prints'} the score"
     elif sibling is not None:

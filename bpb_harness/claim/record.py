@@ -183,7 +183,7 @@ class LogRecord:
         """The score that the log ends with: what the rules take for it, or the last line of its last run that is no
         training step.
 
-        A value printed twice, once rounded, is taken with more digits.
+        A value printed twice, once rounded, is taken with more digits; with the same digits, the last of them.
         """
         if self.claimed is not None:
             return self.claimed
@@ -195,7 +195,10 @@ class LogRecord:
         same = [
             line for line in candidates if line.run == last.run and abs(line.bpb.value - last.bpb.value) <= rounding
         ]
-        return max(same, key=lambda line: (line.bpb.decimals or 0, line.nats_per_token is not None))
+        finest = max((line.bpb.decimals or 0, line.nats_per_token is not None) for line in same)
+        return next(
+            line for line in reversed(same) if (line.bpb.decimals or 0, line.nats_per_token is not None) == finest
+        )
 
 
 @dataclass(frozen=True)

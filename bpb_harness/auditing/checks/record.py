@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
-from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
+from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
@@ -85,6 +85,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         places = [_place(line) for line in evidence.lines]
         label = evidence.lines[0].label or evidence.lines[0].bpb.name
         is_table = evidence.lines[0].bpb.source.file in {table.file for table in claim.tables}
+        nearly: dict[str, Json] = {}
         if evidence.how == "mean":
             values = [line.bpb.value for line in evidence.lines]
             deviation = f"; standard deviation {statistics.stdev(values):.5f}" if len(values) > 1 else ""
@@ -92,14 +93,18 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             kind = "summaries" if all(map(is_summary_name, files)) else "logs"
             over = f"{len(values)} {kind}" if len(files) > 1 else f"{len(values)} lines of one log"
             each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
-            message = f"the score is the mean of {label!r} over {over}: {first_of(each, _MAX_VALUES)}{deviation}"
+            mean = statistics.fmean(values)
+            is_mean = rounds_to(score, mean, max(line.bpb.half_unit for line in evidence.lines))
+            which = "the mean" if is_mean else f"nearly the mean, {mean:.{min(score.decimals or 0, 8) + 2}f},"
+            message = f"the score is {which} of {label!r} over {over}: {first_of(each, _MAX_VALUES)}{deviation}"
+            nearly = {} if is_mean else {"is_nearly": True}
         else:
             is_summary = is_summary_name(evidence.lines[0].bpb.source.file)
             where = "wandb's summary" if is_summary else "a table of the record" if is_table else "the log"
             message = f"the score is in {where}: {label!r} at {places[0]}"
-        facts: dict[str, Json] = {"in_table": True} if is_table else {}
+        facts: dict[str, Json] = {**nearly, **({"in_table": True} if is_table else {})}
         if all(is_summary_name(line.bpb.source.file) for line in evidence.lines):
-            facts = {"in_summary": True}
+            facts = {**nearly, "in_summary": True}
         yield codes.IN_LOG.finding(message, facts=facts, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
         yield from _beyond_plain(evidence)

@@ -31,11 +31,30 @@ def _remarks(evidence: Evidence) -> Iterator[Finding]:
         yield codes.RULES_REMARK.finding(remark, rules=pack.name)
 
 
+def _with_code(evidence: Evidence, size: Printed) -> Printed:
+    """The total that a log prints behind the packed network, where the stated size is that of the network alone.
+
+    Asked of sizes that are over the cap themselves: what code a log counts need not be what was submitted, packed.
+    """
+    for log in evidence.claim_logs:
+        packed = next((each.source.line for each in log.packed if each.value == size.value), None)
+        if packed is None:
+            continue
+        behind = [each for each in log.artifact_bytes if 0 < (each.source.line or 0) - packed <= _MOST_BETWEEN]
+        if behind and size.value < behind[0].value <= size.value + _MOST_CODE:
+            return behind[0]
+    return size
+
+
+_MOST_BETWEEN, _MOST_CODE = 3, 1_000_000  # lines from one size to the other; bytes of code
+
+
 def _artifact(evidence: Evidence) -> Iterator[Finding]:
     cap = evidence.rules.pack.largest_artifact
     if cap is None:
         return
-    sizes = [*evidence.claim.artifact_bytes] or [*_sizes_in_logs(evidence)]
+    stated = [_with_code(evidence, size) if size.value > cap else size for size in evidence.claim.artifact_bytes]
+    sizes = stated or [*_sizes_in_logs(evidence)]
     if not sizes:
         message = f"no artifact size is recognised in what was read; the cap is {cap:,} bytes"
         yield codes.NO_SIZE.finding(message, cap=cap)

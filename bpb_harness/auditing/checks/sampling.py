@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence
-from bpb_harness.claim import Printed
+from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, rounds_to
+from bpb_harness.claim import LogRecord, Printed
 from bpb_harness.claim.methods import DISCRETE, MC
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.findings import Finding, Json
@@ -82,11 +83,70 @@ def _whole_split_printed(evidence: Evidence) -> str | None:
 
 def _told_runs(evidence: Evidence) -> str:
     """Whose score it is, as far as the record tells, and that nothing tells its error."""
+    called = _called_a_mean(evidence)
+    if called is not None:
+        return f"{called} calls the score a mean; of how many runs, and with what standard error, was not read"
     if evidence.lines:
-        return f"the score is that of one run ({evidence.lines[0].bpb.source.file}), and no standard error is given"
+        files = " or ".join(_logs_that_print(evidence)[:_MAX_LOGS])
+        return f"the score is that of one run ({files}), and no standard error is given"
     if evidence.claim.seeds:
         return f"the record names one seed ({evidence.claim.seeds[0]}), and no standard error is given"
     return "neither a second seed nor a standard error is given"
+
+
+def _logs_that_print(evidence: Evidence) -> list[str]:
+    """The log of the claim's line, with others that end a line of that name with a score which is rounded to it too.
+
+    Which of them it is, the size of what is submitted may tell.
+    """
+    first, claim = evidence.lines[0], evidence.claim
+    own = first.bpb.source.file
+    sizes = {size.value for size in claim.artifact_bytes}
+    alike = [log for log in claim.logs if log.file != own and _ends_alike(evidence, log)]
+    if any(log.file == own and any(size.value in sizes for size in log.artifact_bytes) for log in claim.logs):
+        return [own]
+    return [own, *(log.file for log in alike)]
+
+
+def _ends_alike(evidence: Evidence, log: LogRecord) -> bool:
+    score, first = evidence.claim.score, evidence.lines[0]
+    ends = [line.bpb for line in log.lines if line.label == first.label and not line.is_training_step][-1:]
+    return score is not None and any(
+        rounds_to(score, end.value, end.half_unit) and end.value != first.bpb.value for end in ends
+    )
+
+
+def _called_a_mean(evidence: Evidence) -> str | None:
+    """Where the record calls the score a mean: the name of its line, or a line of the README that gives it."""
+    score, readme = evidence.claim.score, evidence.claim.readme
+    named = next((line.bpb.source for line in evidence.lines if _MEAN.search(line.label)), None)
+    if named is not None or score is None or readme is None:
+        return None if named is None else str(named)
+    for number, whole in enumerate(readme.text.split("\n"), 1):
+        line = whole[:_LONGEST]
+        means = _NUMBER.findall(line) if _ROW_OF_MEANS.match(line) else [each["mean"] for each in _GIVEN.finditer(line)]
+        if any(_is_score(score, text) for text in means):
+            return f"{readme.file}:{number}"
+    return None
+
+
+def _is_score(score: Printed, text: str) -> bool:
+    """Whether a number has four digits or more behind its point, and is the score as far as the fewer digits go."""
+    digits = len(text.partition(".")[2])
+    return digits >= _TELLING and rounds_to(score, float(text), 0.5 * 10.0**-digits)
+
+
+_MEAN = re.compile(r"(?<![a-z])(?:mean|average|avg)(?![a-z])", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![0-9.])[0-9]{1,3}\.[0-9]{4,16}(?![0-9])")
+_ROW_OF_MEANS = re.compile(r"\s{0,3}\|[\s*_]{0,6}(?:mean|average|avg)(?![a-z])", re.IGNORECASE)
+_GIVEN = re.compile(
+    r"(?<!no )(?<!not a )(?<!the other )(?<![a-z])(?:mean|average|avg)(?![a-z])"
+    r"(?: (?:of|over) [0-9]{1,2} (?:seeds|runs))?"
+    rf"[^0-9\n.;]{{0,40}}(?P<mean>{_NUMBER.pattern})",
+    re.IGNORECASE,
+)
+_TELLING, _LONGEST = 4, 1_000
+_MAX_LOGS = 4
 
 
 def _no_error(evidence: Evidence) -> Iterator[Finding]:

@@ -393,3 +393,29 @@ def test_many_folders_are_each_held_against_their_own(tmp_path: Path) -> None:
     assert chosen("slowrun") == ["slowrun", "slowrun"]
     with pytest.raises(UsageError, match="--rules: got 'nonsuch'"):
         chosen("nonsuch")
+
+
+@pytest.mark.parametrize(
+    ("packed", "total", "said"),
+    [
+        (16_102_053, 16_177_019, "by train.log 16,177,019 (line 3)"),
+        (16_102_052, 16_177_019, "by submission.json 16,102,053 (bytes_total)"),  # of another network
+        (16_102_053, 67_304_823, "by submission.json 16,102,053 (bytes_total)"),  # of what is not packed
+    ],
+)
+def test_the_size_of_a_network_alone_is_not_that_of_what_is_submitted(
+    tmp_path: Path, packed: int, total: int, said: str
+) -> None:
+    lines = f"Code size: 74966 bytes\nSerialized model int8+zlib: {packed} bytes (payload:1)\n"
+    lines += f"Total submission size int8+zlib: {total} bytes\n"
+    (tmp_path / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": 16_102_053}))
+    (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
+    assert said in found.message
+
+
+def test_code_that_a_log_counts_may_be_packed_when_it_is_submitted(tmp_path: Path) -> None:
+    lines = "Serialized model int8+zlib: 15990000 bytes\nTotal submission size int8+zlib: 16064966 bytes\n"
+    (tmp_path / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": 15_990_000}))
+    assert "BPB501" not in _codes(audit(tmp_path, rules="parameter-golf"))

@@ -623,3 +623,78 @@ def test_bytes_near_two_texts_are_said_to_be_the_ones_or_neithers(
     (found,) = audit(tmp_path).with_code("BPB101")
     assert ("to the digit" in found.message) is (whose is not None)
     assert whose is None or f"it is {whose}" in found.message
+
+
+LOGS = {"a.log": 1.13179659, "b.log": 1.13214329, "c.log": 1.13210889}
+
+
+def _of_seeds(folder: Path, scores: dict[str, float], **record: object) -> AuditReport:
+    """Logs of a run each, and what is claimed beside them."""
+    for number, (name, score) in enumerate(scores.items()):
+        sizes = f"Total submission size int6+zstd: {15_000_000 + number} bytes"
+        (folder / name).write_text(
+            f"seed:{number}\n{sizes}\nfinal_exact val_loss:{score * LN_RATIO:.8f} val_bpb:{score}\n"
+        )
+    (folder / "submission.json").write_text(json.dumps(record))
+    return audit(folder)
+
+
+LN_RATIO = math.log(2.0) * SP1024
+
+
+def test_a_line_that_is_rounded_to_the_score_comes_before_a_mean_that_is_not(tmp_path: Path) -> None:
+    report = _of_seeds(tmp_path, LOGS, val_bpb=1.1321)  # their mean is 1.132016
+    assert report.with_code("BPB401")[0].message == "the score is in the log: 'final_exact' at c.log:3"
+    assert "one run (c.log or b.log)" in report.with_code("BPB304")[0].message
+
+
+def test_the_size_of_what_is_submitted_tells_which_of_several_runs_it_is(tmp_path: Path) -> None:
+    report = _of_seeds(tmp_path, LOGS, val_bpb=1.1321, bytes_total=15_000_001)
+    assert report.with_code("BPB401")[0].message == "the score is in the log: 'final_exact' at b.log:3"
+    assert "one run (b.log)" in report.with_code("BPB304")[0].message
+
+
+def test_a_mean_that_is_rounded_to_the_score_comes_first(tmp_path: Path) -> None:
+    found = _of_seeds(tmp_path, LOGS, val_bpb=1.132).with_code("BPB401")[0]
+    assert found.message.startswith("the score is the mean of 'final_exact' over 3 logs: 1.13179659 (a.log:3)")
+
+
+def test_a_mean_that_is_not_rounded_to_the_score_is_nearly_it(tmp_path: Path) -> None:
+    report = _of_seeds(tmp_path, {"a.log": 1.15168056, "b.log": 1.15089758, "c.log": 1.15581201}, val_bpb=1.1527)
+    found = report.with_code("BPB401")[0]
+    assert found.message.startswith("the score is nearly the mean, 1.152797, of 'final_exact' over 3 logs: 1.15168056")
+    assert report.judgement.reason.startswith("the score is nearly the mean of what its logs print, and")
+
+
+@pytest.mark.parametrize(
+    ("readme", "said"),
+    [
+        ("runs\nmean val_bpb: 1.2034\n", "README.md:2 calls the score a mean"),
+        ("**3-seed mean val_bpb: 1.2034**", "README.md:1 calls the score a mean"),
+        ("| seed | bpb |\n|---|---|\n| 42 | 1.2034 |\n| **Mean** | 1.2034 |", "README.md:4 calls the score a mean"),
+        ("The average over 3 seeds is 1.20341.", "README.md:1 calls the score a mean"),
+        ("mean val_loss: 2.0312; val_bpb: 1.2034", "one run (train.log)"),  # another number's
+        ("mean val_bpb: 1.2134, of this seed 1.2034", "one run (train.log)"),
+        ("val_bpb 1.2034 is that of seed 42, and not the mean", "one run (train.log)"),
+        ("meaningful: 1.2034", "one run (train.log)"),
+    ],
+)
+def test_whose_score_it_is_as_the_readme_says(tmp_path: Path, readme: str, said: str) -> None:
+    (tmp_path / "train.log").write_text("final_exact val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "README.md").write_text(readme)
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2034}')
+    (found,) = audit(tmp_path).with_code("BPB304")
+    assert said in found.message
+
+
+def test_a_line_that_is_called_a_mean_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "summary.log").write_text("final val_bpb:1.2030\nMean val_bpb: 1.2034\n")
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2034}')
+    (found,) = audit(tmp_path).with_code("BPB304")
+    assert found.message.startswith("summary.log:2 calls the score a mean")
+
+
+def test_of_equal_last_scores_the_last_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("try: t=0.85 val_bpb=1.8360\ntry: t=0.90 val_bpb=1.8360\n")
+    (found,) = audit(tmp_path).with_code("BPB909")
+    assert "its last score is taken, 'try: t=0.90' at train.log:2" in found.message
