@@ -21,7 +21,7 @@ checks/            one file a family of codes:
                    and shared_losses.py BPB426 lines that no run prints, own_result.py a score's own file,
                    lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
-                   unlike_networks.py BPB428 a mean over other networks
+                   unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate
     rules.py       BPB5xx the contest's rules: size, time, runs, significance
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,
                    stated_signatures.py whether it is of what the record's signatures state

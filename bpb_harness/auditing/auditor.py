@@ -14,6 +14,7 @@ from bpb_harness.auditing.checks.best_seed import check_best_seed
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
+from bpb_harness.auditing.checks.cut_short import check_cut_short
 from bpb_harness.auditing.checks.learnt_in_log import check_learnt_in_log
 from bpb_harness.auditing.checks.log_of_a_run import check_log_of_a_run
 from bpb_harness.auditing.checks.log_origin import check_log_origin
@@ -269,6 +270,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     yield from check_losses(evidence) if evidence.losses else check_record(evidence)
     yield from check_before_packing(evidence)
     yield from check_log_of_a_run(evidence)
+    yield from check_cut_short(evidence)
     yield from check_unlike_networks(evidence)
     yield from check_learnt_in_log(evidence)
     yield from check_two_orders(evidence)

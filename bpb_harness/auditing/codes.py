@@ -286,6 +286,12 @@ LOG_OF_ANOTHER_SCRIPT = register(
 UNLIKE_NETWORKS = register(
     "BPB428", "unlike-networks", _WARNS, "The score is a mean over networks of other numbers of parameters."
 )
+CUT_SHORT = register(
+    "BPB429",
+    "search-cut-short",
+    _WARNS,
+    "The score is a candidate of a search, and the log ends in an error before the run printed a score of its own.",
+)
 
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")
