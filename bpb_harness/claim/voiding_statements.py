@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from bpb_harness.claim.word_classes import (
@@ -55,8 +54,8 @@ from bpb_harness.claim.word_classes import (
     UNPAID_TOKENS,
     VAL,
     WHOLE,
+    Sought,
     any_of,
-    closed,
     then,
     words,
 )  # fmt: skip
@@ -94,8 +93,8 @@ class Statement:
     """
 
     meaning: str
-    pattern: re.Pattern[str]
-    unless: re.Pattern[str] | None = None
+    pattern: Sought
+    unless: Sought | None = None
     of_training: bool = False
     of_adapting: bool = False
     holds: tuple[str, ...] = ()
@@ -122,19 +121,19 @@ _DOCUMENTS = r"(?:docs?|documents?|windows?|sequences?)"
 STATEMENTS = (
     Statement(
         _EXCHANGED,
-        closed(
+        Sought(
             rf"\b(?:other|another|peer|neighbou?r(?:ing)?)s? {_DOCUMENTS}['\u2019]?s?['\u2019]? "
             rf"(?:(?:fully )?(?:trained|adapted|fitted|tuned) )?{_ADAPTER} [^.;]{{0,30}}?\b(?:from|of|in) "
             r"(?:the|its) (?:same|own) batch\b"
             rf"|\b{_ADAPTER} (?:trained|fitted|tuned) on (?:the )?other {_DOCUMENTS} (?:of|in|from) "
             r"(?:the|its) (?:same|own) batch\b"
         ),
-        unless=closed(r"\b(?:earlier|previous\w*|before|already)\b"),
+        unless=Sought(r"\b(?:earlier|previous\w*|before|already)\b"),
         of_adapting=True,
     ),
     Statement(
         _SCORED_AGAIN,
-        closed(
+        Sought(
             rf"\bafter (?:all|the last|the final|every one of the) (?:the )?(?:{_TTT} )?(?:chunks?|documents?|docs?)\b"
             rf"[^.;:]{{0,40}}?[:,]? (?:we )?{_AGAIN}"
             rf"|\bafter {_TTT},? (?:(?:we|the (?:whole|full|entire) (?:{SPLIT}|{TEXTS})(?: {TEXTS})?|everything) )?"
@@ -142,7 +141,7 @@ STATEMENTS = (
             rf"|\b{_TTT}\b[^;]{{0,100}}?(?:\u2192|->|=>|then|followed by)(?: a)?(?: full| final)? {_AGAIN}"
             rf"|\bpost-?{_TTT} {_AGAIN}"
         ),
-        unless=closed(
+        unless=Sought(
             r"\b(?:reset|restor|origin|base|diagnos|sanity|check|unadapt|frozen|next|verif|compar|report|baseline|nothing|forbid|forbad|leak|illegal)\w*"
             r"|\bper[- ](?:chunk|doc\w*)\b|\beach (?:chunk|doc\w*)\b"
         ),
@@ -151,7 +150,7 @@ STATEMENTS = (
     ),
     Statement(
         "a pseudo-log-likelihood at one mask rate, which is no code length",
-        closed(
+        Sought(
             any_of(
                 then(SCORE, FEW_TOKENS, IS_MASKED),
                 then(SCORE, r"\bmask(?:s|ed|ing)?\b", FEW_TOKENS),
@@ -162,7 +161,7 @@ STATEMENTS = (
                 rf"^{FEW_TOKENS} {IS_MASKED}[. ]*$",
             )
         ),
-        unless=closed(
+        unless=Sought(
             words(
                 r"integra\w* averaged?(?=.over) uniform\w* each(?!.(?:sequence|window)) (?<!bits.)per every(?!.second)",
                 r"steps? curves?",
@@ -176,7 +175,7 @@ STATEMENTS = (
     ),
     Statement(
         "a pseudo-log-likelihood, which is no code length",
-        closed(
+        Sought(
             then(
                 r"\b(?:(?:our|the) (?:final )?(?:score|bpb|val_bpb|number) (?:is|uses)|we (?:score|report|compute)\w*"
                 r"|is scored (?:by|with))\b",
@@ -188,7 +187,7 @@ STATEMENTS = (
     ),
     Statement(
         "only a part of the split was scored",
-        closed(
+        Sought(
             any_of(
                 then(EVALUATION, COVERS, PART),
                 then(EVALUATION, STOPS, rf"\b(?:after|to|at|by|once) (?:the )?(?:{PART}|{AMOUNT} (?:\w+ )?{UNITS})"),
@@ -205,7 +204,7 @@ STATEMENTS = (
                 then(rf"^{EVALUATION}:", PART),
             )
         ),
-        unless=closed(
+        unless=Sought(
             words(
                 r"full whole entire all(?!.scores) rest remaining complete each per every(?!.(?:second|third|\w+th\b))",
                 r"context strid\w+ overlap\w* ranks? gpus? devices? workers? stopping calibrat\w* split(?=.into)",
@@ -220,7 +219,7 @@ STATEMENTS = (
     ),
     Statement(
         TRAINED_ON_IT,
-        closed(
+        Sought(
             r"(?<!-)\b(?:(?:pre|over)?[- ]?(?:train|fit)(?:ed|s|ing|ted|ting)?|learn(?:ed|t|s)?|optimi[sz]ed"
             r"|fine-?tun(?:ed|es?|ing)) "
             rf"(?:only |directly |exclusively |solely |entirely )*(?:on|to|over|from) {SCORED_TEXT}"
@@ -233,7 +232,7 @@ STATEMENTS = (
             rf"|{_TRAINED_ON_IT_ELSEWHERE}"
             rf"|\b{SCORED_TEXT} (?:is|are|was) (?:also )?(?:used as|part of|in) (?:the )?training(?: (?:data|set))?\b"
         ),
-        unless=closed(
+        unless=Sought(
             r"\btest[- ]time\b|\bscore[- ]first\b|\balready\b|\bafter (?:scoring|it|they|each|every)\b|\bcausal\w*\b"
             r"|\btokeni[sz]er\b|\bvocabular\w+\b|\bgrad(?:ed|ing)\b|\blegal\b|\bttt\b|\blora\b|\bhyper-?parameters?\b"
         ),
@@ -242,7 +241,7 @@ STATEMENTS = (
     ),
     Statement(
         _ADAPTED_TO_IT,
-        closed(
+        Sought(
             any_of(
                 then(LEARNS, FROM_IT, rf"{BEFORE_IT}|{THEN_SCORED}"),
                 then(BEFORE_IT, LEARNS, FROM_IT),
@@ -266,7 +265,7 @@ STATEMENTS = (
                 ),
             )
         ),
-        unless=closed(
+        unless=Sought(
             words(
                 r"score[-\s]first already causal\w* tokeni[sz]er vocabular\w* legal\w* hyper-?parameters?",
                 r"temperatures? thresholds? rates? loaders? kernels? compil\w* cuda train(?=.shards?)",
@@ -283,7 +282,7 @@ STATEMENTS = (
     ),
     Statement(
         _ADAPTED_TO_IT,
-        closed(
+        Sought(
             r"\b(?:pre-)?(?:adapted|fine-?tuned|speciali[sz]ed|tailored|trained further|warm(?:ed)?[- ]?(?:up|started))"
             " "
             r"(?:only |directly |exclusively |briefly )*(?:on|to|towards|for|with) (?:the )?"
@@ -293,7 +292,7 @@ STATEMENTS = (
             r"\bbefore (?:(?:it|they|the text|that) (?:is|are) )?"
             r"(?:scor|evaluat|be(?:ing)? (?:scor|evaluat)|the (?:score|evaluation|final))\w*"
         ),
-        unless=closed(
+        unless=Sought(
             r"\b(?:test|eval)(?:uation)?[- ]time\b|\bscore[- ]first\b|\balready\b|\bafter (?:scoring|it|they|each)\b"
             r"|\bcausal\w*\b|\btokeni[sz]er\b|\bvocabular\w+\b|\blegal\w*\b|\bttt\b|\blora\b|\bhyper-?parameters?\b"
             r"|\bchunk\w*|\bstream\w*|\bonline\b|\bprogressive\w*|\bprefix\w*|\bincremental\w*|\bcontinual\w*"
@@ -305,7 +304,7 @@ STATEMENTS = (
     ),
     Statement(
         "the score leaves out what some predicted tokens cost",
-        closed(
+        Sought(
             any_of(
                 then(UNPAID_TOKENS, IS_FREE, most=20),
                 then(DOES_NOT_PAY, UNPAID_TOKENS, most=30),
@@ -317,7 +316,7 @@ STATEMENTS = (
                 ),
             )
         ),
-        unless=closed(
+        unless=Sought(
             words(
                 r"pad\w* mask(?=.token) generat\w* gradients? updates? hash\w* cach\w* n-?grams? attention embedding\w*"
                 r" bytes?(?!.(?:are|is).counted|.tokens) overlap\w* strid\w+ sliding context previous\w* once twice",
@@ -331,14 +330,14 @@ STATEMENTS = (
     ),
     Statement(
         "a part of the text that is hard to predict is left out of the score",
-        closed(
+        Sought(
             rf"\b(?:{_HARD} )?{UNITS} (?:(?:with|whose|where|of|that have) (?P<gap>[^.;]{{1,60}}?) )?"
             rf"(?:is|are|was|were) {_LEFT_OUT}"
             rf"|\b(?:outliers?|{_HARD} {UNITS}) (?:is|are|was|were) {_LEFT_OUT_PLAINLY}"
             rf"|\b(?:we|evaluation|scoring|score) (?:skips?|excludes?|drops?|ignores?|leaves? out) (?:the |all )?"
             rf"(?:outliers?|{_HARD} {UNITS}|{UNITS} (?:with|whose) (?:a |the )?(?:loss|nll|perplexity|surprisal))\b"
         ),
-        unless=closed(
+        unless=Sought(
             r"\bpad\w*|\bBOS\b|\bEOS\b|\bspecial\b|\blast\b|\bincomplete\b|\bpartial\b|\btail\b|\bdeduplicat\w*"
             r"|\bshort\w*|\bempty\b|\bcontext\b|\boverlap\w*|\balready\b|\bonce\b|\btwice\b|\bgradients?\b"
         ),
@@ -358,7 +357,7 @@ STATEMENTS = (
     ),
     Statement(
         "a median, or a mean without its worst parts, is no code length of the text",
-        closed(
+        Sought(
             r"\b(?:score|bpb|val_bpb|bits per byte) (?:is|are|=) (?:the |a )?median (?:over|of|across)\b"
             r"|\b(?:score|bpb|val_bpb|averaged?|mean)\b(?P<gap>[^.;]{0,60}?)\b(?:after|by) "
             r"(?:removing|dropping|excluding|discarding|trimming) (?:the )?(?:(?:top|worst|highest|largest|hardest) )?"
@@ -368,16 +367,16 @@ STATEMENTS = (
     ),
     Statement(
         "the score leaves out what some predicted tokens cost",
-        closed(
+        Sought(
             r"\bfirst [0-9][0-9,]* tokens of (?:every|each|a) (?:document|doc|window|sequence)s? (?:is|are|was|were) "
             r"(?:given for free|free|not (?:scored|paid(?: for)?|counted)|excluded|skipped)\b"
         ),
-        unless=closed(words(r"overlap\w* strid\w+ sliding context already previous\w* once twice again")),
+        unless=Sought(words(r"overlap\w* strid\w+ sliding context already previous\w* once twice again")),
         holds=("tokens of",),
     ),
     Statement(
         "the text was changed in a way that cannot be undone before it was scored",
-        closed(
+        Sought(
             r"\b(?:validation|val|evaluation|eval|test|scored) (?:text|data|set|split|documents?) (?:is|are|was|were) "
             r"(?:(?:first|always) )?(?:lower-?cased|case-?folded|converted to lower ?case|stripped of)\b"
         ),
@@ -385,7 +384,7 @@ STATEMENTS = (
     ),
     Statement(
         "the text was changed in a way that cannot be undone before it was scored",
-        closed(
+        Sought(
             any_of(
                 then(rf"\b{TEXT_TO_SCORE}", IS_FOLDED, BEFORE_TOKENS),
                 then(rf"\bwe (?:first |always )?{TAKES_OUT} (?:{TEXT_TO_SCORE}|{LETTERS})", BEFORE_TOKENS),
@@ -393,7 +392,7 @@ STATEMENTS = (
                 IS_LOSSY,
             )
         ),
-        unless=closed(
+        unless=Sought(
             words(
                 r"marks? markers? marked sentinels? operators? lossless\w* (?<!not.)(?:reversible|invertible) undo\w*",
                 r"undone escap\w* bytes? fallback keys? hash\w* n-?grams? hints? settings? flags? prompts? keeps? kept",
@@ -424,7 +423,7 @@ STATEMENTS = (
     ),
     Statement(
         NOT_PACKED,
-        closed(
+        Sought(
             any_of(
                 then(
                     THE_CLAIM,
@@ -435,23 +434,23 @@ STATEMENTS = (
                 then(THE_CLAIM, rf"\b(?:is|are|was|were) {EVALUATED} {BEFORE_PACKING}", most=25),
             )
         ),
-        unless=closed(words(r"after post both gap then again round-?trip\w* reload\w* de-?quant\w* respectively")),
+        unless=Sought(words(r"after post both gap then again round-?trip\w* reload\w* de-?quant\w* respectively")),
         holds=("quant", "pack", "compress", "gptq"),
     ),
     Statement(
         FITTED,
-        closed(
+        Sought(
             r"\b(?:pick|choos|chos|select|mix|switch)\w* (?P<gap>[^.;]{0,60}?)\b(?:knowing|peeking at) (?:the |its )?"
             r"(?:true |next |correct |actual )?(?:target|token|answer)s?\b"
             r"|\b(?:fitted|chosen|optimi[sz]ed|tuned|selected|picked) (?:per|for each|for every|on each) "
             r"(?:document|doc|window|sequence|chunk|token) to minimi[sz]e (?:the |its )?(?:loss|nll|bpb|score)\b"
         ),
-        unless=closed(r"\balready\b|\bprevious\w*|\bprefix\b|\bpast\b|\bcausal\w*|\bbefore\b"),
+        unless=Sought(r"\balready\b|\bprevious\w*|\bprefix\b|\bpast\b|\bcausal\w*|\bbefore\b"),
         holds=("knowing", "peeking", "minimi"),
     ),
     Statement(
         PRICED_JOINTLY,
-        closed(
+        Sought(
             r"\b(?:sub-?tokens|tokens|positions|groups|pairs|spans) (?:\w+ ){0,4}?(?:is|are|was|were) "
             r"(?:priced|scored|paid for|evaluated) (?:jointly|by (?:a|the|their) joint (?:distribution|price))\b"
             r"|\b(?:score|bpb|perplexity|nll|nelbo|bound) (?P<gap>[^.;]{0,40}?)"
@@ -459,7 +458,7 @@ STATEMENTS = (
             r"\b(?:joint (?:price|likelihood|log-?prob\w*)|energy (?:term|correction))\b"
             rf"|\b{EVALUATED} (?:with|by|from|under) (?:an?|the|our) (?:joint|energy-(?:based|corrected)) denoiser\b"
         ),
-        unless=closed(
+        unless=Sought(
             r"\bsampl\w*|\bgenerat\w*|\bdraft\w*|\bspeculat\w*|\bchain[- ]rule\b|\bmarginal\w*|\breveal\w*"
             r"|\bautoregressive\w*|\bleft[- ]to[- ]right\b|\bone (?:by one|at a time|after)\b|\bweight of (?:1|one)\b"
         ),
@@ -467,7 +466,7 @@ STATEMENTS = (
     ),
     Statement(
         CONSTANT_BYTES,
-        closed(
+        Sought(
             any_of(
                 rf"\b(?:divid\w+ by|us(?:es?|ed|ing)|from) (?:a |the )?{CONSTANT} {OF_WHAT}",
                 rf"\bbytes? (?:is|are|was|were|come|comes|came) (?:taken )?from (?:a |the )?{CONSTANT}\b",
@@ -501,7 +500,7 @@ STATEMENTS = (
                 rf"(?:a |the )?(?:{CONSTANT} )?(?:of )?{RATIO}\b",
             )
         ),
-        unless=closed(
+        unless=Sought(
             words(r"logits? grad\w* temperatures? softcap\w* attention norms? lr rates? weights? scal(?:es?|ing)")
         ),
         holds=("byte", "bpb", "bit", "nats", "divid", "token", "score"),

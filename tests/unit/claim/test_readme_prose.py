@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -464,10 +465,16 @@ def test_sentences_that_mean_the_same_are_one_finding(tmp_path: Path) -> None:
     assert len(audit(tmp_path).with_code("BPB213")) == 2
 
 
+def test_every_statement_is_a_pattern() -> None:
+    """They are compiled where they are looked for, and that a mistake in one waits for a sentence must not be."""
+    sought = [each for statement in STATEMENTS for each in (statement.pattern, statement.unless) if each is not None]
+    assert all(each.compiled.flags & re.IGNORECASE for each in sought)
+
+
 @pytest.mark.parametrize("statement", [each for each in STATEMENTS if each.holds], ids=lambda each: each.holds[0])
 def test_a_sentence_of_a_statement_holds_one_of_its_words(statement: Statement) -> None:
     """The look for words comes first; a sentence that it passes over would never be looked at. Of ASCII alone."""
-    for sentence in found_by(statement.pattern, times(200, thorough=2000)):
+    for sentence in found_by(statement.pattern.compiled, times(200, thorough=2000)):
         assert not sentence.isascii() or any(held in sentence.lower() for held in statement.holds), sentence
 
 
