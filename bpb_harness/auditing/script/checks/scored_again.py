@@ -63,7 +63,7 @@ def _hit(analysis: Analysis, printed: PrintedPasses, site: ast.Call) -> Hit:
         "The script scores the text, trains on it, and scores the same text again, each time with sums of its own: "
         "what a later pass scores was learnt before, and the score does not pay for what was learnt of it. That it "
         f"came so the log shows: {score.file}:{first.line} prints {first.bpb:.5f} for the first pass, and "
-        f"{score.file}:{last.line} {last.bpb:.5f} for the last one, which is {which} in line {score.line}"
+        f"{score.file}:{last.line} {last.bpb:.5f} for the last one, which line {score.line} gives: {which}"
     )
     factor = None
     if len(printed.passes) == num_scores:

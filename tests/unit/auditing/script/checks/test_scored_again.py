@@ -109,8 +109,8 @@ def _found(folder: Path, changes: dict[str, str], *logs: str) -> list[Finding]:
 def test_a_later_pass_over_a_text_that_was_learnt_is_no_score(tmp_path: Path, changes: dict[str, str]) -> None:
     (found,) = _found(tmp_path, changes)
     assert (
-        "train0.log:2 prints 1.23050 for the first pass, and train0.log:4 1.05123 for the last one, which is the "
-        "claimed score in line 5"
+        "train0.log:2 prints 1.23050 for the first pass, and train0.log:4 1.05123 for the last one, which line 5 "
+        "gives: the claimed score"
     ) in found.message
     assert found.message.rpartition(". ")[2].startswith("The score of a text that was not learnt before is that of ")
     assert found.factor == pytest.approx(1.2305 / 1.051234)
@@ -120,7 +120,7 @@ def test_a_later_pass_over_a_text_that_was_learnt_is_no_score(tmp_path: Path, ch
 def test_of_a_mean_all_first_passes_give_the_right_score(tmp_path: Path) -> None:
     other = LOG.replace("1.2305", "1.2405").replace("1.051234", "1.061234")
     (found,) = _found(tmp_path, {}, LOG, other)
-    assert "one of the 2 scores whose mean is claimed in line 5" in found.message
+    assert "which line 5 gives: one of the 2 scores whose mean is claimed" in found.message
     assert found.message.partition(": 1.23550, the mean of the first passes of 2 logs")[1]
     assert found.factor == pytest.approx(1.2355 / 1.056234)
     (found,) = _found(tmp_path, {}, LOG, "final val_bpb:1.061234\n")  # whose passes are not known
