@@ -11,7 +11,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.handed_on import ENCODERS, Form, Place, handed_on
 from bpb_harness.auditing.script.domains.in_evaluation import tests_of
-from bpb_harness.auditing.script.domains.losses_of_text import Loss, losses_of_text
+from bpb_harness.auditing.script.domains.losses_of_text import Loss, is_so_by_definition, losses_of_text
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
 from bpb_harness.auditing.script.domains.shown_in_logs import is_branch_shown
 from bpb_harness.auditing.script.frontend.index import nodes_within
@@ -42,7 +42,7 @@ def check_changed_text(analysis: Analysis) -> Iterator[Hit]:
     taken = dict(program.taken)
     for loss in losses_of_text(program):
         found = next(_Follower(analysis, loss).reached(), None)
-        if found is not None:
+        if found is not None and not is_so_by_definition(program):
             said = (
                 f"{loss.what} before the text is made tokens, which cannot be undone, and {found.said}: the score "
                 "leaves out what was lost, so it is one of another text"

@@ -1,7 +1,7 @@
 """Changes of a text that cannot be undone: letters folded, characters dropped, several of them made one.
 
 What a SentencePiece model does by itself to every text (NFKC, blanks made one) is lost by all who use it, so that it is
-part of the text that they score.
+part of the text that they score. So is what a known text has lost by its definition, such as text8.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Loss(NamedTuple):
 _CASE = ("lower", "casefold", "upper")
 _BLANKS = re.compile(r"(?:\\s|\\n|\\t|\\r| |\[|\]|\+|\*|\{2,\})+")
 _SENTENCEPIECE = re.compile("sentencepiece", re.IGNORECASE)
+_FOLDED_BY_DEFINITION = re.compile(r"text8|lm1b|one[-_ ]billion[-_ ]words?|\bptb\b|penn[-_ ]?treebank", re.IGNORECASE)
+_NORMALIZERS = {"Lowercase": "Letters are folded to one case", "StripAccents": "Accents are dropped"}
 _FEWEST_LETTERS = 10  # of an alphabet that is written out
 _OPEN_TABLE = frozenset(["set", "range", "load", "loads", "open", "read", "Counter", "read_text", "chr", "bytes"])
 
@@ -52,6 +54,29 @@ def losses_of_text(program: Program) -> Iterator[Loss]:
     yield from _replaced(program) if encodes else ()
     yield from _not_ascii(program)
     yield from _unknown(program)
+    yield from _normalized(program)
+
+
+def is_so_by_definition(program: Program) -> bool:
+    """Whether the scripts name a text that is known, and has lost what it has lost before anybody scores it."""
+    return any(_FOLDED_BY_DEFINITION.search(script.text) for script in program.scripts)
+
+
+def _normalized(program: Program) -> Iterator[Loss]:
+    """tokenizer.normalizer = Sequence([NFD(), Lowercase()]), and tokenizer.encode(text) behind it."""
+    for name, what in _NORMALIZERS.items():
+        for made in program.calls.get(name, ()):
+            statement = next((up for up in program.ancestors(made) if isinstance(up, ast.stmt)), None)
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            if not isinstance(target, ast.Attribute) or target.attr != "normalizer":
+                continue
+            for call in (call for each in ENCODERS for call in program.calls.get(each, ()) if call.args):
+                if isinstance(call.func, ast.Attribute) and ast.dump(call.func.value) == ast.dump(_read(target.value)):
+                    yield Loss(call, call.args[0], what, Form.TOKENS)
+
+
+def _read(node: ast.expr) -> ast.expr:
+    return ast.Name(node.id, ast.Load()) if isinstance(node, ast.Name) else node
 
 
 def _looks_up(program: Program) -> bool:

@@ -106,6 +106,10 @@ BY_SCRIPT = "ids = torch.tensor(tokens_of(text))"
         ("ids = torch.tensor([table.get(c, 0) for c in text])", "", "All characters that table lacks are made one"),
         ("ids = torch.tensor([table[c] for c in text if c in table])", "", "Characters that table lacks are dropped"),
         (BY_SCRIPT, FILTER, "Characters that table lacks are dropped"),
+        (
+            "ids = torch.tensor(enc.encode(text).ids)", "enc.normalizer = Sequence([NFD(), Lowercase()])",
+            "Letters are folded to one case",
+        ),
     ],
 )  # fmt: skip
 def test_a_change_that_loses_something_is_a_doubt(tokens: str, helper: str, what: str) -> None:
@@ -139,6 +143,8 @@ def test_a_change_that_loses_something_is_a_doubt(tokens: str, helper: str, what
             "stored = {c: n for n, c in enumerate(open('alphabet_of_the_text.txt').read())}",
         ),
         ("ids = torch.tensor([table.get(c) or enc.encode(c)[0] for c in text])", ""),
+        ("ids = torch.tensor(enc.encode(text).ids)", "other.normalizer = Lowercase()"),
+        ("print('of text8')\nids = torch.tensor([own[c] for c in text.lower()])", ""),  # which has no capitals
         ("import sentencepiece as spm\nids = torch.tensor(enc.encode(unicodedata.normalize('NFKC', text)))", ""),
         ("import sentencepiece as spm\nids = torch.tensor(enc.encode(re.sub(r'\\s+', ' ', text)))", ""),
         ("ids = torch.tensor(enc.encode(re.sub(r'([A-Z])', r'^\\1', text)))", ""),
