@@ -18,13 +18,14 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.fitted_window import fitted_cost, is_asked_before, steps_taken
 from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, written_into_weights
 from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
-from bpb_harness.auditing.script.domains.plain_loss import cost_of, part_of, plain_name
+from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, shown_in_logs
-from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator, taken
+from bpb_harness.auditing.script.domains.trace import trace, trace_all
+from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
 from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, position, way_of, ways_to
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
@@ -34,7 +35,7 @@ from bpb_harness.findings import Json, Severity
 _MAX_TRACED = 800  # expressions that a loss or a target is followed through
 _LEAST_WORK = 60_000  # what has to be left of the program's bound: no other check may come to it by this one
 _MOST_WORK = 8_000  # that is done to follow one loss, or one target
-_MAX_SITES, _MAX_WAYS = 16, 6
+_MAX_SITES, _MAX_WAYS, _MOST_ALIKE = 16, 6, 4
 _STEPS = frozenset({
     "step", "add_", "sub_", "addcdiv_", "apply_gradients", "apply_updates", "update", "lerp_", "_foreach_add_", "copy_",
 })  # fmt: skip
@@ -47,6 +48,7 @@ _OF_TEXT = re.compile(_TEXT, re.IGNORECASE)
 _NO_TEXT = re.compile(r"batch|size|every|loss|bpb|iter|step|stride|frac|num|count|freq|interval|len", re.IGNORECASE)
 _OF_FILES = re.compile(r"[./*]|^(?:val|valid|validation|test|dev|eval|train|training)$", re.IGNORECASE)
 _HELD_OUT_FILE = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|dev|eval|held_?out)(?:[^a-z]|$)", re.IGNORECASE)
+_GIVEN = frozenset(["assign", "mutation", "parameter"])  # what was handed over is from before what a function does
 _SAVED = re.compile(r"orig|init|sav|snap|backup|before|restor|clean|base", re.IGNORECASE)
 
 
@@ -59,9 +61,11 @@ def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
     if program.work_left < _LEAST_WORK or not (sites := _sites(program)):
         return
     found: dict[int, list[_Found]] = {}
+    unfitted: set[int] = set()
     for tokens in scored_tokens(analysis):
-        found.setdefault(tokens.sink, [])
-        found[tokens.sink] += _learnt_before(analysis, tokens, sites)
+        here = [*_learnt_before(analysis, tokens, sites)]
+        found.setdefault(tokens.sink, []).extend(here)
+        unfitted |= {tokens.sink} if not any(place.fitted is not None for place in here) else set()
     taken_here = {sink: [place for place in each if place.absent is None] for sink, each in found.items()}
     if not found or not all(taken_here.values()):
         absent = next((place for each in found.values() for place in each if place.absent is not None), None)
@@ -72,8 +76,41 @@ def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
         return
     best = [min(each, key=lambda place: (place.is_window, place.open)) for each in taken_here.values()]
     first = min(best, key=lambda place: (place.is_window, not place.open))  # what is open of any is open
-    is_named = bool(analysis.claimed) and analysis.claimed <= found.keys()
-    yield _hit(analysis, first, is_known=is_named and not any(place.is_window for place in best))
+    is_named = bool(analysis.claimed) and all(
+        any(analysis.prints_same(number, claimed) for number in found) for claimed in analysis.claimed
+    )
+    if first.is_window:
+        yield _hit_of_window(analysis, first, is_known=is_named and unfitted.isdisjoint(analysis.claimed))
+    else:
+        yield _hit(analysis, first, is_known=is_named and not any(place.is_window for place in best))
+
+
+def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
+    """The finding: an error where steps are known to have been taken for the claimed score.
+
+    Args:
+        analysis: the scripts.
+        found: where the tokens are learnt.
+        is_known: whether all that the claimed score is made of was followed, and is scored behind such steps.
+    """
+    said = (
+        "The script takes steps of training on the very tokens that it scores next, and scores them afterwards: "
+        "the score does not pay for what was learnt of them"
+    )
+    hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+    if not is_known or found.fitted is None or not analysis.context.logged:
+        return hit
+    score, line = next(iter(found.fitted.lines), (analysis.context.logged[0], None))
+    place = f"{score.file}:{score.line}" if line is None else f"line {score.line}"
+    told = f"{score.file}:{line} tells of {found.fitted.number} steps, and " if line is not None else ""
+    which = "the claimed score" if len(analysis.context.logged) == 1 else "one of the scores whose mean is claimed"
+    said += (
+        f". {told}{place} prints what comes of it as {which}. A decoder would need what was fitted to the tokens "
+        "before it has the tokens: the score is the length of no code"
+    )
+    evidence: dict[str, Json] = {**hit.evidence, "log": score.file, "line_of_log": line or score.line}
+    evidence |= {} if line is None else {"steps": found.fitted.number}
+    return replace(hit, message=said, severity=Severity.REFUTES, evidence=evidence)
 
 
 def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
@@ -84,12 +121,6 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
         found: where the text is learnt.
         is_known: whether all scores that may be the claimed one were followed to where they are made.
     """
-    if found.is_window:
-        said = (
-            "The script takes steps of training on the very tokens that it scores next, and scores them afterwards: "
-            "the score does not pay for what was learnt of them"
-        )
-        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
     said = (
         "The script trains on the text that it scores, and scores it afterwards: what is scored was learnt before, "
         "and the score does not pay for what was learnt of it"
@@ -154,6 +185,7 @@ class _Found:
         in_logs: what the logs of the claim show of it.
         open: why it is not shown that the claimed score is one of the trained weights; empty where it is.
         absent: what the logs show of it not having come.
+        fitted: how many steps are known to be taken on a window before it is scored, if any are.
     """
 
     site: ast.AST
@@ -162,6 +194,7 @@ class _Found:
     in_logs: Shown | None = None
     open: str = ""
     absent: NotTaken | None = None
+    fitted: Rounds | None = None
 
 
 @dataclass(frozen=True)
@@ -358,13 +391,19 @@ def _learnt_before(
                 is_only = len(ways) < _MAX_WAYS and all(
                     len(each) > met and each[met][0] is way[met][0] for each in ways
                 )
-                logged = analysis.context.logged if is_only else ()  # else the lines may be those of another call
+                are_alike = is_only or _are_alike(analysis, ways, scored_ways, other, met)
+                logged = analysis.context.logged if are_alike else ()  # else the lines may be those of another call
                 shown = shown_in_logs(program, way, met, other[met][0], logged)
+                if shown is not None and is_only and _came_to(program, way[: shown.level + 1]):
+                    _forget_sources(program)
                 if not _is_run(program, way, surely=met + 1, after=0 if shown is None else shown.level + 1):
                     continue
                 found = _found_at(analysis, tokens, text, (site, loss), way, other, met)
                 if found is None:
                     continue
+                if found.is_window:
+                    yield replace(found, fitted=steps_taken(analysis, tokens, loss, way[met:], other[met][0]))
+                    return
                 if (
                     shown is None
                     and not found.is_window
@@ -392,6 +431,24 @@ def _not_taken(analysis: Analysis, site: ast.Call, way: Way, other: Way, met: in
         if not any(_is_run(bare, each, surely=met + 1) for each in ways):
             return found
     return not_taken(analysis.program, way, met, other[met][0], context, is_own=True)
+
+
+def _came_to(program: Program, way: Way) -> bool:
+    """Note that all of a way was come to; whether that is news."""
+    return any([come_to(program, node) for node, _ in way])  # noqa: C419 all of them
+
+
+def _are_alike(analysis: Analysis, ways: Sequence[Way], scored: Sequence[Way], other: Way, met: int) -> bool:
+    """Whether the weights of each of several ways to a training are scored: any of them may have printed a line."""
+    program = analysis.program
+    if not analysis.context.logged or not 1 < len(ways) <= _MOST_ALIKE:
+        return False
+    return all(
+        len(each) > met
+        and meeting(program, each, other) == met
+        and not _not_carried(program, each, met, scored)
+        for each in ways
+    )  # fmt: skip
 
 
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"
@@ -446,7 +503,7 @@ def _found_at(
     ]
     varies = _varies(program, text, around) or _is_made_in(program, scoring, around)
     if varies and order < 0:
-        return _of_window(analysis, tokens, site, way[-1][1])
+        return None if is_asked_before(program, scoring, learning) else _of_window(analysis, tokens, site, way[-1][1])
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
     learnt = _sources(analysis, site[1], way[-1][1])
@@ -520,10 +577,18 @@ def _sources(analysis: Analysis, node: ast.expr, frame: Frame) -> _Sources:
     return found
 
 
+def _forget_sources(program: Program) -> None:
+    for key in [key for key in program.memo if isinstance(key, tuple) and key[0] is _sources]:
+        del program.memo[key]
+
+
 def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
     before = program.work_left
     program.work_left = min(before, _MOST_WORK)
-    parts = tuple(trace(program, node, frame, _MAX_TRACED, enters=lambda part: not _is_network(program, part)))
+    is_asked = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and program.callee(node) is None
+    given = node.args if isinstance(node, ast.Call) and is_asked else []  # what made the network made no token
+    starts = [(each, frame) for each in given or [node]]
+    parts = tuple(trace_all(program, starts, _MAX_TRACED, enters=lambda part: not _is_network(program, part)))
     left = program.work_left
     program.work_left = before - (min(before, _MOST_WORK) - max(0, left))
     if left <= 0:
@@ -678,7 +743,7 @@ def _is_from_before(program: Program, call: ast.Call, node: ast.AST) -> bool:
     return any(
         (plain or _SAVED.search(name.id) is not None)
         and (defined := program.reaching(name))
-        and all(each.kind in ("assign", "mutation") and position(each.statement) < position(node) for each in defined)
+        and all(each.kind in _GIVEN and position(each.statement) < position(node) for each in defined)
         for name in names
     )
 
@@ -736,47 +801,9 @@ _ASKING = ("forward", "loss", "logits", "compute", "__call__")
 def _of_window(
     analysis: Analysis, tokens: ScoredTokens, site: tuple[ast.Call, ast.expr], frame: Frame
 ) -> _Found | None:
-    """Steps on the very targets that are scored behind them, whatever is fitted: the same name, whole or one part.
-
-    Weights of the network, a vector that is added to its states, a bias of its logits: what is fitted to a token before
-    that is scored has seen it. What is fitted to another part of the window, its beginning, has not.
-    """
-    program = analysis.program
-    cost = cost_of(program, site[1])
-    if cost is None:
-        return None
-    call, asked, learnt_of = cost
-    learnt, scored = plain_name(asked), plain_name(tokens.target)
-    if learnt is None or scored is None:
-        return None
-    name = _handed_over(program, learnt.name, frame, program.scope(scored.name))
-    if name is None or name.id != scored.name.id or {*program.reaching(name)} != {*program.reaching(scored.name)}:
-        return None
-    learnt_parts, scored_parts = {*learnt.parts, *learnt_of}, {*scored.parts, *_parts_scored(analysis, tokens)}
-    if learnt_parts and learnt_parts.isdisjoint(scored_parts):
-        return None
-    return _Found(site[0], (call, site[0], tokens.score.node), is_window=True)
-
-
-def _handed_over(program: Program, name: ast.Name, frame: Frame, scope: Scope) -> ast.Name | None:
-    """The name in a scope that was handed over, from call to call, for a name of a function that is called there."""
-    for _ in range(_MAX_WAYS):
-        if program.scope(name) is scope:
-            return name
-        given = frame.given(program, name)
-        plain = plain_name(given[0]) if given is not None else None
-        if given is None or plain is None or plain.parts:
-            return None
-        name, frame = plain.name, given[1]
-    return None
-
-
-def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
-    """The parts of a window whose costs are added to a score: s:wlen of nll[b, s:wlen]."""
-    for number, term, score in analysis.scores():
-        if number == tokens.sink and score.node is tokens.score.node:
-            selected = (node.slice for kind, node in term.reductions if isinstance(node, ast.Subscript))
-            yield from (part for index in selected if (part := part_of(index)) is not None)
+    """Steps on the very targets that are scored behind them: what is fitted to a token has seen it."""
+    cost = fitted_cost(analysis, tokens, site[1], frame)
+    return None if cost is None else _Found(site[0], (cost, site[0], tokens.score.node), is_window=True)
 
 
 # -- statistics ---------------------------------------------------------------------------------------------

@@ -225,6 +225,14 @@ class Analysis:
         node = self.sinks[sink].node
         return self.program.scope(node), ast.dump(node)
 
+    def prints_same(self, one: int, two: int) -> bool:
+        """Whether two sinks print one name that is given its value at the same places: rounded, and in full."""
+        nodes = self.sinks[one].node, self.sinks[two].node
+        if one == two or not all(isinstance(node, ast.Name) for node in nodes):
+            return one == two
+        reached = [{*self.program.reaching(node)} for node in nodes if isinstance(node, ast.Name)]
+        return self._value_of(one) == self._value_of(two) and reached[0] == reached[1]
+
     @cached_property
     def claimed_path(self) -> list[tuple[ast.AST, Frame]]:
         """What the claimed score is computed from; where that is not known, what any reported one is."""

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
@@ -25,6 +26,9 @@ _WRAPS = frozenset([
 ])  # fmt: skip
 _PARAMETERS = frozenset(["parameters", "named_parameters"])
 _OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters", "eval", "train")
+_ADDING = frozenset(["add_", "lerp_"])
+_TENSORS = frozenset(["zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "tensor"])
+_TEMPORARY = frozenset(["mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile"])
 _PUTS_BACK = ("load_state_dict", "copy_", "set_", "swap")
 
 _Root = tuple[Scope, str]
@@ -60,12 +64,25 @@ class Carried:
             return "training and scoring stand in one function"
         if self._is_put_back(scoring):
             return "weights may be put back behind the training"
-        given = [*operands(scoring), *(each.value for each in scoring.keywords)]
-        roots = {root for each in given if (root := self._root(each, self._frame)) is not None}
-        networks = {root for root in roots if root in self._trained or self._is_network(root)}
+        networks = {each for each in self._asked(scoring) if each in self._trained or self._is_network(each, scoring)}
         if not networks or not all(self._has_learnt(root, scoring) for root in networks):
             return "the way of the trained weights to the network that scores was not followed"
         return ""
+
+    def _asked(self, scoring: ast.Call) -> Iterator[_Root]:
+        """The variables that a score is given; of a cross-entropy, those that its logits are worked out of."""
+        given = [*operands(scoring), *(each.value for each in scoring.keywords)]
+        if not is_cross_entropy(scoring) or self._program.callee(scoring) is not None:
+            yield from (root for each in given if (root := self._root(each, self._frame)) is not None)
+            return
+        waiting, seen = given[:1], set[ast.AST]()
+        while waiting and len(seen) < _MAX_TRACED:
+            for name in (part for part in ast.walk(waiting.pop()) if isinstance(part, ast.Name) and part not in seen):
+                seen.add(name)
+                root = self._root(name, self._frame)
+                yield from [root] if root is not None else []
+                made = (each for each in self._program.reaching(name) if each.kind == "assign")
+                waiting += [each.value for each in made if each.value is not None]
 
     # -- what is trained -------------------------------------------------------------------------------
 
@@ -100,11 +117,26 @@ class Carried:
                 node, frame = given
             else:
                 defined = self._program.reaching(node)
-                value = defined[0].value if len(defined) == 1 and defined[0].kind in ("assign", "loop") else None
+                is_sure = len(defined) == 1 or (bool(defined) and self._is_come_to(defined[0].statement, node))
+                value = defined[0].value if is_sure and defined[0].kind in ("assign", "loop") else None
                 if value is None or not _is_plain(value):
                     return (self._program.scope(node), node.id)
                 node = value
         return None
+
+    def _is_come_to(self, statement: ast.AST, use: ast.AST) -> bool:
+        """Whether a log shows that a statement was come to before a use of what it makes: it hides what was before."""
+        known, around = dict(self._program.tests_above(use)), {*self._program.ancestors(use)}
+        loops = (loop for loop in loops_around(self._program, statement) if loop not in around)
+        is_before = self._program.scope(statement) is self._program.scope(use) and position(statement) < position(use)
+        return (
+            is_before
+            and not any(True for _ in loops)
+            and all(
+                known.get(test) is wanted or self._program.held.get(test) is wanted
+                for test, wanted in self._program.tests_above(statement)
+            )
+        )
 
     # -- what becomes of it ----------------------------------------------------------------------------
 
@@ -128,9 +160,10 @@ class Carried:
         for name in _PUTS_BACK:
             for call in program.calls.get(name, []):
                 within = [node for node, frame in self._way[self._met + 1 :] if program.scope(call) is frame.scope]
-                if any(position(call) > position(node) for node in within) or self._learning in program.ancestors(call):
+                is_behind = any(position(call) > position(node) for node in within)
+                if (is_behind or self._learning in program.ancestors(call)) and not self._is_running_mean(call):
                     return True
-                if name != "load_state_dict" and self._between(call, scoring):
+                if name != "load_state_dict" and self._between(call, scoring) and not self._is_of_no_network(call):
                     return True
         inner = {program.scope(node) for node, _ in self._way[self._met + 1 :]}
         for call in (each for calls in program.calls.values() for each in calls if self._between(each, scoring)):
@@ -146,9 +179,50 @@ class Carried:
             for definition in scope.definitions.get(name, [])
         )
 
-    def _is_network(self, root: _Root) -> bool:
-        scope, name = root
+    def _is_of_no_network(self, call: ast.Call) -> bool:
+        """Whether what is written over is a tensor that was made for itself: delta = torch.zeros(..)."""
+        written = call.func.value if isinstance(call.func, ast.Attribute) else None
+        while isinstance(written, ast.Attribute | ast.Subscript):
+            written = written.value
+        defined = self._program.reaching(written) if isinstance(written, ast.Name) else ()
+        return bool(defined) and all(
+            each.kind == "assign" and isinstance(each.value, ast.Call) and last_name(each.value.func) in _TENSORS
+            for each in defined
+        )
+
+    def _is_running_mean(self, call: ast.Call) -> bool:
+        """Whether p.copy_(mean[n]) puts in what each round of the training has added its own weights to."""
+        put = call.args[0] if last_name(call.func) == "copy_" and len(call.args) == 1 else None
+        while isinstance(put, ast.Subscript):
+            put = put.value
+        site = next((each for each in self._way[self._met + 1 :] if each[1].scope is self._program.scope(call)), None)
+        if not isinstance(put, ast.Name) or site is None:
+            return False
+        added = (part for loop in loops_around(self._program, site[0]) for part in ast.walk(loop))
         return any(
+            isinstance(part, ast.Call)
+            and last_name(part.func) in _ADDING
+            and position(part) > position(site[0])
+            and any(isinstance(each, ast.Name) and each.id == put.id for each in ast.walk(part.func))
+            and any(self._is_parameter(value, site[1]) for value in part.args)
+            for part in added
+        )
+
+    def _is_parameter(self, node: ast.expr, frame: Frame) -> bool:
+        """Whether something is a trained network's: p of for n, p in model.named_parameters(), whether run or not."""
+        names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+        behind = (each.value for name in names for each in self._program.reaching(name) if each.kind == "loop")
+        return any(
+            isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Attribute)
+            and value.func.attr in _PARAMETERS
+            and self._root(value.func.value, frame) in self._trained
+            for value in behind
+        )
+
+    def _is_network(self, root: _Root, scoring: ast.AST) -> bool:
+        scope, name = root
+        return any(True for _ in self._loaded_inside(root, scoring)) or any(
             isinstance(call.func, ast.Attribute)
             and self._program.scope(call) is scope
             and isinstance(call.func.value, ast.Name)
@@ -200,13 +274,21 @@ class Carried:
             elif name in ("open", "load", "BytesIO") and (part.args or name == "BytesIO"):
                 if part.args and isinstance(part.args[0], ast.Call):
                     continue  # torch.load(io.BytesIO(blob)), which is followed as it stands
-                if name == "BytesIO" and part.args:
+                if (name == "BytesIO" and part.args) or (name == "open" and self._is_temporary(part, where, scoring)):
                     continue
                 written = [*self._written(part, scoring)] if hops < _MAX_HOPS else []
                 if not any(self._is_of_trained(*each, scoring, hops + 1) for each in written):
                     return False
                 is_found = True
         return is_found
+
+    def _is_temporary(self, reading: ast.Call, frame: Frame, scoring: ast.AST) -> bool:
+        """Whether a file lies in a folder that was made behind the training: nothing from before that is in it."""
+        behind = trace(self._program, reading.args[0], frame, _MAX_TRACED) if reading.args else ()
+        return any(
+            isinstance(part, ast.Call) and last_name(part.func) in _TEMPORARY and self._is_after(part, where, scoring)
+            for part, where in behind
+        )
 
     def _is_after(self, node: ast.AST, frame: Frame, scoring: ast.AST) -> bool:
         """Whether a node that was met in a frame is come to between the training and the scoring."""

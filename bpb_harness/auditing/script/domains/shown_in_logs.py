@@ -30,7 +30,7 @@ _FEWEST_LETTERS = 4  # that a line begins with
 _LONGEST_LINE = 2_000  # characters of a log's line that are held against what a script prints
 _NO_SOURCE = frozenset("{}")  # in what was formatted: the script itself may stand in a log
 
-_Template = tuple[str, ...]
+Template = tuple[str, ...]
 """What is written out of a text, between places for what is formatted."""
 
 
@@ -81,37 +81,65 @@ def is_branch_shown(program: Program, node: ast.AST, logged: tuple[LoggedScore, 
         text, tests = part.args[0], dict(program.tests_above(part))
         if not isinstance(text, ast.JoinedStr) or any(tests.get(test) is not wanted for test, wanted in above.items()):
             continue
-        template = _template(program, text)
-        if template is not None and any(_first(program, score, template) is not None for score in logged):
+        template = template_of(text)
+        if template is None or not is_of_one_place(program, template):
+            continue
+        if any(_first(program, score, template) is not None for score in logged):
             return True
     return False
 
 
-def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[_Template]:
-    """The lines that are printed in loops around a node, behind it in each round, by one statement alone."""
+def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[Template]:
+    """The lines that are printed in loops around a node, behind it in each round, and nowhere else."""
+    beside = dict.fromkeys(text for loop in loops for text in _texts_beside(program, node, loop))
+    for text in beside:
+        template = template_of(text)
+        if template is None:
+            continue
+        telling = telling_part(template)
+        own = (part.value for each in beside for part in each.values if isinstance(part, ast.Constant))
+        if sum(script.text.count(telling) for script in program.scripts) == sum(
+            str(part).count(telling) for part in own
+        ):
+            yield template
+
+
+def telling_part(template: Template) -> str:
+    """What tells a line from others: what it begins with, if that is words, else the part with the most letters."""
+    return template[0] if _num_letters(template[0]) >= _FEWEST_LETTERS else max(template, key=_num_letters)
+
+
+def is_of_one_place(program: Program, template: Template) -> bool:
+    """Whether no text but one of the scripts has what tells a line from others."""
+    return sum(script.text.count(telling_part(template)) for script in program.scripts) == 1
+
+
+def _num_letters(part: str) -> int:
+    return sum(map(str.isalpha, part))
+
+
+def _texts_beside(program: Program, node: ast.AST, loop: ast.AST) -> Iterator[ast.JoinedStr]:
+    """What is printed in a loop behind a node, where that was come to."""
     above, end = dict(program.tests_above(node)), _end(node)
-    for loop in loops:
-        own = {test for test in above if any(up is loop for up in program.ancestors(test))}
-        for part in ast.walk(loop):
-            if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
-                continue
-            text = part.args[0]
-            if position(part) <= end or not isinstance(text, ast.JoinedStr):
-                continue
-            tests = dict(program.tests_above(part))
-            is_beside = own <= tests.keys() and all(tests[test] is above[test] for test in own)
-            is_own = is_beside and program.scope(part) is program.scope(node)
-            template = _template(program, text) if is_own else None
-            if template is not None:
-                yield template
+    own = {test for test in above if any(up is loop for up in program.ancestors(test))}
+    for part in ast.walk(loop):
+        if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
+            continue
+        text = part.args[0]
+        if position(part) <= end or not isinstance(text, ast.JoinedStr):
+            continue
+        tests = dict(program.tests_above(part))
+        is_beside = own <= tests.keys() and all(tests[test] is above[test] for test in own)
+        if is_beside and program.scope(part) is program.scope(node):
+            yield text
 
 
 def _end(node: ast.AST) -> tuple[int, int]:
     return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
-def _template(program: Program, text: ast.JoinedStr) -> _Template | None:
-    """What is written out of a text, with places in between; None where its beginning stands elsewhere too."""
+def template_of(text: ast.JoinedStr) -> Template | None:
+    """What is written out of a text, with places in between; None where it does not tell it from others."""
     parts = [""]
     for part in text.values:
         if isinstance(part, ast.Constant):
@@ -119,46 +147,58 @@ def _template(program: Program, text: ast.JoinedStr) -> _Template | None:
         else:
             parts.append("")
     first = parts[0].strip("\n")
-    is_telling = sum(map(str.isalpha, first)) >= _FEWEST_LETTERS and not any(
+    is_telling = max(map(_num_letters, [first, *parts[1:]])) >= _FEWEST_LETTERS and not any(
         "\n" in part for part in (first, *parts[1:])
     )
-    if not is_telling or sum(script.text.count(first) for script in program.scripts) != 1:
-        return None
-    return (first.lstrip(), *parts[1:-1], parts[-1].rstrip()) if len(parts) > 1 else None
+    return (first.lstrip(), *parts[1:-1], parts[-1].rstrip()) if is_telling and len(parts) > 1 else None
 
 
-def _is_printed(line: str, template: _Template) -> bool:
-    """Whether a whole line is a template with a word in each of its places: in one go, whatever the line is."""
+def _is_printed(line: str, template: Template) -> bool:
+    """Whether a whole line is a template with a word in each of its places."""
+    return words_of(line, template) is not None
+
+
+def words_of(line: str, template: Template) -> list[str] | None:
+    """The words in the places of a template, if a whole line is printed by it: in one go, whatever the line is."""
     line = line[:_LONGEST_LINE].strip()
     if not line.startswith(template[0]):
-        return False
-    place = len(template[0])
+        return None
+    place, words = len(template[0]), list[str]()
     for number, part in enumerate(template[1:], 1):
         is_last = number == len(template) - 1
         end = (len(line) - len(part) if line.endswith(part) else -1) if is_last else line.find(part, place + 1)
         word = line[place : max(end, 0)].strip()
         if end < place or not word or " " in word or not _NO_SOURCE.isdisjoint(word):
-            return False
+            return None
+        words.append(word)
         place = end + len(part)
-    return True
+    return words
 
 
 def is_of_script(program: Program, score: LoggedScore, script: Script) -> bool:
     """Whether a log states the size of a script's code."""
     file = Path(script.path)
     try:
-        text = "\n".join(_lines(program, score))
+        text = "\n".join(lines_of(program, score))
         return file.suffix in _SCRIPTS and bool(stated_code_sizes(text)) and foreign_code_size(text, [file]) is None
     except ClaimError:
         return False
 
 
 def is_of_another_script(program: Program, score: LoggedScore) -> bool:
-    """Whether a log states a size of its code that no script has: then another version of it ran."""
+    """Whether a log states a size of its code that no script has: then another version of it ran; worked out once."""
+    key = (is_of_another_script, score.path)
+    if key not in program.memo:
+        program.memo[key] = _is_of_another_script(program, score)
+    found: bool = program.memo[key]
+    return found
+
+
+def _is_of_another_script(program: Program, score: LoggedScore) -> bool:
     files = [Path(script.path) for script in program.scripts]
     files = [file for file in files if file.suffix in _SCRIPTS and file.is_file()]
     try:
-        return bool(files) and foreign_code_size("\n".join(_lines(program, score)), files) is not None
+        return bool(files) and foreign_code_size("\n".join(lines_of(program, score)), files) is not None
     except ClaimError:
         return True
 
@@ -167,7 +207,7 @@ def code_size_of(program: Program, score: LoggedScore) -> int | None:
     """The size of its code that a log states."""
     key = (code_size_of, score.path)
     if key not in program.memo:
-        program.memo[key] = stated_code_sizes("\n".join(_lines(program, score)))
+        program.memo[key] = stated_code_sizes("\n".join(lines_of(program, score)))
     sizes: list[int] = program.memo[key]
     return sizes[-1] if sizes else None
 
@@ -176,7 +216,7 @@ def output_of(program: Program, score: LoggedScore) -> list[tuple[int, str]]:
     """The lines of a score's run up to the score, with their numbers, but for those of a script in the log."""
     key = (output_of, score)
     if key not in program.memo:
-        lines = _lines(program, score)
+        lines = lines_of(program, score)
         code = is_code(lines)
         within = enumerate(lines[score.since : score.line], score.since + 1)
         program.memo[key] = [(number, line) for number, line in within if not code[number - 1]]
@@ -184,8 +224,9 @@ def output_of(program: Program, score: LoggedScore) -> list[tuple[int, str]]:
     return found
 
 
-def _lines(program: Program, score: LoggedScore) -> list[str]:
-    key = (_lines, score.path)
+def lines_of(program: Program, score: LoggedScore) -> list[str]:
+    """The lines of the log that a score of the claim stands in."""
+    key = (lines_of, score.path)
     if key not in program.memo:
         try:
             program.memo[key] = read_text(score.path, score.file).text.split("\n")
@@ -195,7 +236,7 @@ def _lines(program: Program, score: LoggedScore) -> list[str]:
     return found
 
 
-def _first(program: Program, score: LoggedScore, template: _Template) -> int | None:
+def _first(program: Program, score: LoggedScore, template: Template) -> int | None:
     """The first line of a score's run that is printed by a template, before the score."""
-    within = enumerate(_lines(program, score)[score.since : score.line - 1], score.since + 1)
+    within = enumerate(lines_of(program, score)[score.since : score.line - 1], score.since + 1)
     return next((number for number, line in within if _is_printed(line, template)), None)

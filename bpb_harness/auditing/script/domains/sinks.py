@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bpb_harness.auditing.script.domains.handed_over import calls_of_parameters, element_of, handed_over
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 
@@ -67,7 +68,8 @@ def find_sinks(program: Program, claimed_labels: Sequence[str] = ()) -> list[Sin
     final = [sink for sink in kept if sink.final]
     others = [sink for sink in unique.values() if any(map(sink.is_printed_as, claimed_labels))]
     chosen = {id(sink): sink for sink in (*(final or kept), *others)}
-    return [sink for sink in unique.values() if id(sink) in chosen]
+    handed = [sink for sink in _of_handed_over(program, sinks) if any(map(sink.is_printed_as, claimed_labels))]
+    return [*handed, *(sink for sink in unique.values() if id(sink) in chosen)]
 
 
 def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
@@ -89,6 +91,32 @@ def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
             yield from _percent(str(node.left.value), values)
         elif isinstance(node, ast.Call):
             yield from _called(node)
+
+
+def _of_handed_over(program: Program, sinks: Sequence[Sink]) -> Iterator[Sink]:
+    """What a helper prints of the functions that it is handed, at each of its calls: with the label of that call."""
+    by_call = {call: handed_over(program, call) for call in calls_of_parameters(program)}
+    for sink in sinks if by_call else ():
+        text = program.parent(program.parent(sink.node) or sink.node)
+        defined = program.reaching(sink.node) if isinstance(sink.node, ast.Name) else ()
+        value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" else None
+        if not isinstance(text, ast.JoinedStr) or not isinstance(value, ast.Call):
+            continue
+        for each in by_call.get(value, ()):
+            printed = _printed_with(text, sink.node, each.bound)
+            yield _sink(element_of(program, each, defined[0].index), printed, printed)
+
+
+def _printed_with(text: ast.JoinedStr, node: ast.expr, bound: Mapping[str, ast.expr]) -> str:
+    """What is printed up to a value, with the texts that a call hands over."""
+    printed = ""
+    for part in text.values:
+        value = part.value if isinstance(part, ast.FormattedValue) else part
+        if value is node:
+            break
+        value = bound.get(value.id, value) if isinstance(value, ast.Name) else value
+        printed += str(value.value) if isinstance(value, ast.Constant) else " # "
+    return printed
 
 
 def _sink(node: ast.expr, label: str, printed: str = "") -> Sink:

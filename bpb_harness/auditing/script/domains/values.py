@@ -836,6 +836,21 @@ def taken(program: Program, node: ast.AST, frame: Frame) -> bool | None:
     return is_taken
 
 
+def come_to(program: Program, node: ast.AST) -> bool:
+    """Note that a node was come to, whatever defaults say: the branches around it were taken; whether that is news.
+
+    What was worked out without these branches is worked out again.
+    """
+    news = {test: wanted for test, wanted in program.tests_above(node) if program.held.get(test) is not wanted}
+    if news:
+        program.held.update(news)
+        program.behind.clear()
+        program.valued = Answers()
+        for key in [key for key in program.memo if isinstance(key, tuple) and key[0] in (taken, Evaluator)]:
+            del program.memo[key]
+    return bool(news)
+
+
 def real(value: object) -> float:
     """A number, as it is.
 

@@ -9,18 +9,23 @@ from pathlib import Path
 from bpb_harness.auditing.script.frontend.source import decode_source
 from bpb_harness.claim.text_file import read_text
 
-_CODE_SIZE = re.compile(r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes", re.IGNORECASE)
+# Code size: 16740 bytes (lzma compressed; raw 72788 bytes)
+_CODE_SIZE = re.compile(
+    r"\bcode size[^:\n]{0,40}: ?([0-9][0-9,]{0,20}) ?bytes(?:[^\n]{0,40}?\braw:? ?([0-9][0-9,]{0,20}) ?bytes)?",
+    re.IGNORECASE,
+)
 
 
 def stated_code_sizes(text: str) -> list[int]:
     """The sizes of the code that a log states, in bytes."""
-    low, sizes, place = text.lower(), list[int](), -1
+    low, places, place = text.lower(), list[int](), -1
     if len(low) != len(text):  # a letter that is two in small
-        return [int(found[1].replace(",", "")) for found in _CODE_SIZE.finditer(text)]
-    while (place := low.find("code size", place + 1)) >= 0:
-        found = _CODE_SIZE.match(text, place)
-        sizes += [] if found is None else [int(found[1].replace(",", ""))]
-    return sizes
+        places = [found.start() for found in _CODE_SIZE.finditer(text)]
+    while (place := low.find("code size", place + 1)) >= 0 and len(low) == len(text):
+        places.append(place)
+    stated = (found for place in places if (found := _CODE_SIZE.match(text, place)) is not None)
+    # Of both the one that is counted comes last.
+    return [int(number.replace(",", "")) for found in stated for number in found.groups()[::-1] if number]
 
 
 def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
@@ -40,5 +45,6 @@ def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     for script in scripts:
         source, written = decode_source(script).text, read_text(script, script.name).text
         for each in (source, written, written.replace("\r\n", "\n")):
-            sizes |= {len(each), len(each.encode("utf-8", "replace"))}
+            for same in (each, each.rstrip("\n")):
+                sizes |= {len(same), len(same.encode("utf-8", "replace"))}
     return stated[-1] if sizes.isdisjoint(stated) else None

@@ -452,6 +452,12 @@ class Program:
             break
         return found
 
+    def enter(self, node: ast.AST, above: ast.AST) -> None:
+        """Enter a node that is made of copies of others, as one that stands inside of a node of the program."""
+        self._parents[node] = above
+        for each in ast.walk(node):
+            self._parents.update((child, each) for child in ast.iter_child_nodes(each))
+
     def _has_parts(self, node: ast.expr, depth: int = 0) -> bool:
         """Whether the elements of something may be known: not of what a library's function gives."""
         if isinstance(node, ast.Call):

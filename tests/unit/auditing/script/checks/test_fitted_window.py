@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from bpb_harness.findings import Severity
-from tests.golf_rules import check_source
+from bpb_harness.auditing.script import LoggedScore, ScriptContext
+from bpb_harness.findings import Finding, Severity
+from tests.golf_rules import GOLF, check_source
 
 SCRIPT = """import glob, math
 import torch
@@ -123,3 +125,90 @@ def test_a_fit_of_no_steps_is_none() -> None:
 def test_a_function_that_is_given_other_tokens_is_in_order() -> None:
     assert _found(_script("extra = fit(network, h, earlier)")) == {}
     assert _found(_script("extra = fit(network, h[:, :s], y[:, :s])")) == {}
+
+
+SET = FITTED[0].replace("range(8)", "range(STEPS)")
+PRINTED = 'print(f"steps:{STEPS} val:{val_bpb:.5f}")\n'
+
+
+def _logged(folder: Path, before: str, log: str = "val_bpb:0.90000\n", printed: str = "") -> Finding:
+    """The finding where a log holds the claimed score."""
+    path = folder / "train.log"
+    path.write_text(log)
+    line = log.split("\n").index("val_bpb:0.90000") + 1
+    logged = (LoggedScore(path, "train.log", line),)
+    text = _script(before).replace("import glob, math", "import glob, math, os\nSTEPS = int(os.environ['STEPS'])")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=logged)
+    (found,) = (each for each in check_source(text + printed, context) if each.code == "BPB273")
+    return found
+
+
+@pytest.mark.parametrize("before", FITTED)
+def test_steps_that_every_window_takes_before_the_claimed_score_refute(tmp_path: Path, before: str) -> None:
+    found = _logged(tmp_path, before)
+    assert found.severity is Severity.REFUTES
+    assert "train.log:1 prints what comes of it as the claimed score" in found.message
+
+
+def test_steps_of_which_a_log_tells_how_many_refute(tmp_path: Path) -> None:
+    log = "steps:12 val:0.95\nval_bpb:0.90000\n"
+    found = _logged(tmp_path, SET, log, PRINTED)
+    assert found.severity is Severity.REFUTES
+    assert "train.log:1 tells of 12 steps, and line 2 prints what comes of it as the claimed score" in found.message
+
+
+@pytest.mark.parametrize(
+    ("before", "log", "printed"),
+    [
+        (SET, "val_bpb:0.90000\n", PRINTED),  # nothing tells how many steps
+        (SET, "steps:0 val:0.95\nval_bpb:0.90000\n", PRINTED),
+        (SET, "val_bpb:0.90000\nsteps:12 val:0.90000\n", PRINTED),  # of a later score
+        (SET, "steps:12 val:0.95\nval_bpb:0.90000\n", PRINTED.replace("STEPS", "STEPS + 1")),
+        (SET, "steps:12 val:0.95\nval_bpb:0.90000\n", 2 * PRINTED),
+        (f"{FITTED[0]}", "val_bpb:0.90000\n", 'val_bpb = other()\nprint(f"val_bpb:{val_bpb:.5f}")'),
+        ("if int(os.environ.get('ON', '1')):\n" + textwrap.indent(FITTED[0].strip(), "    "), "val_bpb:0.90000\n", ""),
+        # s is another one where the costs are added up
+        (FITTED[2].replace("LOSS", "") + "s = s // 2\n", "val_bpb:0.90000\n", ""),
+    ],
+)
+def test_steps_that_may_not_have_been_taken_leave_a_doubt(tmp_path: Path, before: str, log: str, printed: str) -> None:
+    assert _logged(tmp_path, before, log, printed).severity is Severity.WARNS
+
+
+NLL = 'nll = F.cross_entropy(network.head(h + extra).transpose(1, 2).float(), y, reduction="none")'
+EARLY = "logits = network.head(h + kept).transpose(1, 2).float()\n"
+
+
+@pytest.mark.parametrize(
+    ("nll", "severity"),
+    [
+        ('nll = F.cross_entropy(logits, y, reduction="none")', None),  # each is scored, and is learnt for the next one
+        ('nll = F.cross_entropy(logits + network.other, y, reduction="none")', Severity.WARNS),
+        ('last = h + extra\n        nll = F.cross_entropy(network.head(last), y, reduction="none")', Severity.REFUTES),
+    ],
+)
+def test_logits_of_before_the_steps_owe_them_nothing(tmp_path: Path, nll: str, severity: Severity | None) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("val_bpb:0.90000\n")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=(LoggedScore(path, "train.log", 1),))
+    text = _script(EARLY + FITTED[0] + "kept = extra.detach()\n").replace(NLL, nll)
+    found = [each.severity for each in check_source(text, context) if each.code == "BPB273"]
+    assert found == ([] if severity is None else [severity])
+
+
+def test_tokens_by_another_name_are_the_same_ones(tmp_path: Path) -> None:
+    other = "target = y[:, s:]\n        nll = F.cross_entropy(network.head(h + extra), target, reduction='none')"
+    found = {each.code for each in check_source(_script(FITTED[0]).replace(NLL, other)) if each.code == "BPB273"}
+    assert found == {"BPB273"}
+
+
+def test_a_score_that_may_be_one_without_steps_leaves_a_doubt(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("val_bpb:0.90000\n")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=(LoggedScore(path, "train.log", 1),))
+    fitted, plain = _script(FITTED[0]), _script("extra = kept").replace("def evaluate", "def plain")
+    other = plain[plain.index("def plain") : plain.index("val_bpb = ")]
+    given = "torch.load('m.pt'), load('data/fineweb_val_*.bin'), torch.load('s.pt')"
+    chosen = "if int(os.environ.get('ON', '1')): val_bpb = "
+    text = fitted.replace("val_bpb = ", f"{other}val_bpb = plain({given})\n{chosen}").replace("glob,", "glob, os,")
+    assert [each.severity for each in check_source(text, context) if each.code == "BPB273"] == [Severity.WARNS]

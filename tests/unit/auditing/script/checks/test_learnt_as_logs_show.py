@@ -307,3 +307,226 @@ def test_the_run_before_shows_nothing_of_a_run(tmp_path: Path) -> None:
     logged = (LoggedScore(path, "train.log", 7, 6),)
     context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged)
     assert not [each for each in check_source(SCRIPT.format(**BASE), context) if each.code == "BPB273"]
+
+
+HELPER = """def timed(label, score, *args, **kwargs):
+    start = time.time()
+    loss, val_bpb = score(*args, **kwargs)
+    print(f"{{label}} val_loss:{{loss:.4f}} val_bpb:{{val_bpb:.6f}} time:{{time.time() - start:.0f}}")
+    return loss, val_bpb
+
+
+def main():"""
+SCORED = """val_bpb = eval_val(s, {scored}, device, val_tokens, byte_lut)
+    print(f"final val_bpb:{{val_bpb:.6f}}")"""
+HANDED = "timed({label}, {handed}, device=device, byte_lut=byte_lut)"
+HANDED_LOG = LOG.replace("final", "final val_loss:1.7700").replace("1.051234", "1.051234 time:12")
+PLAIN_LOG = "plain val_loss:2.09 val_bpb:1.234500 time:12\n" + HANDED_LOG
+
+
+def _handed_over(folder: Path, changes: dict[str, str], label: str, log: str = PLAIN_LOG) -> list[Finding]:
+    """The findings where a helper is handed the function that scores, and the name of the score."""
+    text = SCRIPT.replace("def main():", HELPER).replace(SCORED, HANDED)
+    text = text.replace("return nats / math.log(2.0) / size", "return nats / size, nats / math.log(2.0) / size")
+    path = folder / "train.log"
+    path.write_text(log)
+    lines = log.split("\n")
+    logged = (LoggedScore(path, "train.log", 1 + max(n for n, line in enumerate(lines) if line.startswith(label))),)
+    context = ScriptContext(rules=GOLF, claimed_labels=(label,), logged=logged)
+    text = text.replace("{handed}", changes.get("handed", "eval_val, s, {scored}, val_tokens=val_tokens"))
+    checked = check_source(text.format(**{**BASE, "label": "'final'", **changes}), context)
+    return [each for each in checked if each.code == "BPB273"]
+
+
+BEFORE = "timed('plain', eval_val, s, base, device, val_tokens, byte_lut)"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"early": BEFORE},
+        {"behind": PACKED, "scored": "compiled"},
+        {"handed": "score=eval_val, s=s, network=base, val_tokens=val_tokens"},
+    ],
+)  # fmt: skip
+def test_a_score_behind_a_function_that_is_handed_over(tmp_path: Path, changes: dict[str, str]) -> None:
+    (found,) = _handed_over(tmp_path, changes, "final")
+    assert found.severity is Severity.REFUTES
+    assert "train.log:4 is a line that this training alone prints, before the claimed score in line 7" in found.message
+
+
+def test_each_call_that_hands_a_function_over_has_a_score_of_its_own(tmp_path: Path) -> None:
+    assert _handed_over(tmp_path, {"early": BEFORE, "default": "1"}, "plain") == []
+    changes = {"early": BEFORE, "behind": "base.load_state_dict(ema)", "default": "1"}
+    assert _handed_over(tmp_path, changes, "final") == []
+    assert _handed_over(tmp_path, {"learnt": "train_tokens"}, "final") == []
+
+
+def test_what_a_helper_is_handed_by_a_name_that_is_not_known_is_not_followed(tmp_path: Path) -> None:
+    assert _handed_over(tmp_path, {"label": "s.name"}, "final") == []
+    assert _handed_over(tmp_path, {"handed": "*s.all"}, "final") == []
+    assert _handed_over(tmp_path, {"handed": "s.score, s, base, val_tokens=val_tokens"}, "final") == []
+
+
+MEAN = {
+    "opening": "mean = {n: p.data.clone() for n, p in network.named_parameters()}",
+    "told": "for n, p in network.named_parameters(): mean[n].mul_(0.9).add_(p.data, alpha=0.1)\n        " + TOLD,
+    "closing": "for n, p in network.named_parameters(): p.data.copy_(mean[n])",
+}
+
+
+def test_a_running_mean_of_the_trained_weights_has_learnt_too(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, MEAN)
+    assert found.severity is Severity.REFUTES
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"told": TOLD},  # the weights of before
+        {"told": MEAN["told"].replace("network", "other")},
+        {"closing": MEAN["closing"].replace("mean", "kept")},
+        {"told": TOLD, "gradient": "for n, p in network.named_parameters(): mean[n].add_(p.data)\n"
+                                   "            loss.backward()"},  # before the step
+    ],
+)  # fmt: skip
+def test_weights_that_are_no_mean_of_the_trained_ones_may_undo_it(tmp_path: Path, changes: dict[str, str]) -> None:
+    (found,) = _found(tmp_path, {**MEAN, **changes})
+    assert found.severity is Severity.WARNS
+    assert "put back" in found.message
+
+
+def test_two_lines_that_begin_alike_in_the_rounds_of_one_training_show_it(tmp_path: Path) -> None:
+    two = f'{TOLD}\n        log(f"adapting epoch {{epoch + 1}}/{{s.adapt_epochs}} lr:{{s.lr}}")'
+    (found,) = _found(tmp_path, {"told": two})
+    assert found.severity is Severity.REFUTES
+
+
+TAGGED = (
+    'tag = "adapting" if s.adapts else "x"; log(f"{tag} round {epoch + 1}/{s.adapt_epochs} loss:{loss.item():.4f}")'
+)
+
+
+def test_a_line_that_begins_with_a_place_is_known_by_its_words(tmp_path: Path) -> None:
+    log = LOG.replace("adapting epoch", "adapting round")
+    (found,) = _found(tmp_path, {"told": TAGGED}, log)
+    assert found.severity is Severity.REFUTES
+    again = {"told": TAGGED, "behind": 'print(f"{base} round {base}")', "default": "1"}
+    assert [each.severity for each in _found(tmp_path, again, log)] == [Severity.WARNS]
+
+
+TWICE = "adapt(s, base, device, val_tokens)\n    if s.adapts: adapt(s, base, device, {learnt})"
+
+
+@pytest.mark.parametrize(
+    ("learnt", "behind", "severity"),
+    [
+        ("val_tokens", "pass", Severity.REFUTES),
+        ("train_tokens", "pass", Severity.WARNS),  # which of the two has printed the line
+        (
+            "val_tokens",
+            "base.load_state_dict(ema)\n    if s.adapts: adapt(s, base, device, val_tokens)",
+            Severity.WARNS,
+        ),
+        ("val_tokens", "base.load_state_dict(torch.load('m.pt'))\n    if s.unknown: adapt(s, base, device, val_tokens)",
+         Severity.WARNS),
+    ],
+)  # fmt: skip
+def test_of_two_calls_that_both_learn_the_text_either_is_enough(
+    tmp_path: Path, learnt: str, behind: str, severity: Severity
+) -> None:
+    changes = {"early": TWICE.format(learnt=learnt), "learnt": learnt, "behind": behind, "default": "1"}
+    assert [each.severity for each in _found(tmp_path, changes)] == [severity]
+
+
+RESTORED = """def read(s, device):
+    with open(s.packed, "rb") as f:
+        packed = f.read()
+    folder = tempfile.mkdtemp()
+    unpack(packed, folder)
+    with open({part}, "rb") as f:
+        rest = f.read()
+    network = GPT().to(device)
+    network.load_state_dict(merged(torch.load(io.BytesIO(zlib.decompress(packed))), rest))
+    return network
+
+
+def main():"""
+WRITTEN = """state = {k: v.cpu() for k, v in base.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save(quantized(state), buffer)
+    with open(s.packed, "wb") as f:
+        f.write(zlib.compress(buffer.getvalue()))
+    restored = read(s, device)"""
+
+
+@pytest.mark.parametrize(
+    ("part", "severity"),
+    [("os.path.join(folder, 'a')", Severity.REFUTES), ("'other.bin'", Severity.WARNS)],
+)
+def test_a_network_that_a_function_reads_from_what_was_written(tmp_path: Path, part: str, severity: Severity) -> None:
+    text = SCRIPT.format(**{**BASE, "behind": WRITTEN, "scored": "restored"})
+    text = text.replace("def main():", RESTORED.format(part=part))
+    path = tmp_path / "train.log"
+    path.write_text(LOG)
+    context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=(LoggedScore(path, "train.log", 6),))
+    (found,) = (each for each in check_source(text, context) if each.code == "BPB273")
+    assert found.severity is severity
+
+
+BRANCH = """if s.adapts:
+        fresh = GPT().to(device)
+        fresh.load_state_dict(base.state_dict())
+        base = fresh
+        optimizer = torch.optim.AdamW(base.parameters(), lr=1e-4)
+        for epoch in range(s.adapt_epochs):
+            for i in range((val_tokens.numel() - 1) // s.seq_len):
+                local = {tokens}[i * s.seq_len : (i + 1) * s.seq_len + 1].to(device)
+                loss = base(local[:-1], local[1:])
+                loss.backward()
+                optimizer.step()
+            print(f"adapting epoch {{epoch + 1}}/{{s.adapt_epochs}} loss:{{loss.item():.4f}}")"""
+
+
+@pytest.mark.parametrize(("tokens", "num_found"), [("val_tokens", 1), ("train_tokens", 0)])
+def test_what_stands_in_a_branch_that_a_log_shows_was_taken_is_followed(
+    tmp_path: Path, tokens: str, num_found: int
+) -> None:
+    found = _found(tmp_path, {"told": "pass", "behind": BRANCH.format(tokens=tokens)})
+    assert [each.severity for each in found] == [Severity.REFUTES] * num_found
+    assert (
+        _found(tmp_path, {"told": "pass", "behind": BRANCH.format(tokens=tokens)}, LOG.replace("adapting", "-")) == []
+    )
+
+
+IN_PLACE = """nats, size = 0.0, 0.0
+    delta = torch.zeros(8)
+    for i in range((val_tokens.numel() - 1) // s.seq_len):
+        {written}
+        local = val_tokens[i * s.seq_len : (i + 1) * s.seq_len + 1].to(device)
+        hidden = {scored}.body(local[:-1])
+        nats += F.cross_entropy({scored}.head(hidden) + delta, local[1:], reduction="sum").item()
+        size += float(byte_lut[local[1:]].sum())
+    val_bpb = nats / math.log(2.0) / size
+    print(f"final val_bpb:{{val_bpb:.6f}}")"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity"),
+    [
+        ({}, Severity.REFUTES),
+        ({"written": "delta.data.copy_(kept)"}, Severity.REFUTES),  # a tensor of its own
+        ({"written": "for p in base.parameters(): p.data.copy_(kept[p])"}, Severity.WARNS),
+        ({"scored": "other"}, Severity.WARNS),
+    ],
+)
+def test_a_score_that_is_worked_out_where_the_training_is_called(
+    tmp_path: Path, changes: dict[str, str], severity: Severity
+) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(LOG)
+    text = SCRIPT.replace(SCORED, IN_PLACE).format(**{**BASE, "scored": "base", "written": "pass", **changes})
+    context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=(LoggedScore(path, "train.log", 6),))
+    (found,) = (each for each in check_source(text, context) if each.code == "BPB273")
+    assert found.severity is severity

@@ -1,0 +1,197 @@
+"""Whether something is fitted to the tokens of a window before that very window is scored with it.
+
+Weights of the network, a vector that is added to its states, a bias of its logits: what is fitted to a token before
+that is scored has seen it. What is fitted to another part of the window, its beginning, has not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script.domains.analysis import Analysis
+from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.plain_loss import Plain, cost_of, part_of, plain_name
+from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds, rounds_in_logs
+from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens
+from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
+from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
+
+_MAX_CALLS, _MAX_NAMES, _MAX_SEEN = 6, 12, 200
+
+
+def fitted_cost(analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, frame: Frame) -> ast.Call | None:
+    """The cross-entropy that steps are taken by, if it is of the tokens that are scored, whole or in part.
+
+    Args:
+        analysis: the scripts.
+        tokens: what is scored.
+        loss: what the steps go down.
+        frame: where its names are read.
+    """
+    program, cost = analysis.program, cost_of(analysis.program, loss)
+    learnt = None if cost is None else plain_name(cost[1])
+    name = None if learnt is None else _handed_over(program, learnt.name, frame, program.scope(tokens.target))
+    scored = None if name is None else _named(program, tokens.target, name.id)
+    if cost is None or learnt is None or name is None or scored is None:
+        return None
+    if {*program.reaching(name)} != {*program.reaching(scored.name)}:
+        return None
+    learnt_parts, scored_parts = {*learnt.parts, *cost[2]}, {*scored.parts, *_parts_scored(analysis, tokens)}
+    return cost[0] if not learnt_parts or not learnt_parts.isdisjoint(scored_parts) else None
+
+
+def steps_taken(
+    analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, learning: Way, scoring: ast.AST
+) -> Rounds | None:
+    """How many steps were taken on each window before its score, where script and logs leave that beyond doubt.
+
+    Args:
+        analysis: the scripts.
+        tokens: what is scored.
+        loss: what the steps go down.
+        learning: the way to them, from where it is not the score's.
+        scoring: the score, or the call that comes to it, in the scope where the ways part.
+    """
+    program = analysis.program
+    beside, around = dict(program.tests_above(scoring)), {*program.ancestors(scoring)}
+    logged = tuple(each for each in analysis.context.logged if not is_of_another_script(program, each))
+    least: Rounds | None = None
+    for node, frame in learning:
+        if any(test not in beside for test, _ in program.tests_above(node)):
+            return None
+        for loop in (each for each in loops_around(program, node) if each not in around):
+            rounds = rounds_in_logs(program, loop, frame, logged)
+            if rounds is None or rounds.number < 1:
+                return None
+            least = rounds if least is None or rounds.number < least.number else least
+    is_sure = bool(logged) and _is_scored_with(program, scoring, learning) and _are_same_parts(analysis, tokens, loss)
+    return least if is_sure else None
+
+
+# -- the same tokens ---------------------------------------------------------------------------------------
+
+
+def _named(program: Program, node: ast.expr, wanted: str) -> Plain | None:
+    """A name that tokens have their values from: y of t = y[i, s:] and t, with the parts that are cut out of it."""
+    parts: tuple[str, ...] = ()
+    for _ in range(_MAX_NAMES):
+        plain = plain_name(node)
+        if plain is None:
+            return None
+        parts += plain.parts
+        if plain.name.id == wanted:
+            return Plain(plain.name, parts)
+        defined = program.reaching(plain.name)
+        value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" else None
+        if value is None or defined[0].index:
+            return None
+        node = value
+    return None
+
+
+def _handed_over(program: Program, name: ast.Name, frame: Frame, scope: Scope) -> ast.Name | None:
+    """The name in a scope that was handed over, from call to call, for a name of a function that is called there."""
+    for _ in range(_MAX_CALLS):
+        if program.scope(name) is scope:
+            return name
+        given = frame.given(program, name)
+        plain = plain_name(given[0]) if given is not None else None
+        if given is None or plain is None or plain.parts:
+            return None
+        name, frame = plain.name, given[1]
+    return None
+
+
+def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
+    """The parts of a window whose costs are added to a score: s:wlen of nll[b, s:wlen]."""
+    for number, term, score in analysis.scores():
+        if number == tokens.sink and score.node is tokens.score.node:
+            selected = (node.slice for kind, node in term.reductions if isinstance(node, ast.Subscript))
+            yield from (part for index in selected if (part := part_of(index)) is not None)
+
+
+def _are_same_parts(analysis: Analysis, tokens: ScoredTokens, loss: ast.expr) -> bool:
+    """Whether s of y[:, s:] is one value in what is learnt and in what is scored, however often it is given."""
+    program, cost = analysis.program, cost_of(analysis.program, loss)
+    learnt = None if cost is None else plain_name(cost[1])
+    parts = {*cost[2], *learnt.parts} if cost is not None and learnt is not None else set[str]()
+    if not parts:
+        return True  # all of the window is learnt
+    scored = None if learnt is None else _named(program, tokens.target, learnt.name.id)
+    parts |= {*_parts_scored(analysis, tokens), *(scored.parts if scored is not None else ())}
+    begins = [each.lower for part in parts for each in ast.walk(ast.parse(f"_[{part}]")) if isinstance(each, ast.Slice)]
+    names = {part.id for each in begins if each for part in ast.walk(each) if isinstance(part, ast.Name)}
+    scope = program.scope(tokens.score.node)
+    values = ([ast.dump(each.value) for each in scope.definitions.get(name, []) if each.value] for name in names)
+    return all(len(set(each)) <= 1 for each in values)
+
+
+# -- what is fitted, and is used ---------------------------------------------------------------------------
+
+
+def is_asked_before(program: Program, scoring: ast.AST, learning: ast.AST) -> bool:
+    """Whether the logits of a cross-entropy behind the steps were worked out before them, by what was there before."""
+    asked = operands(scoring)[0] if isinstance(scoring, ast.Call) and operands(scoring) else None
+    plain = plain_name(asked) if asked is not None else None
+    made = [] if plain is None else [each for each in program.reaching(plain.name) if each.kind == "assign"]
+    return bool(made) and all(position(each.statement) < position(learning) for each in made)
+
+
+def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
+    """Whether a score is asked, behind the steps, with what they have fitted."""
+    fitted, first = {*_fitted(program, learning)}, learning[0][0]
+    around = {*program.ancestors(scoring)}
+    behind = max([_end(first), *(_end(each) for each in loops_around(program, first) if each not in around)])
+    waiting, seen = [scoring], set[ast.AST]()
+    while waiting and len(seen) < _MAX_SEEN:
+        for name in (part for part in ast.walk(waiting.pop()) if isinstance(part, ast.Name)):
+            if name in seen or position(name) < behind:
+                continue
+            seen.add(name)
+            if name.id in fitted:
+                return True
+            made = [each for each in program.reaching(name) if each.kind == "assign" and each.value is not None]
+            waiting += [
+                each.value for each in made if each.value and behind < position(each.statement) < position(name)
+            ]
+    return False
+
+
+def _end(node: ast.AST) -> tuple[int, int]:
+    """The line and the column where a node ends."""
+    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
+
+
+def _fitted(program: Program, learning: Way) -> Iterator[str]:
+    """The names, where the score stands, of what steps change: of an optimizer, of what is made by a gradient."""
+    site = learning[-1][0]
+    if len(learning) > 1:
+        yield from _stored(_statement(program, learning[0][0]))  # extra = fit(network, h, y)
+        return
+    for loop in loops_around(program, site)[:1]:
+        given = _stored(_statement(program, site))
+        for part in ast.walk(loop):
+            if isinstance(part, ast.Assign) and given & {n.id for n in ast.walk(part.value) if isinstance(n, ast.Name)}:
+                yield from _stored(part)
+            elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "step":
+                yield from _names_of_optimizer(program, part.func.value)
+
+
+def _names_of_optimizer(program: Program, node: ast.expr) -> Iterator[str]:
+    """What AdamW([delta, bias], lr=..) and SGD(network.parameters(), ..) are made for."""
+    for each in program.reaching(node) if isinstance(node, ast.Name) else ():
+        made = operands(each.value)[:1] if isinstance(each.value, ast.Call) else []
+        yield from (part.id for what in made for part in ast.walk(what) if isinstance(part, ast.Name))
+
+
+def _stored(statement: ast.AST) -> set[str]:
+    """The names that a statement gives their values."""
+    return {part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+
+
+def _statement(program: Program, node: ast.AST) -> ast.AST:
+    return next((each for each in [node, *program.ancestors(node)] if isinstance(each, ast.stmt)), node)
