@@ -1,7 +1,7 @@
 """BPB450: a log that lacks a line which the script prints in every run, between two that it holds.
 
 Logs are cut, are picked lines, or are of a version of the script that printed less, and are honest. So the log has to
-be whole (four fifths of what is always printed, and the lines on either side of the missing one), and it has to matter:
+be whole (four fifths of what is always printed, some of it on either side of the missing line), and it has to matter:
 the log states the size of the script's own code, so that the line was taken out; or the size of another's, and the
 missing line tells of what the record's title claims, of which nothing else in the log tells.
 """
@@ -31,68 +31,13 @@ from bpb_harness.findings import Json
 _FEWEST, _SHARE = 6, 0.8  # of the lines that are always printed
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SHORTEST = 3
-_NOT_TELLING = frozenset(
-    [
-        "record",
-        "submission",
-        "non",
-        "model",
-        "baseline",
-        "network",
-        "layer",
-        "layers",
-        "bytes",
-        "size",
-        "code",
-        "log",
-        "run",
-        "runs",
-        "seed",
-        "train",
-        "training",
-        "val",
-        "loss",
-        "bpb",
-        "eval",
-        "evaluation",
-        "score",
-        "exact",
-        "final",
-        "param",
-        "params",
-        "parameters",
-        "step",
-        "steps",
-        "time",
-        "data",
-        "tokens",
-        "tokenizer",
-        "int",
-        "fp",
-        "zlib",
-        "zstd",
-        "lzma",
-        "brotli",
-        "quant",
-        "the",
-        "and",
-        "with",
-        "for",
-        "of",
-        "to",
-        "in",
-        "on",
-        "mlp",
-        "attn",
-        "attention",
-        "heads",
-        "dim",
-        "bit",
-        "bits",
-        "gpu",
-        "sxm",
-    ]
-)
+_NOT_TELLING = frozenset([
+    "record", "submission", "non", "model", "baseline", "network", "layer", "layers", "bytes", "size", "code", "log",
+    "run", "runs", "seed", "train", "training", "val", "loss", "bpb", "eval", "evaluation", "score", "exact", "final",
+    "param", "params", "parameters", "step", "steps", "time", "data", "tokens", "tokenizer", "int", "fp", "zlib",
+    "zstd", "lzma", "brotli", "quant", "the", "and", "with", "for", "of", "to", "in", "on", "mlp", "attn",
+    "attention", "heads", "dim", "bit", "bits", "gpu", "sxm",
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,24 +53,35 @@ class _Gap:
 def check_log_lacks(analysis: Analysis) -> Iterator[Hit]:
     """The first such line, of a claim each of whose logs lacks it."""
     program, logged = analysis.program, analysis.context.logged
-    printed = _printed(analysis) if logged else []
+    printed = _printed(analysis, by_settings=False) if logged else []
     if len(printed) < _FEWEST or any(code_size_of(program, score) is None for score in logged):
         return
     if any(_holds_script(analysis, score) for score in logged):
         return
-    gaps = [_gaps(program, printed, score) for score in logged]
-    for first in gaps[0]:
-        alike = [gap for found in gaps for gap in found if gap.printing is first.printing]
-        if len(alike) < len(logged):
-            continue
-        script = program.script(first.printing.node)
+    for gaps in _in_each_log(program, printed, logged):
+        script = program.script(gaps[0].printing.node)
         if all(is_of_script(program, score, script) for score in logged):
-            yield _taken_out(analysis, first, script)
+            yield _taken_out(analysis, gaps[0], script)
             return
-        words = [_claimed_alone(analysis, gap) for gap in alike if is_of_another_script(program, gap.score)]
-        if len(words) == len(logged) and all(words):
-            yield _of_another(analysis, first, script, words[0])
+    if not all(is_of_another_script(program, score) for score in logged):
+        return
+    more = _printed(analysis, by_settings=True)
+    for gaps in (*_in_each_log(program, printed, logged), *_in_each_log(program, more, logged)):
+        words = [_claimed_alone(analysis, gap) for gap in gaps]
+        if all(words):
+            yield _of_another(analysis, gaps[0], program.script(gaps[0].printing.node), words[0])
             return
+
+
+def _in_each_log(
+    program: Program, printed: Sequence[Printing], logged: Sequence[LoggedScore]
+) -> Iterator[Sequence[_Gap]]:
+    """The lines that each log lacks, with the gap in each."""
+    found = [_gaps(program, printed, score) for score in logged]
+    for first in found[0]:
+        alike = [gap for gaps in found for gap in gaps if gap.printing is first.printing]
+        if len(alike) == len(logged):
+            yield alike
 
 
 def _holds_script(analysis: Analysis, score: LoggedScore) -> bool:
@@ -135,12 +91,12 @@ def _holds_script(analysis: Analysis, score: LoggedScore) -> bool:
 _LEAST_CODE = 30  # lines of a script; fewer are a stray traceback
 
 
-def _printed(analysis: Analysis) -> list[Printing]:
+def _printed(analysis: Analysis, *, by_settings: bool) -> list[Printing]:
     """What is printed before the claimed line, wherever that is known to come from one call alone."""
     found: list[list[Printing]] = []
     for number in sorted(analysis.claimed):
         ways = ways_to(analysis.program, analysis.sinks[number].node)
-        found += [printed_before(analysis.program, ways[0])] if len(ways) == 1 else []
+        found += [printed_before(analysis.program, ways[0], by_settings=by_settings)] if len(ways) == 1 else []
     return max(found, key=len, default=[])
 
 
@@ -152,8 +108,9 @@ def _gaps(program: Program, printed: Sequence[Printing], score: LoggedScore) -> 
         at = [text.find(each.key) for each in group]
         if sum(place >= 0 for place in at) < max(_FEWEST, _SHARE * len(group)):
             continue
-        for number, each in enumerate(group[1:-1], 1):
-            before, behind = at[number - 1], at[number + 1]
+        for number, each in enumerate(group):
+            before = next((place for place in reversed(at[:number]) if place >= 0), -1)
+            behind = next((place for place in at[number:] if place >= 0), -1)
             if at[number] < 0 <= before < behind:
                 numbers = (lines[text.count("\n", 0, place)][0] for place in (before, behind))
                 found.append(_Gap(score, each, *numbers))
@@ -182,7 +139,7 @@ def _of_another(analysis: Analysis, gap: _Gap, script: Script, words: Sequence[s
 def _lacks(gap: _Gap, script: Script) -> str:
     return (
         f"{gap.score.file} lacks, between its lines {gap.before} and {gap.behind}, the line {gap.printing.text!r} that "
-        f"{script.path} prints in every run"
+        f"{script.path} prints {'in every run' if gap.printing.is_sure else 'by its settings'}"
     )
 
 

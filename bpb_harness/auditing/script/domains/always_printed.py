@@ -11,8 +11,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -35,11 +36,13 @@ class Printing:
         node: the call.
         by: what prints it, with its options.
         parts: what is written out of the line, with places between for what is formatted.
+        is_sure: whether it is printed whatever the settings are.
     """
 
     node: ast.Call
     by: str
     parts: tuple[str, ...]
+    is_sure: bool = True
 
     @property
     def text(self) -> str:
@@ -52,20 +55,23 @@ class Printing:
         return self.text[:_LONGEST_KEY]
 
 
-def printed_before(program: Program, way: Way) -> list[Printing]:
+def printed_before(program: Program, way: Way, *, by_settings: bool = False) -> list[Printing]:
     """The lines that are printed before a place whenever a run comes to it, in their order.
 
     Args:
         program: the scripts.
         way: the calls that come to the place, and the place.
+        by_settings: those too that the script's settings decide, as far as they are known.
     """
     found: list[Printing] = []
+    taken = dict(program.taken)
     for node, frame in way:
-        found += _in_front(program, node, frame)
+        found += _in_front(program, node, frame, by_settings=by_settings)
+    program.taken = taken  # a reader is told of those settings alone that decided something
     return found
 
 
-def _in_front(program: Program, node: ast.AST, frame: Frame) -> list[Printing]:
+def _in_front(program: Program, node: ast.AST, frame: Frame, *, by_settings: bool) -> list[Printing]:
     """Those of the node's own function, outside in."""
     found: list[Printing] = []
     above: list[tuple[ast.AST, ast.AST]] = []
@@ -82,7 +88,7 @@ def _in_front(program: Program, node: ast.AST, frame: Frame) -> list[Printing]:
                 for statement in block:
                     if statement is below:
                         break
-                    found += _always_in(program, statement, frame, 0)
+                    found += _always_in(program, statement, frame, 0, by_settings=by_settings)
     return found
 
 
@@ -93,20 +99,28 @@ def _blocks(node: ast.AST) -> Iterator[Sequence[ast.stmt]]:
             yield block
 
 
-def _always_in(program: Program, statement: ast.stmt, frame: Frame, depth: int) -> Iterator[Printing]:
+def _always_in(
+    program: Program, statement: ast.stmt, frame: Frame, depth: int, *, by_settings: bool
+) -> Iterator[Printing]:
     """What a statement that has come to its end has printed."""
     if isinstance(statement, ast.Expr | ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Call):
         own = printing(program, statement.value, frame) if isinstance(statement, ast.Expr) else None
         if own is not None:
             yield own
         else:
-            yield from _in_called(program, statement.value, frame, depth)
+            yield from _in_called(program, statement.value, frame, depth, by_settings=by_settings)
     elif isinstance(statement, ast.With) or (isinstance(statement, ast.If) and is_first_process(statement.test)):
         for each in statement.body:
-            yield from _always_in(program, each, frame, depth)
+            yield from _always_in(program, each, frame, depth, by_settings=by_settings)
+    elif isinstance(statement, ast.If) and by_settings:
+        is_on = Evaluator(program).all_hold(((statement.test, True),), frame)
+        branch = [] if is_on is None else statement.body if is_on else statement.orelse
+        for each in branch:
+            for found in _always_in(program, each, frame, depth, by_settings=True):
+                yield replace(found, is_sure=False)
 
 
-def _in_called(program: Program, call: ast.Call, frame: Frame, depth: int) -> Iterator[Printing]:
+def _in_called(program: Program, call: ast.Call, frame: Frame, depth: int, *, by_settings: bool) -> Iterator[Printing]:
     """What a function of the program prints before anything may leave it."""
     callee = program.callee(call) if depth < _DEEPEST else None
     if callee is None or not isinstance(callee.node, ast.FunctionDef):
@@ -115,7 +129,7 @@ def _in_called(program: Program, call: ast.Call, frame: Frame, depth: int) -> It
     for statement in callee.node.body:
         if any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom) for part in ast.walk(statement)):
             return
-        yield from _always_in(program, statement, inner, depth + 1)
+        yield from _always_in(program, statement, inner, depth + 1, by_settings=by_settings)
 
 
 def is_first_process(test: ast.expr) -> bool:

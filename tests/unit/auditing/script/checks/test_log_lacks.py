@@ -74,6 +74,7 @@ OWN, OTHER = str(len(SCRIPT)), "47000"
 
 
 def _report(folder: Path, text: str, size: str, *, name: str = "A net", script: str = SCRIPT) -> AuditReport:
+    folder.mkdir(exist_ok=True)
     (folder / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, SP1024), 8), name=name))
     (folder / "train_gpt.py").write_text(script)
     (folder / "train.log").write_text(text.replace("SIZE", size))
@@ -121,8 +122,8 @@ SUMMARY = "".join(line + "\n" for line in LOG.split("\n") if "loss" in line or "
         pytest.param(LACKING.replace("GPT", "ZirconiumGPT"), OTHER, TITLE, id="told by another line"),
         pytest.param(LACKING.replace("Code size: SIZE bytes\n", ""), OWN, TITLE, id="no code size"),
         pytest.param(LACKING.partition("step:0")[2], OWN, TITLE, id="cut at its beginning"),
-        pytest.param(LACKING.replace("peak memory allocated: 11273 MiB\n", ""), OTHER, "Peak", id="the last but one"),
-        pytest.param(LACKING.replace("seed:1337\n", ""), OTHER, TITLE, id="the line before it is not there either"),
+        pytest.param(LOG.replace("peak memory allocated: 11273 MiB\n", ""), OTHER, "Allocated", id="the last line"),
+        pytest.param(LOG.partition("\n")[2], OTHER, "Shards", id="the first line"),
         pytest.param(SUMMARY, OWN, TITLE, id="picked lines"),
         pytest.param(MOVED, OWN, TITLE, id="in another order"),
         pytest.param("import os\n" + "x = 1\n" * 40 + "=" * 80 + "\n" + LACKING, OWN, TITLE, id="holds its script"),
@@ -209,3 +210,14 @@ def test_words_that_any_title_may_have_claim_nothing(tmp_path: Path, named: str,
     script = SCRIPT.replace("zirconium_gate", named)
     report = _report(tmp_path, LACKING, OTHER, name="Attention, and beryllium", script=script)
     assert bool(report.with_code("BPB450")) is is_found
+
+
+@pytest.mark.parametrize(
+    ("test", "is_found"),
+    [("s.ema", True), ("not s.ema", False), ("s.unknown", False), ("s.ema and s.unknown", False)],
+)
+def test_what_settings_decide(tmp_path: Path, test: str, is_found: bool) -> None:
+    script = SCRIPT.replace(LINE, f"    if {test}:\n        {PRINTED}\n")
+    assert _report(tmp_path / "own", LACKING, str(len(script)), script=script).with_code("BPB450") == []
+    found = _report(tmp_path / "other", LACKING, OTHER, name=TITLE, script=script).with_code("BPB450")
+    assert [("prints by its settings" in each.message) for each in found] == [True] * is_found
