@@ -221,3 +221,8 @@ def test_what_settings_decide(tmp_path: Path, test: str, is_found: bool) -> None
     assert _report(tmp_path / "own", LACKING, str(len(script)), script=script).with_code("BPB450") == []
     found = _report(tmp_path / "other", LACKING, OTHER, name=TITLE, script=script).with_code("BPB450")
     assert [("prints by its settings" in each.message) for each in found] == [True] * is_found
+
+
+def test_a_branch_of_which_nobody_knows_whether_it_is_taken(tmp_path: Path) -> None:
+    script = SCRIPT.replace(LINE, f"    if s.unknown:\n        pass\n    else:\n        {PRINTED}\n")
+    assert _report(tmp_path, LACKING, OTHER, name=TITLE, script=script).with_code("BPB450") == []

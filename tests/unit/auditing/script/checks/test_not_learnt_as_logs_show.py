@@ -215,10 +215,15 @@ def test_a_training_that_need_not_print_where_the_log_is_from(tmp_path: Path, op
     assert found.severity is Severity.WARNS
 
 
+ANOTHER = "adapt(s, base, device, val_tokens)\n"
+
+
+@pytest.mark.parametrize(
+    "another", [f"    {ANOTHER}", f"    with s.timer():\n        with s.other():\n            {ANOTHER}"]
+)
 @pytest.mark.parametrize("place", ['    log0("scoring now")', "    if s.adapts:"])
-def test_another_training_is_held_against_the_score_all_the_same(tmp_path: Path, place: str) -> None:
-    again = SCRIPT.replace(place, f"    adapt(s, base, device, val_tokens)\n{place}")
-    (found,) = _found(tmp_path, WHOLE, again)
+def test_another_training_is_held_against_the_score_all_the_same(tmp_path: Path, place: str, another: str) -> None:
+    (found,) = _found(tmp_path, WHOLE, SCRIPT.replace(place, another + place))
     assert found.severity is Severity.WARNS
 
 
