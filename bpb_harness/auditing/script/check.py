@@ -32,6 +32,7 @@ from bpb_harness.auditing.script.checks.scored_again import check_scored_again
 from bpb_harness.auditing.script.checks.searches import check_searches
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
+from bpb_harness.auditing.script.checks.unpacked_weights import check_unpacked_weights
 from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -74,6 +75,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_calibrates: "statistics of the text that become weights before it is scored",
     check_scored_again: "passes that score the text again behind training on it",
     check_log_lacks: "lines that the log lacks",
+    check_unpacked_weights: "weights that are scored before they are packed",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4

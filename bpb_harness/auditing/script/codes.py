@@ -100,6 +100,8 @@ CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
     "settings were chosen by their score on the scored text itself: what the choice costs, told ahead")
 LOOKS_AHEAD = register("BPB278", "script-looks-ahead", _WARNS,
     "a causal network is told at each place a mean, or the like, over the whole window: over the target too")
+UNPACKED_WEIGHTS = register("BPB279", "script-scores-unpacked-weights", _WARNS,
+    "the claimed score is one of the trained weights, in a run that packs them, reads them back and scores those too")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,

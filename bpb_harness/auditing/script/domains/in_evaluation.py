@@ -30,9 +30,19 @@ def open_tests(analysis: Analysis, draw: MaskDraw) -> list[_Test] | None:
 def tests_of(analysis: Analysis, node: ast.AST, frame: Frame) -> list[_Test] | None:
     """The tests above a place that nobody can evaluate; None where one is known to fail."""
     evaluator = Evaluator(analysis.program)
-    tests = [*analysis.program.tests_above(node), *_chosen_by(analysis, node), *_left_by(analysis, node)]
+    tests = _branches(analysis, node)
     held = [evaluator.all_hold((test,), frame) for test in tests]
     return None if False in held else [test for test, holds in zip(tests, held, strict=True) if holds is None]
+
+
+def is_in_training(analysis: Analysis, node: ast.AST) -> bool:
+    """Whether a place in a network's method is come to in training alone."""
+    return any(map(is_of_training, _branches(analysis, node)))
+
+
+def _branches(analysis: Analysis, node: ast.AST) -> list[_Test]:
+    """The tests under which a place of a function is come to."""
+    return [*analysis.program.tests_above(node), *_chosen_by(analysis, node), *_left_by(analysis, node)]
 
 
 def _left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
