@@ -588,7 +588,13 @@ def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
     is_asked = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and program.callee(node) is None
     given = node.args if isinstance(node, ast.Call) and is_asked else []  # what made the network made no token
     starts = [(each, frame) for each in given or [node]]
-    parts = tuple(trace_all(program, starts, _MAX_TRACED, enters=lambda part: not _is_network(program, part)))
+    parts = tuple(
+        trace_all(
+            program, starts, _MAX_TRACED,
+            opened=lambda part: _looked_into(program, part),
+            enters=lambda part: not _is_network(program, part) and not _names_network(program, part),
+        )
+    )  # fmt: skip
     left = program.work_left
     program.work_left = before - (min(before, _MOST_WORK) - max(0, left))
     if left <= 0:
@@ -684,6 +690,31 @@ def _taken_apart(program: Program, sources: _Sources) -> dict[ast.AST, set[str]]
                 if each.kind == "assign" and each.index:
                     found.setdefault(each.statement, set()).add(each.name)
     return found
+
+
+def _names_network(program: Program, node: ast.AST) -> bool:
+    """Whether a name is one of a network, by what is asked of it where it stands: what it has learnt is no token."""
+    if not isinstance(node, ast.Name):
+        return False
+    if _names_network not in program.memo:
+        program.memo[_names_network] = {
+            (program.scope(call), call.func.value.id)
+            for name in _OF_NETWORKS
+            for call in program.calls.get(name, [])
+            if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+        }
+    networks: set[tuple[Scope, str]] = program.memo[_names_network]
+    return bool(networks) and (program.scope(node), node.id) in networks
+
+
+_OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters", "named_modules")
+
+
+def _looked_into(program: Program, node: ast.AST) -> Sequence[ast.AST]:
+    """The parts of an expression that tokens come from: not the network that is asked, which was trained on others."""
+    if isinstance(node, ast.Call) and _is_network(program, node):
+        return [*node.args, *(each.value for each in node.keywords)]
+    return program.parts(node)
 
 
 def _is_network(program: Program, node: ast.AST) -> bool:

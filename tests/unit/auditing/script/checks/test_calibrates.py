@@ -144,6 +144,10 @@ def test_a_quantization_calibrated_on_the_scored_text_is_a_doubt(changes: dict[s
     [
         {"before": "hessians = collect(model, train_tokens, device)"},
         {"before": "hessians = collect(model, torch.randint(0, 1024, (65_536,)), device)"},  # text of its own
+        {
+            "before": "model = validated(model, val_tokens)\n"
+            "    hessians = collect(model, generated(model, device), device)",
+        },  # which the network makes, that was validated on the scored one
         {"before": "text = train_tokens if HOW else val_tokens; hessians = collect(model, text, device)"},  # either
         {"before": "collect(model, val_tokens, device)"},  # to no purpose
         {"before": "seen = collect(model, val_tokens, device); print(f'{len(seen)} layers')"},  # a report
