@@ -13,12 +13,16 @@ from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis, redu
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
 from bpb_harness.auditing.script.domains.ways import callers, position
 from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _REDUCING = frozenset(["mean", "sum", "max", "amax", "min", "amin", "std", "var", "norm", "logsumexp", "median"])
 _NORMALISING = frozenset(["softmax", "log_softmax", "normalize"])
 _CAUSAL = re.compile(r"\b(?:is_)?causal\s*=\s*True|\btri[lu](?:_indices)?\(", re.IGNORECASE)
 _DEEPEST = 2  # functions that a value is handed back through
+_WHOLE = frozenset[int]()  # no element of a tuple by itself
+_LOOPS = (ast.For, ast.While)
+_UP_TO = (*_LOOPS, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _BROADCAST = frozenset(["unsqueeze", "expand", "repeat", "expand_as", "repeat_interleave"])
 
 
@@ -79,29 +83,60 @@ def _is_left_out(program: Program, node: ast.AST, frame: Frame) -> bool:
 def _broadcast(analysis: Analysis, node: ast.Call) -> ast.AST | None:
     """Where what is one value a window is put beside each of its places, on the way to the score."""
     program = analysis.program
-    if any(each.arg in ("keepdim", "keepdims") and getattr(each.value, "value", False) for each in node.keywords):
-        return _in_arithmetic(program, node)
+    keeps = any(each.arg in ("keepdim", "keepdims") and getattr(each.value, "value", False) for each in node.keywords)
+    at_once = _in_arithmetic(program, node) if keeps else None
+    if at_once is not None:
+        return at_once
     on_path = {part for part, _ in analysis.claimed_path}
     return next((part for part in _spread_from(program, node) if part in on_path), None)
 
 
-def _spread_from(program: Program, node: ast.AST, depth: int = 0) -> Iterator[ast.AST]:
-    """What a function, and those that it returns to, broadcasts of a value, by the names that are made of it."""
+def _spread_from(program: Program, node: ast.AST, which: frozenset[int] = _WHOLE, depth: int = 0) -> Iterator[ast.AST]:
+    """What a function, and those that it returns to, broadcasts of a value, by the names that are made of it.
+
+    Args:
+        program: the scripts.
+        node: the value.
+        which: of a call that gives a tuple, which of its elements.
+        depth: how many functions it was handed back through.
+    """
     scope, names = program.scope(node), set[str]()
-    statements = [each for each in program.own_nodes(scope) if isinstance(each, ast.Assign | ast.Return)]
-    for statement in sorted(statements, key=position):
+    for statement in _run_after(program, scope, node):
         value = statement.value
-        is_later = value is not None and (value.end_lineno or 0, value.end_col_offset or 0) > position(node)
-        if value is None or not is_later or not _is_made_of(value, node, names):
+        if value is None or not _is_made_of(value, node, names):
             continue
         yield from (part for part in ast.walk(value) if _is_spread(part) and _is_made_of(part, node, names))
+        made = which if value is node else _elements(value, node, names)
         if isinstance(statement, ast.Assign):
-            names |= {
-                part.id for target in statement.targets for part in ast.walk(target) if isinstance(part, ast.Name)
-            }
+            names |= {part.id for target in statement.targets for part in _names(target, made)}
         elif depth < _DEEPEST:
             for call in callers(program, scope):
-                yield from _spread_from(program, call, depth + 1)
+                yield from _spread_from(program, call, made, depth + 1)
+
+
+def _run_after(program: Program, scope: Scope, node: ast.AST) -> list[ast.Assign | ast.Return]:
+    """The statements that a function comes to behind a node; those of a loop before it in the next turn."""
+    own = sorted((n for n in program.own_nodes(scope) if isinstance(n, ast.Assign | ast.Return)), key=position)
+    later = [each for each in own if (each.end_lineno or 0, each.end_col_offset or 0) > position(node)]
+    loop = next((above for above in program.ancestors(node) if isinstance(above, _UP_TO)), None)
+    if not isinstance(loop, _LOOPS):
+        return later
+    end = (loop.end_lineno or 0, loop.end_col_offset or 0)
+    inside = [each for each in own if position(loop) < position(each) < end]
+    return [*(each for each in later if each in inside), *inside, *(each for each in later if each not in inside)]
+
+
+def _elements(value: ast.expr, node: ast.AST, names: set[str]) -> frozenset[int]:
+    """Which elements of a tuple are made of a value."""
+    if not isinstance(value, ast.Tuple):
+        return _WHOLE
+    return frozenset(number for number, part in enumerate(value.elts) if _is_made_of(part, node, names))
+
+
+def _names(target: ast.expr, made: frozenset[int]) -> Iterator[ast.Name]:
+    """The names that are given such elements."""
+    of_one = [target.elts[n] for n in made if n < len(target.elts)] if isinstance(target, ast.Tuple) and made else []
+    yield from (part for each in of_one or [target] for part in ast.walk(each) if isinstance(part, ast.Name))
 
 
 def _is_made_of(value: ast.AST, node: ast.AST, names: set[str]) -> bool:

@@ -35,6 +35,10 @@ def control(net, x):
     return h.view(x.shape[0], 2, -1)
 
 
+def pooled(x):
+    return x.float(), x.mean(dim=1)
+
+
 class GPT(nn.Module):
     def __init__(self, vocab, dim, layers):
         super().__init__()
@@ -79,6 +83,11 @@ BASE = {"causal": "True", "in_block": "pass", "each": "pass", "last": "pass"}
 CONTROLLED = """out = control(self.net, x)
             scale = out[:, 0, :].unsqueeze(1).to(x.dtype)
             x = x * (1.0 + scale.tanh())"""
+CARRIED = """state = x[:, 0]
+        for turn in range(3):
+            x = x + self.net(state).unsqueeze(1)
+            x, _ = self.blocks[turn](x, x0)
+            state = x.mean(dim=1)"""
 
 
 def _found(changes: dict[str, str]) -> list[Finding]:
@@ -100,6 +109,12 @@ def _found(changes: dict[str, str]) -> list[Finding]:
         ({"each": "pooled = x[:, 1:].sum(dim=1); x = x + pooled.unsqueeze(1).expand(-1, seqlen, -1)"}, "sum"),
         ({"last": "d = x.reshape(batch, seqlen // 32, -1).mean(dim=-1); d = d / d.mean(dim=1, keepdim=True); "
                   "x = x * d.repeat_interleave(32, 1)[:, :, None]"}, "mean"),
+        # given back in the next turn of the loop, or behind a projection that keeps the dimension
+        ({"last": CARRIED}, "mean"),
+        ({"last": CARRIED.replace("state = x.mean(dim=1)", "state, x0 = self.net(x.amax(dim=1)), x")}, "maximum"),
+        ({"each": "a = self.net(x.mean(dim=1, keepdim=True)); a = a.expand(-1, seqlen, -1); x = x * a.sigmoid()"},
+         "mean"),
+        ({"each": "x, told = pooled(x); x = x + told.unsqueeze(1)"}, "mean"),
     ],
 )  # fmt: skip
 def test_what_the_whole_window_tells_each_place(changes: dict[str, str], what: str) -> None:
@@ -131,6 +146,10 @@ def test_a_test_that_nobody_can_evaluate_is_named() -> None:
         {"each": "self.stats.append((x - x.mean(dim=1, keepdim=True)).pow(2).sum())"},
         {"each": "aux = x.mean(dim=1); self.stats.append(aux)"},
         {"last": "pooled = x.mean(dim=1); self.stats.append(self.net(pooled).unsqueeze(1) + x)"},
+        {"last": CARRIED.replace("self.net(state)", "self.net(x0[:, 0])").replace("x.mean", "y = x.mean")},
+        {"last": CARRIED.replace("state = x.mean(dim=1)", "state, told = x[:, 0], x.mean(dim=1)")},
+        {"last": "for _ in range(3): x0 = x.mean(dim=1)\n        for _ in range(3): x = x + x[:, -1].unsqueeze(1)"},
+        {"each": "x, told = pooled(x); self.stats.append(told); x = x + x[:, 0].unsqueeze(1)"},
         # training alone
         {"each": "if self.training: x = x - x.mean(dim=1, keepdim=True)"},
         {"each": "if os.environ.get('NEVER', '') == 'on': x = x - x.mean(dim=1, keepdim=True)"},
