@@ -14,6 +14,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import ClassVar, final
 
 import torch
@@ -108,12 +109,12 @@ class NoiseSchedule(ABC):
         """Derivative of alpha with respect to t; negative."""
         return -self.dmask_rate(t)
 
-    @property
+    @cached_property
     def min_mask_rate(self) -> float:
         """u_0 = 1 - alpha(0). Where it is above 0 the bound has a reconstruction term."""
         return float(self._rates(torch.zeros((), dtype=torch.float64)))
 
-    @property
+    @cached_property
     def max_mask_rate(self) -> float:
         """u_max = 1 - alpha(1). Where it is below 1 the bound has a prior term."""
         return float(self._rates(torch.ones((), dtype=torch.float64)))
