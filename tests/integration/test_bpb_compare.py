@@ -22,6 +22,7 @@ from tests.commands import run_here, run_line_here
 from tests.own_json import own_json
 from tests.printed import without_progress
 from tests.tiny_checkpoints import make_golf_gpt
+from tests.undrawn_charts import undrawn_charts
 
 QUIET = {"device": "cpu", "check_contract": False}
 NUM_DOCUMENTS = 20
@@ -190,7 +191,8 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files, tmp_path):
         found = own_json(run(*systems, "--format", "json").stdout)
         assert [system["name"] for system in found["systems"]] == names
         for words_of_format in (["--format", "markdown"], ["--report", page] if systems[-1] is one else []):
-            said = run(*systems, *words_of_format).stdout
+            with undrawn_charts():
+                said = run(*systems, *words_of_format).stdout
             assert all(name in said for name in names)
         assert not page.exists() or all(name in page.read_text() for name in names)
 
