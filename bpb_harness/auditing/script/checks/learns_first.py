@@ -106,7 +106,7 @@ def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     which = "the claimed score" if len(analysis.context.logged) == 1 else "one of the scores whose mean is claimed"
     said += (
         f". {told}{place} prints what comes of it as {which}. A decoder would need what was fitted to the tokens "
-        "before it has the tokens: the score is the length of no code"
+        "before it has the tokens, and the score pays nothing for it: it is the length of no code"
     )
     evidence: dict[str, Json] = {**hit.evidence, "log": score.file, "line_of_log": line or score.line}
     evidence |= {} if line is None else {"steps": found.fitted.number}
@@ -133,11 +133,11 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     num_scores = len(analysis.context.logged)
     which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed,"
     before = [(line, bpb) for line, bpb in score.before if line < number]
-    plain = f"behind a score of {before[-1][1]:.4f} in line {before[-1][0]} and " if before else ""
+    last = f". The last score printed before that is {before[-1][1]:.4f}, in line {before[-1][0]}" if before else ""
     said += (
-        f". That it came so the log shows: {score.file}:{number} is a line that this training alone prints, {plain}"
-        f"before {which} in line {score.line}. A decoder would need those weights, which were fitted to the text, "
-        "before it has the text: the score is the length of no code"
+        f". That it came so the log shows: {score.file}:{number} is a line that this training alone prints, before "
+        f"{which} in line {score.line}{last}. A decoder would need those weights, which were fitted to the text, "
+        "before it has the text, and the score pays nothing for them: it is the length of no code"
     )
     hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
     evidence: dict[str, Json] = {**hit.evidence, "log": score.file, "line_of_log": number}
