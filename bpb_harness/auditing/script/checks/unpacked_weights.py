@@ -8,6 +8,7 @@ behind the round trip.
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.findings import Json
 
 _LEAST_WORK, _MOST_WORK = 60_000, 40_000  # what has to be left of the program's bound, and what is taken of it
+_MOST_PRINTED = 32  # calls that may print that weights were loaded again
 _MAX_CALLERS = 3  # that a score is looked for in the callers of
 _ROUNDING = ("quant", "ternar", "binar", "round", "sign", "fake", "int4", "int5", "int6", "int8")
 
@@ -222,7 +224,7 @@ class _Scoring:
         own = [(test, wanted) for test, wanted in self.program.tests_above(again) if tests.get(test) is not wanted]
         if not own:
             return True, None
-        for node in self._printing_beside(again, own):
+        for node in itertools.islice(self._printing_beside(again, own), _MOST_PRINTED):
             line = first_printed(self.program, node, score, since)
             if line is not None:
                 return True, line
@@ -230,12 +232,12 @@ class _Scoring:
 
     def _printing_beside(self, again: ast.Call, own: Sequence[tuple[ast.expr, bool]]) -> Iterator[ast.Call]:
         """Calls that print where a load is come to, and only there: in its branch, or where its state is made."""
-        for call in _calls_in(self.states.networks.scope.node):
+        for call in _prints_in(self.states.networks.scope.node):
             if dict(self.program.tests_above(call)).items() >= dict(self.program.tests_above(again)).items():
                 yield call
         made = self._made_if_any(again, own)
         callee = self.program.callee(made) if made is not None else None
-        for call in _calls_in(callee.node) if callee is not None else ():
+        for call in _prints_in(callee.node) if callee is not None else ():
             beside = self.program.tests_above(call)
             if self.program.scope(call) is callee and any(
                 self.program.tests_above(each) == beside and not _is_none(each) for each in callee.returns
@@ -262,8 +264,10 @@ class _Scoring:
         return made if not others and len(defined) == 1 else None
 
 
-def _calls_in(node: ast.AST) -> list[ast.Call]:
-    return [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+def _prints_in(node: ast.AST) -> list[ast.Call]:
+    """The calls that may print a text."""
+    calls = (each for each in ast.walk(node) if isinstance(each, ast.Call) and each.args)
+    return [each for each in calls if isinstance(each.args[0], ast.JoinedStr | ast.Constant)]
 
 
 def _is_there(test: tuple[ast.expr, bool], name: str) -> bool:

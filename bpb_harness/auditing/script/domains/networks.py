@@ -12,7 +12,6 @@ from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, last_
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_STEPS = 20
-_DEEPEST = 3  # of functions that a function calls
 _WRAPS = frozenset(["compile", "DDP", "DistributedDataParallel", "to", "cuda", "float", "bfloat16", "eval", "train"])
 _OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters")
 # Methods of a network that leave its weights as they are, and functions of libraries that do.
@@ -44,6 +43,8 @@ class Networks:
     def __init__(self, program: Program, scope: Scope) -> None:
         self._program, self.scope = program, scope
         self.frame = Frame.of(program, scope)
+        self._known: dict[tuple[ast.AST, Frame], Definition | None] = {}
+        self._changing: dict[ast.AST, bool] = {}  # statements, by whether they hold a call that writes
 
     def of(self, node: ast.AST, frame: Frame | None = None) -> Definition | None:
         """The definition that makes what an expression is, or is a part of; None where there is none, or several.
@@ -52,8 +53,14 @@ class Networks:
             node: model of compile(model), DDP(model).module, model.blocks[0].
             frame: where its names are read; None: in the function.
         """
-        where = frame or self.frame
-        for _ in range(_MAX_STEPS):
+        key = (node, frame or self.frame)
+        if key not in self._known:
+            self._known[key] = None  # what is asked for on the way to itself
+            self._known[key] = self._find(*key)
+        return self._known[key]
+
+    def _find(self, node: ast.AST, where: Frame) -> Definition | None:
+        for _ in range(_MAX_STEPS if self._program.spend() else 0):
             if isinstance(node, ast.Attribute | ast.Subscript):
                 node = node.value
             elif isinstance(node, ast.IfExp):
@@ -174,9 +181,7 @@ class Networks:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             if any(not isinstance(part, ast.Name | ast.Tuple) and self.of(part) is not None for part in targets):
                 return True
-        if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr) and any(
-            isinstance(part, ast.Call) and last_name(part.func) in _WRITING for part in ast.walk(statement)
-        ):
+        if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr) and self._changes(statement):
             return True
         above = program.parent(name)
         if isinstance(above, ast.Attribute):
@@ -196,38 +201,40 @@ class Networks:
         names = (part for part in ast.walk(callee.node) if isinstance(part, ast.Name))
         return any(self.of(name) is network for name in names)
 
-    def may_write(self, scope: Scope, depth: int = 0) -> bool:
+    def _changes(self, statement: ast.stmt) -> bool:
+        if statement not in self._changing:
+            calls = (part for part in ast.walk(statement) if isinstance(part, ast.Call))
+            self._changing[statement] = any(last_name(call.func) in _WRITING for call in calls)
+        return self._changing[statement]
+
+    def may_write(self, scope: Scope) -> bool:
         """Whether a function, or one that it calls, does anything that may be a change of weights."""
-        if depth > _DEEPEST:
-            return True
-        for node in self._program.own_nodes(scope):
-            if isinstance(node, ast.Call):
-                if last_name(node.func) in _WRITING:
-                    return True
-                callee = self._program.callee(node)
-                if callee is not None and callee is not scope and self.may_write(callee, depth + 1):
-                    return True
-            elif isinstance(node, ast.Assign | ast.AugAssign) and any(map(_is_of_another, _targets(node))):
-                return True
-        return False
+        return any(
+            (isinstance(node, ast.Call) and last_name(node.func) in _WRITING)
+            or (isinstance(node, ast.Assign | ast.AugAssign) and any(map(_is_of_another, _targets(node))))
+            for here in self._called_from(scope)
+            for node in self._program.own_nodes(here)
+        )
 
     def loads_inside(self, call: ast.Call) -> bool:
         """Whether a call comes to anything that loads weights."""
         callee = self._program.callee(call)
-        return callee is not None and self._loads(callee)
+        return callee is not None and any("load_state_dict" in here.mentions for here in self._called_from(callee))
 
-    def _loads(self, scope: Scope) -> bool:
-        waiting, seen = [scope], {self.scope}
-        while waiting and self._program.spend():
-            here = waiting.pop()
-            if here in seen:
-                continue
-            seen.add(here)
-            if "load_state_dict" in here.mentions:
-                return True
-            calls = (node for node in self._program.own_nodes(here) if isinstance(node, ast.Call))
-            waiting += [callee for call in calls if (callee := self._program.callee(call)) is not None]
-        return False
+    def _called_from(self, scope: Scope) -> list[Scope]:
+        """A function, and all that it calls, one after another."""
+        key = (Networks, self.scope, scope)
+        if key not in self._program.memo:
+            waiting, found = [scope], dict.fromkeys([scope])
+            while waiting:
+                for node in self._program.own_nodes(waiting.pop()):
+                    callee = self._program.callee(node) if isinstance(node, ast.Call) else None
+                    if callee is not None and callee not in found and callee is not self.scope:
+                        found[callee] = None
+                        waiting.append(callee)
+            self._program.memo[key] = [*found]
+        called: list[Scope] = self._program.memo[key]
+        return called
 
 
 def end_of(node: ast.AST) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from bpb_harness.errors import ClaimError
 
 _PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
 _FEWEST_LETTERS = 4  # that are written out of a text
-_LONGEST_LINE = 500
+_LONGEST_LINE, _MOST_LINES = 500, 200
 _MAX_NAMES = 6  # that a value is followed through
 _NOT_IN_WORDS = frozenset(" {}")  # in what was formatted: the script itself may stand in a log
 
@@ -28,6 +28,8 @@ def calls_behind(program: Program, value: ast.expr, depth: int = 0) -> set[ast.C
     if isinstance(value, ast.Call) and program.callee(value) is not None:
         return {value}
     found: set[ast.Call] = set()
+    if not program.spend():
+        return None
     for name in (part for part in ast.walk(value) if isinstance(part, ast.Name)):
         defined = program.reaching(name)
         if not defined:
@@ -71,7 +73,7 @@ def printed_in_log(program: Program, texts: Sequence[ast.JoinedStr], score: Logg
     lines = lines_of(program, score)
     return [
         (number, bpb)
-        for number, bpb in score.before
+        for number, bpb in score.before[-_MOST_LINES:]
         if any(_is_by(each, lines, number) for each in own) and not any(_is_by(each, lines, number) for each in others)
     ]
 
