@@ -7,22 +7,21 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.in_evaluation import is_of_training
-from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis, reduced_axis
+from bpb_harness.auditing.script.domains.handed_back import MadeOf, made_of
+from bpb_harness.auditing.script.domains.in_evaluation import chosen_by, is_of_training, left_by
+from bpb_harness.auditing.script.domains.layers import path_through_layers
+from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis, reduced_axes
+from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
-from bpb_harness.auditing.script.domains.ways import callers, position
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Scope
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _REDUCING = frozenset(["mean", "sum", "max", "amax", "min", "amin", "std", "var", "norm", "logsumexp", "median"])
 _NORMALISING = frozenset(["softmax", "log_softmax", "normalize"])
 _CAUSAL = re.compile(r"\b(?:is_)?causal\s*=\s*True|\btri[lu](?:_indices)?\(", re.IGNORECASE)
-_DEEPEST = 2  # functions that a value is handed back through
-_WHOLE = frozenset[int]()  # no element of a tuple by itself
-_LOOPS = (ast.For, ast.While)
-_UP_TO = (*_LOOPS, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _BROADCAST = frozenset(["unsqueeze", "expand", "repeat", "expand_as", "repeat_interleave"])
 
 
@@ -36,18 +35,37 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
     names = (_REDUCING | _NORMALISING) & program.calls.keys()
     if not names or analysis.masks or not any(_CAUSAL.search(script.text) for script in program.scripts):
         return
-    for node, frame in analysis.claimed_path:
+    for node, frame in path_through_layers(analysis):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
             continue
-        reduced = reduced_axis(node)
-        if reduced is None or reduced[1] not in (1, -2) or _is_left_out(program, node, frame):
+        reduced = reduced_axes(node)
+        if reduced is None or (reduced[1] is None and node.func.attr in _NORMALISING):
             continue
-        if not SequenceAxis(program).is_first(reduced[0], frame):
+        if _is_left_out(analysis, node, frame) or not _is_of_places(program, *reduced, frame):
             continue
-        back = node if node.func.attr in _NORMALISING else _broadcast(analysis, node)
+        is_normalised = node.func.attr in _NORMALISING
+        back = _weighed(program, node, frame) if is_normalised else _given_back(analysis, node, frame, reduced[1])
         if back is not None:
             yield _hit(analysis, node, back)
             return
+
+
+def _is_of_places(program: Program, tensor: ast.expr, axes: frozenset[int] | None, frame: Frame) -> bool:
+    """Whether a tensor is reduced along the places of the window, perhaps with others; no losses of these."""
+    if not any(axis.is_sequence(tensor, frame) for axis in _sequence_axes(program, axes)):
+        return False
+    is_alone = axes is not None and len(axes) == 1
+    return is_alone or not comes_from(program, tensor, frame, is_cross_entropy)
+
+
+def _sequence_axes(program: Program, axes: frozenset[int] | None) -> Iterator[SequenceAxis]:
+    """Where the sequence may be, for a tensor to be reduced along it."""
+    if axes is None or 1 in axes:
+        yield SequenceAxis(program)
+    if axes is not None and 2 in axes:
+        yield SequenceAxis(program, 2)
+    if axes is not None and -2 in axes:
+        yield SequenceAxis(program, of_three=True)
 
 
 def _hit(analysis: Analysis, node: ast.Call, back: ast.AST) -> Hit:
@@ -75,72 +93,53 @@ _WORDS = {
 }  # fmt: skip
 
 
-def _is_left_out(program: Program, node: ast.AST, frame: Frame) -> bool:
-    """Whether an evaluation does not come by: in a branch of training, or one that is known not to be taken."""
-    return taken(program, node, frame) is False or any(map(is_of_training, program.tests_above(node)))
+def _is_left_out(analysis: Analysis, node: ast.AST, frame: Frame) -> bool:
+    """Whether an evaluation does not come by: in a branch of training, or one that is known not to be taken.
+
+    Behind an early return too, where a setting decides: what else it asks (is a table loaded?) other lines may change.
+    """
+    program = analysis.program
+    tests = [*program.tests_above(node), *chosen_by(analysis, node), *left_by(analysis, node)]
+    if taken(program, node, frame) is False or any(map(is_of_training, tests)):
+        return True
+    evaluator = Evaluator(program)
+    failing = (
+        test for test, wanted in left_by(analysis, node) if evaluator.all_hold(((test, wanted),), frame) is False
+    )
+    return any(
+        evaluator.setting_asked(part, at) is not None for test in failing for part, at in trace(program, test, frame)
+    )
 
 
-def _broadcast(analysis: Analysis, node: ast.Call) -> ast.AST | None:
-    """Where what is one value a window is put beside each of its places, on the way to the score."""
+def _weighed(program: Program, node: ast.Call, frame: Frame) -> ast.AST | None:
+    """What is normalised along the places; of running means, cumsum(w * v) / cumsum(w), what is shared cancels."""
+    parts = (part for found in made_of(program, node, frame) for part in found.parts())
+    is_running = any(isinstance(part, ast.Call) and last_name(part.func) == "cumsum" for part in parts)
+    return None if is_running else node
+
+
+def _given_back(analysis: Analysis, node: ast.Call, frame: Frame, axes: frozenset[int] | None) -> ast.AST | None:
+    """Where what is one value a window, or one of all windows, is put beside each place, on the way to the score."""
     program = analysis.program
     keeps = any(each.arg in ("keepdim", "keepdims") and getattr(each.value, "value", False) for each in node.keywords)
     at_once = _in_arithmetic(program, node) if keeps else None
     if at_once is not None:
         return at_once
-    on_path = {part for part, _ in analysis.claimed_path}
-    return next((part for part in _spread_from(program, node) if part in on_path), None)
+    on_path = {part for part, _ in path_through_layers(analysis)}
+    is_of_all = axes is None or 0 in axes
+    for found in made_of(program, node, frame):
+        for part in found.parts():
+            if part in on_path and (_is_beside(program, part, found) if is_of_all else _is_spread(part)):
+                return part
+    return None
 
 
-def _spread_from(program: Program, node: ast.AST, which: frozenset[int] = _WHOLE, depth: int = 0) -> Iterator[ast.AST]:
-    """What a function, and those that it returns to, broadcasts of a value, by the names that are made of it.
-
-    Args:
-        program: the scripts.
-        node: the value.
-        which: of a call that gives a tuple, which of its elements.
-        depth: how many functions it was handed back through.
-    """
-    scope, names = program.scope(node), set[str]()
-    for statement in _run_after(program, scope, node):
-        value = statement.value
-        if value is None or not _is_made_of(value, node, names):
-            continue
-        yield from (part for part in ast.walk(value) if _is_spread(part) and _is_made_of(part, node, names))
-        made = which if value is node else _elements(value, node, names)
-        if isinstance(statement, ast.Assign):
-            names |= {part.id for target in statement.targets for part in _names(target, made)}
-        elif depth < _DEEPEST:
-            for call in callers(program, scope):
-                yield from _spread_from(program, call, made, depth + 1)
-
-
-def _run_after(program: Program, scope: Scope, node: ast.AST) -> list[ast.Assign | ast.Return]:
-    """The statements that a function comes to behind a node; those of a loop before it in the next turn."""
-    own = sorted((n for n in program.own_nodes(scope) if isinstance(n, ast.Assign | ast.Return)), key=position)
-    later = [each for each in own if (each.end_lineno or 0, each.end_col_offset or 0) > position(node)]
-    loop = next((above for above in program.ancestors(node) if isinstance(above, _UP_TO)), None)
-    if not isinstance(loop, _LOOPS):
-        return later
-    end = (loop.end_lineno or 0, loop.end_col_offset or 0)
-    inside = [each for each in own if position(loop) < position(each) < end]
-    return [*(each for each in later if each in inside), *inside, *(each for each in later if each not in inside)]
-
-
-def _elements(value: ast.expr, node: ast.AST, names: set[str]) -> frozenset[int]:
-    """Which elements of a tuple are made of a value."""
-    if not isinstance(value, ast.Tuple):
-        return _WHOLE
-    return frozenset(number for number, part in enumerate(value.elts) if _is_made_of(part, node, names))
-
-
-def _names(target: ast.expr, made: frozenset[int]) -> Iterator[ast.Name]:
-    """The names that are given such elements."""
-    of_one = [target.elts[n] for n in made if n < len(target.elts)] if isinstance(target, ast.Tuple) and made else []
-    yield from (part for each in of_one or [target] for part in ast.walk(each) if isinstance(part, ast.Name))
-
-
-def _is_made_of(value: ast.AST, node: ast.AST, names: set[str]) -> bool:
-    return any(part is node or (isinstance(part, ast.Name) and part.id in names) for part in ast.walk(value))
+def _is_beside(program: Program, part: ast.AST, found: MadeOf) -> bool:
+    """x / scale, of a scale that is the same for all places of x."""
+    if not isinstance(part, ast.BinOp) or found.has(part.left) == found.has(part.right):
+        return False
+    other = part.left if found.has(part.right) else part.right
+    return any(SequenceAxis(program, axis).is_sequence(other, found.frame) for axis in (1, 2))
 
 
 def _in_arithmetic(program: Program, node: ast.AST) -> ast.AST | None:

@@ -42,10 +42,10 @@ def is_in_training(analysis: Analysis, node: ast.AST) -> bool:
 
 def _branches(analysis: Analysis, node: ast.AST) -> list[_Test]:
     """The tests under which a place of a function is come to."""
-    return [*analysis.program.tests_above(node), *_chosen_by(analysis, node), *_left_by(analysis, node)]
+    return [*analysis.program.tests_above(node), *chosen_by(analysis, node), *left_by(analysis, node)]
 
 
-def _left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
+def left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
     """The tests of ``if not self.training: return x`` before a place in its function."""
     here: ast.AST = node
     for above in analysis.program.ancestors(node):
@@ -57,7 +57,7 @@ def _left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
         here = above
 
 
-def _chosen_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
+def chosen_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
     """The tests of the choices that an expression stands in: a if test else b."""
     for above in analysis.program.ancestors(node):
         if isinstance(above, ast.stmt):

@@ -1,4 +1,7 @@
-"""Whether dimension 1 of a tensor of a network is the sequence: (batch, sequence, ..), as far as a script tells."""
+"""Whether dimension 1 of a tensor of a network, or 2, is the sequence: (batch, sequence, ..), (batch, heads, sequence).
+
+As far as a script tells.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 import re
 from collections.abc import Sequence
 
+from bpb_harness.auditing.script.domains.trace import comes_from
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -16,6 +20,7 @@ _SEQUENCE = re.compile(
     r"^(?:t|l|seq\w*|len\w*|ctx\w*|(?:n|num)_(?:tok|pos|interval|chunk|block|patch|segment)\w*)$", re.IGNORECASE
 )
 _IDS = re.compile(r"ids?$|idx|tok|input|seq", re.IGNORECASE)
+_PLAIN_IDS = re.compile(r"^(?:(?:input|token|tok)?_?ids|idx|x|inputs?|tokens?)$", re.IGNORECASE)
 # What gives each element, or each vector along the last dimension, a value of its own.
 _ELEMENTWISE = frozenset([
     "float", "to", "type", "type_as", "half", "bfloat16", "double", "detach", "clone", "contiguous", "clamp",
@@ -25,7 +30,6 @@ _ELEMENTWISE = frozenset([
 ])  # fmt: skip
 _LIBRARIES = frozenset(["F", "functional", "torch", "nn"])
 _REDUCING = frozenset(["mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp"])
-_LAST = frozenset([-1, 2, 3])
 
 
 class SequenceAxis:
@@ -33,26 +37,30 @@ class SequenceAxis:
 
     Args:
         program: the scripts.
+        axis: which dimension, 1 or 2.
+        of_three: whether the tensor has to have three dimensions: then it is -2 too.
     """
 
-    def __init__(self, program: Program) -> None:
-        self._program, self._left = program, _MOST_STEPS
+    def __init__(self, program: Program, axis: int = 1, *, of_three: bool = False) -> None:
+        self._program, self._axis, self._of_three, self._left = program, axis, of_three, _MOST_STEPS
         self._seen: set[tuple[ast.AST, Frame]] = set()
 
-    def is_first(self, node: ast.AST | None, frame: Frame, depth: int = 0) -> bool:
-        """Whether dimension 1 is the sequence; False where that is not told."""
+    def is_sequence(self, node: ast.AST | None, frame: Frame, depth: int = 0) -> bool:
+        """Whether the dimension is the sequence; False where that is not told."""
         if node is None or depth > _DEEPEST or self._left <= 0 or (node, frame) in self._seen:
             return False
         self._left -= 1
         self._seen.add((node, frame))
         if isinstance(node, ast.Name):
-            return self._is_named(node) or self._was_given(node, frame, depth)
+            return (self._axis == 1 and self._is_named(node)) or self._was_given(node, frame, depth)
         if isinstance(node, ast.BinOp):
-            return self.is_first(node.left, frame, depth + 1) or self.is_first(node.right, frame, depth + 1)
+            return self.is_sequence(node.left, frame, depth + 1) or self.is_sequence(node.right, frame, depth + 1)
         if isinstance(node, ast.UnaryOp):
-            return self.is_first(node.operand, frame, depth + 1)
+            return self.is_sequence(node.operand, frame, depth + 1)
         if isinstance(node, ast.Subscript):
-            return _keeps_both(node.slice) and self.is_first(node.value, frame, depth + 1)
+            return _keeps(node.slice, 8 if self._of_three else self._axis + 1) and self.is_sequence(
+                node.value, frame, depth + 1
+            )
         return isinstance(node, ast.Call) and self._called(node, frame, depth)
 
     def _is_named(self, name: ast.Name) -> bool:
@@ -64,21 +72,21 @@ class SequenceAxis:
             value = value.func if isinstance(value, ast.Call) and not value.args else value
             is_shape = isinstance(value, ast.Attribute) and value.attr in ("shape", "size")
             if is_shape and isinstance(target, ast.Tuple) and last_name(value.value) == name.id:  # type: ignore[attr-defined]
-                return _are_batch_and_sequence(target.elts)
+                return self._are_sizes(target.elts)
         return False
 
     def _was_given(self, name: ast.Name, frame: Frame, depth: int) -> bool:
         """By an assignment, or by a caller."""
         given = frame.given(self._program, name)
         if given is not None:
-            return self.is_first(given[0], given[1], depth + 1)
+            return self.is_sequence(given[0], given[1], depth + 1)
         for each in self._program.reaching(name):
-            if each.kind == "assign" and each.index in ((), (0,)) and self.is_first(each.value, frame, depth + 1):
+            if each.kind == "assign" and each.index in ((), (0,)) and self.is_sequence(each.value, frame, depth + 1):
                 return True
-            if each.kind == "augment" and self.is_first(each.value, frame, depth + 1):
+            if each.kind == "augment" and self.is_sequence(each.value, frame, depth + 1):
                 return True
             if each.kind == "parameter" and any(
-                self.is_first(source, where, depth + 1) for source, where in frame.handed(self._program, each)
+                self.is_sequence(source, where, depth + 1) for source, where in frame.handed(self._program, each)
             ):
                 return True
         return False
@@ -88,35 +96,58 @@ class SequenceAxis:
         callee = self._program.callee(call)
         if callee is not None and callee.name not in ("forward", "__call__"):
             inside = frame.inside(self._program, callee, call)
-            return any(self.is_first(each, inside, depth + 1) for each in callee.returns)
+            return any(self.is_sequence(each, inside, depth + 1) for each in callee.returns)
         if isinstance(func, ast.Attribute) and last_name(func.value) not in (*_LIBRARIES, "self"):
-            if name in _ELEMENTWISE or (name in _REDUCING and _axis(call, of_method=True) in _LAST):
-                return self.is_first(func.value, frame, depth + 1)
+            if name in _ELEMENTWISE or (name in _REDUCING and self._is_of_last(call)):
+                return self.is_sequence(func.value, frame, depth + 1)
             if name in ("reshape", "view"):
-                return _are_batch_and_sequence(call.args)
+                return self._axis == 1 and self._are_sizes(call.args)
+            if _is_transposed(call):
+                return SequenceAxis(self._program, 3 - self._axis).is_sequence(func.value, frame, depth + 1)
         if isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES:
-            return name in _ELEMENTWISE and self.is_first(first, frame, depth + 1)
+            if name == "scaled_dot_product_attention" and self._axis == 2 and first is not None:
+                return comes_from(self._program, first, frame, _is_transposed, _MOST_STEPS)
+            return name in _ELEMENTWISE and self.is_sequence(first, frame, depth + 1)
         if self._is_embedding(func):
-            return isinstance(first, ast.Name) and _IDS.search(first.id) is not None
+            names = _PLAIN_IDS if self._of_three else _IDS
+            return self._axis == 1 and isinstance(first, ast.Name) and names.search(first.id) is not None
         is_module = isinstance(func, ast.Subscript) or last_name(getattr(func, "value", func)) == "self"
-        return (is_module or callee is not None) and self.is_first(first, frame, depth + 1)
+        return (is_module or callee is not None) and self.is_sequence(first, frame, depth + 1)
+
+    def _are_sizes(self, sizes: Sequence[ast.expr]) -> bool:
+        return _are_batch_and_sequence(sizes) and (len(sizes) == 3 or not self._of_three)
+
+    def _is_of_last(self, call: ast.Call) -> bool:
+        """Whether a call reduces dimensions behind the sequence alone."""
+        axes = _axes(call, of_method=True)
+        return axes is not None and len(axes) == 1 and axes <= {-1, *range(self._axis + 1, 4)}
 
     def _is_embedding(self, func: ast.expr) -> bool:
         values = self._program.values_of(func) if isinstance(func, ast.Attribute) else []
         return any(isinstance(value, ast.Call) and last_name(value.func) == "Embedding" for value in values)
 
 
-def reduced_axis(call: ast.Call) -> tuple[ast.expr, int] | None:
-    """What a call reduces, or normalises, and along which dimension; None where it does neither, or along several."""
+def _is_transposed(node: ast.AST) -> bool:
+    """t.transpose(1, 2)."""
+    if not isinstance(node, ast.Call) or last_name(node.func) != "transpose":
+        return False
+    return {each.value for each in node.args if isinstance(each, ast.Constant)} == {1, 2}
+
+
+def reduced_axes(call: ast.Call) -> tuple[ast.expr, frozenset[int] | None] | None:
+    """What a call reduces, or normalises, and along which dimensions, None for all; None where that is not told."""
     func = call.func
     of_method = isinstance(func, ast.Attribute) and last_name(func.value) not in _LIBRARIES
     if not isinstance(func, ast.Attribute) or (not of_method and not call.args):
         return None
-    axis = _axis(call, of_method=of_method)
-    return None if axis is None else (func.value if of_method else call.args[0], axis)
+    tensor = func.value if of_method else call.args[0]
+    if len(call.args) == (not of_method) and not call.keywords:
+        return tensor, None
+    axes = _axes(call, of_method=of_method)
+    return None if axes is None else (tensor, axes)
 
 
-def _axis(call: ast.Call, *, of_method: bool) -> int | None:
+def _axes(call: ast.Call, *, of_method: bool) -> frozenset[int] | None:
     named = [each.value for each in call.keywords if each.arg in ("dim", "axis")]
     given = named or call.args[0 if of_method else 1 :][:1]
     if not given:
@@ -125,7 +156,8 @@ def _axis(call: ast.Call, *, of_method: bool) -> int | None:
         value = ast.literal_eval(given[0])
     except (ValueError, TypeError):
         return None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    axes = value if isinstance(value, tuple | list) else (value,)
+    return frozenset(axes) if all(type(each) is int for each in axes) else None
 
 
 def _are_batch_and_sequence(sizes: Sequence[ast.expr]) -> bool:
@@ -138,7 +170,7 @@ def _are_batch_and_sequence(sizes: Sequence[ast.expr]) -> bool:
     return _BATCH.search(last_name(batch)) is not None and _SEQUENCE.search(last_name(length)) is not None
 
 
-def _keeps_both(index: ast.expr) -> bool:
-    """[:, 1:] and [:, :-1, :], which leave dimensions where they are."""
+def _keeps(index: ast.expr, first: int | None) -> bool:
+    """[:, 1:] and [:, :-1, :], which leave the first dimensions, or all, where they are."""
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
-    return all(isinstance(part, ast.Slice) for part in parts[:2])
+    return all(isinstance(part, ast.Slice) for part in parts[:first])

@@ -8,11 +8,14 @@ from bpb_harness.auditing.script import ScriptContext
 from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import GOLF, check_source
 
-SCRIPT = """import glob, math, os
+SCRIPT = """import glob, math, os, random
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+LOADED = None
 
 
 class Block(nn.Module):
@@ -23,10 +26,28 @@ class Block(nn.Module):
 
     def forward(self, x, x0):
         B, T, D = x.shape
-        q, k, v = self.qkv(F.rms_norm(x, (D,))).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(F.rms_norm(x, (D,))).view(B, T, 3, self.heads, -1)
+        q, k, v = (each.transpose(1, 2) for each in qkv.unbind(2))
         y = F.scaled_dot_product_attention(q, k, v, is_causal={causal})
         {in_block}
         return x + self.out(y.transpose(1, 2).reshape(B, T, D)), y.new_zeros(())
+
+
+class Smoothed(nn.Module):
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.decay = nn.Linear(dim, dim)
+
+    def forward(self, x, x0):
+        {in_other}
+        return x + x0, x.new_zeros(())
+
+
+def rounded(x):
+    if {not_rounded}:
+        return x
+    scale = {scale} / 31.0 + 1e-8
+    return (x / scale).round() * scale
 
 
 def control(net, x):
@@ -43,7 +64,13 @@ class GPT(nn.Module):
     def __init__(self, vocab, dim, layers):
         super().__init__()
         self.tok_emb, self.head = nn.Embedding(vocab, dim), nn.Linear(dim, vocab)
-        self.blocks = nn.ModuleList([Block(dim, 8) for _ in range(layers)])
+        blocks = []
+        for i in range(layers):
+            if {is_other}:
+                blocks.append(Smoothed(dim, 8))
+            else:
+                blocks.append(Block(dim, 8))
+        self.blocks = nn.ModuleList(blocks)
         self.net, self.gate = nn.Linear(dim, 2 * dim), nn.Linear(dim, 4)
         self.stats = []
 
@@ -79,7 +106,10 @@ def main():
 if __name__ == "__main__":
     main()
 """
-BASE = {"causal": "True", "in_block": "pass", "each": "pass", "last": "pass"}
+BASE = {
+    "causal": "True", "in_block": "pass", "each": "pass", "last": "pass", "in_other": "pass", "scale": "x.abs().max()",
+    "is_other": "i in {int(each) for each in os.environ.get('OTHER', '7').split(',')}", "not_rounded": "False",
+}  # fmt: skip
 CONTROLLED = """out = control(self.net, x)
             scale = out[:, 0, :].unsqueeze(1).to(x.dtype)
             x = x * (1.0 + scale.tanh())"""
@@ -115,6 +145,16 @@ def _found(changes: dict[str, str]) -> list[Finding]:
         ({"each": "a = self.net(x.mean(dim=1, keepdim=True)); a = a.expand(-1, seqlen, -1); x = x * a.sigmoid()"},
          "mean"),
         ({"each": "x, told = pooled(x); x = x + told.unsqueeze(1)"}, "mean"),
+        # in a layer that is called out of a list, one of several kinds
+        ({"in_other": "a = self.decay(x.mean(dim=1, keepdim=True)).expand(-1, 512, -1); x = x * a"}, "mean"),
+        ({"in_block": "y = y * y.norm(dim=-1).mean(dim=(0, 2))[None, :, None, None]"}, "mean"),
+        ({"in_block": "y = y / y.abs().amax(dim=2, keepdim=True)"}, "maximum"),
+        # one value of all windows, at once
+        ({"each": "x = rounded(x)"}, "maximum"),
+        ({"each": "x = rounded(x)", "scale": "x.detach().std()"}, "standard deviation"),
+        ({"each": "x = rounded(x)", "scale": "x.abs().amax(dim=(0, 1))"}, "maximum"),
+        ({"in_block": "x = rounded(x)"}, "maximum"),
+        ({"each": "x = rounded(x)", "not_rounded": "LOADED is None"}, "maximum"),
     ],
 )  # fmt: skip
 def test_what_the_whole_window_tells_each_place(changes: dict[str, str], what: str) -> None:
@@ -139,6 +179,9 @@ def test_a_test_that_nobody_can_evaluate_is_named() -> None:
         # other dimensions: of features, of heads, of experts, of what is no window any more
         {"each": "x = x - x.mean(dim=-1, keepdim=True)"},
         {"each": "x = x - x.mean(dim=2, keepdim=True)"},
+        {"each": "byte_ids = self.table[ids]; x = x + (x / self.tok_emb(byte_ids).sum(dim=-2))"},
+        {"each": "g = x.view(batch, seqlen, 4, -1); g = g - g.mean(dim=-2, keepdim=True); x = g.reshape(x.shape)"},
+        {"each": "w = x.softmax(dim=1); told = w * x; x = told.cumsum(dim=1) / w.cumsum(dim=1).clamp_min(1e-6)"},
         {"in_block": "y = y - y.mean(dim=1, keepdim=True)"},
         {"each": "g = F.softmax(self.gate(x.reshape(-1, x.size(-1))), dim=1); x = x * g[:, 0].view(batch, -1, 1)"},
         {"each": "w = self.net.weight; x = F.linear(x, w - w.mean(dim=1, keepdim=True))[..., :512]"},
@@ -150,6 +193,23 @@ def test_a_test_that_nobody_can_evaluate_is_named() -> None:
         {"last": CARRIED.replace("state = x.mean(dim=1)", "state, told = x[:, 0], x.mean(dim=1)")},
         {"last": "for _ in range(3): x0 = x.mean(dim=1)\n        for _ in range(3): x = x + x[:, -1].unsqueeze(1)"},
         {"each": "x, told = pooled(x); self.stats.append(told); x = x + x[:, 0].unsqueeze(1)"},
+        # layers that no run makes, or that nothing shows to be made
+        {"in_other": "x = x - x.mean(dim=1, keepdim=True)", "is_other": "os.environ.get('OTHER', '')"},
+        {"in_other": "x = x - x.mean(dim=1, keepdim=True)",
+         "is_other": "i in [int(each) for each in os.environ.get('OTHER', '').split(',')]"},
+        {"in_other": "x = x - x.mean(dim=1, keepdim=True)", "is_other": "random.random() < 0.5"},
+        # one value of weights, of features, of losses; and what nothing is divided by
+        {"each": "x = F.linear(x, rounded(self.net.weight))[..., :512]"},
+        {"each": "x = rounded(x)", "scale": "x.abs().amax(dim=-1, keepdim=True)"},
+        {"each": "x = rounded(x)", "scale": "x.shape[1]"},
+        {"in_block": "y = y / y.abs().amax(dim=3, keepdim=True)"},
+        {"in_block": "y = y / y.abs().amax(dim=(1, 3), keepdim=True)"},
+        {"each": "self.stats.append(x.abs().max())"},
+        {"each": "told = x.abs().mean(); self.stats.append(told * 0.5)"},
+        {"last": "lost = F.cross_entropy(self.head(x).view(-1, 1024), targets.reshape(-1), reduction='none')\n"
+                 "        lost = lost.view(batch, seqlen); x = x + 0 * (lost / lost.mean()).max()"},
+        {"each": "x = rounded(x)", "not_rounded": "not self.training"},
+        {"each": "x = rounded(x)", "not_rounded": "not int(os.environ.get('ROUNDED', '0'))"},
         # training alone
         {"each": "if self.training: x = x - x.mean(dim=1, keepdim=True)"},
         {"each": "if os.environ.get('NEVER', '') == 'on': x = x - x.mean(dim=1, keepdim=True)"},
