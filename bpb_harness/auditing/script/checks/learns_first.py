@@ -155,8 +155,8 @@ def _not_there(analysis: Analysis, found: _Found) -> Hit:
         num_others, f"; the other {num_others} logs have none either"
     )
     said = (
-        "The script can train on the text that it scores, before it scores it. In the claimed run it did not, as "
-        f"{absent.file} shows: behind line {absent.before}, the last of what is always printed before that training, "
+        "The script can train on the text that it scores, before it scores it. By its log, the claimed run did "
+        f"not: behind line {absent.before} of {absent.file}, the last of what is always printed before that training, "
         f"there is no line {absent.printing.text!r}, which the training prints first "
         f"({script.path}:{absent.printing.node.lineno}); {absent.why}{others}. That no line was taken out of the log "
         "is not checked"
@@ -425,7 +425,7 @@ def _not_taken(analysis: Analysis, site: ast.Call, way: Way, other: Way, met: in
     found = not_taken(analysis.program, way, met, other[met][0], context, is_own=False)
     if found is None:
         return None
-    if context.settings or context.flags:
+    if (context.settings or context.flags) and not found.is_claimed:
         bare = Program(analysis.program.scripts)  # as it is without the README's settings
         ways = (each for each in ways_to(bare, site) if len(each) > met)
         if not any(_is_run(bare, each, surely=met + 1) for each in ways):

@@ -37,12 +37,14 @@ class NotTaken:
         before: the number of its last line that is printed before the step.
         printing: what would have been printed first.
         why: what else says so, in words.
+        is_claimed: whether the record says that the step made its score.
     """
 
     file: str
     before: int
     printing: Printing
     why: str
+    is_claimed: bool = False
 
 
 def not_taken(
@@ -118,7 +120,7 @@ def _not_in(looked: _Looked, score: LoggedScore) -> NotTaken | None:
         if is_behind and (_OF_LEARNING.search(line) or any(word in line.lower() for word in words)):
             return None
     why = _why(looked, score, lines)
-    return NotTaken(score.file, place, first, why) if why else None
+    return NotTaken(score.file, place, first, why, _claims_it(looked)) if why else None
 
 
 def _why(looked: _Looked, score: LoggedScore, lines: Sequence[tuple[int, str]]) -> str:
@@ -136,12 +138,41 @@ def _why(looked: _Looked, score: LoggedScore, lines: Sequence[tuple[int, str]]) 
     told = dict(lines)
     later = next((each for each in scores if any(key in told.get(each[0], "") for key in looked.behind)), None)
     earlier = [each for each in scores if later is not None and each[0] < later[0]]
-    if later is not None and earlier and later[1] >= earlier[-1][1]:
+    if later is not None and earlier and later[1] >= earlier[-1][1] and not _claims_it(looked):
         return (
             f"the score does not fall there, from {earlier[-1][1]:.4f} in line {earlier[-1][0]} to "
             f"{later[1]:.4f} in line {later[0]}"
         )
     return ""
+
+
+def _claims_it(looked: _Looked) -> bool:
+    """Whether the record's title, or what its README says where it gives the score, is that the step made it.
+
+    A README that gives another score is of another run, and so is its title.
+    """
+    context = looked.context
+    values = [score.value for score in context.logged if score.value is not None]
+    claimed = context.claimed if context.claimed is not None or len(values) != 1 else values[0]
+    giving = [line for line in context.readme.split("\n") if claimed is not None and _gives(line, claimed)]
+    said = [title for title in context.titles if giving or title not in context.readme]
+    return any(
+        (_CLAIMED.search(line) or any(word in line.lower() for word in looked.words)) and not _DENIED.search(line)
+        for line in (*said, *giving)
+    )
+
+
+def _gives(line: str, claimed: float) -> bool:
+    numbers = (number[0] for number in _SCORE.finditer(line))
+    return any(
+        abs(float(number) - claimed) <= 0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-12 for number in numbers
+    )
+
+
+_SCORE = re.compile(r"(?<![0-9.])[0-9]\.[0-9]{4,16}(?![0-9]|\.[0-9])")
+_DENIED = re.compile(
+    r"\b(?:no|non|not|never|without|off|disabled?|dropped|removed|unused|negative)\b|=\s?0\b", re.IGNORECASE
+)
 
 
 def _speaks_of_it(looked: _Looked) -> bool:

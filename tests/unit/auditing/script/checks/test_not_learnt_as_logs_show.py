@@ -260,3 +260,36 @@ def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
         (found,) = (each for each in check_scripts([script], context) if each.code == "BPB273")
         assert found.severity is severity
         assert ("the other log has none either" in found.message) is (severity is Severity.INFORMS)
+
+
+@pytest.mark.parametrize(
+    ("readme", "severity"),
+    [
+        ("# A net\nval_bpb 1.2512, with TTT", Severity.WARNS),
+        ("| step | bpb |\n| adapted | 1.25123 |", Severity.WARNS),
+        ("# A net\nval_bpb 1.2601, with TTT", Severity.INFORMS),  # of another run
+        ("val_bpb 1.2512, no TTT", Severity.INFORMS),
+        ("val_bpb 1.2512", Severity.INFORMS),
+    ],
+)
+def test_a_score_that_does_not_fall_says_nothing_where_the_record_claims_the_training(
+    tmp_path: Path, readme: str, severity: Severity
+) -> None:
+    (found,) = _found(tmp_path, LOG.format(size="OWN", digits=HIGHER), readme=readme)
+    assert found.severity is severity
+
+
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        ("1.2312 (TTT)", Severity.WARNS),
+        ("1.2412 (TTT)", Severity.INFORMS),
+        ("1.2312 without TTT, 1.2011 with it", Severity.INFORMS),
+        ("1.2312", Severity.INFORMS),
+    ],
+)
+def test_settings_of_a_readme_that_gives_the_claimed_score(tmp_path: Path, said: str, severity: Severity) -> None:
+    script, readme = SCRIPT.replace('"ADAPTS", "1"', '"ADAPTS", "0"'), f"ADAPTS=1 python train_gpt.py\n{said}"
+    log = LOG.format(size="OWN", digits=LOWER)
+    (found,) = _found(tmp_path, log, script, settings={"ADAPTS": "1"}, readme=readme)
+    assert found.severity is severity
