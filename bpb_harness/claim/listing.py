@@ -205,6 +205,7 @@ def _entry(path: Path, root: Path) -> _Entry:
             kind = kind_in_folder(path.lstat().st_mode)
             is_folder = kind == "a folder"
             return _Entry(path, shown, is_folder, None if is_folder else kind)
+        path.stat()  # the kernel gives up a long chain of links; resolving follows it, from each of its links
         target = path.resolve(strict=True)
         if not target.is_relative_to(root):
             return _Entry(path, shown, False, "a link out of the folder")

@@ -131,6 +131,15 @@ def test_links_and_what_they_lead_to(tmp_path: Path) -> None:
     ]
 
 
+def test_a_long_chain_of_links_is_left_to_the_kernel(tmp_path: Path) -> None:
+    (tmp_path / "0.log").write_text("val_bpb: 1.2")
+    for i in range(1, 60):
+        (tmp_path / f"{i}.log").symlink_to(f"{i - 1}.log")
+    listing = list_files(tmp_path)
+    assert (Path("9.log"), "Too many levels of symbolic links") not in listing.skipped
+    assert (Path("59.log"), "Too many levels of symbolic links") in listing.skipped
+
+
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ClaimError) as caught:
         list_files(tmp_path / "nonsuch")

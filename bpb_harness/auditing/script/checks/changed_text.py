@@ -29,6 +29,7 @@ _NO_TEXT = re.compile(r"prompt|query|question|answer|caption", re.IGNORECASE)  #
 _VALIDATION = re.compile(r"(?:^|[^a-z])val(?:id\w*)?(?:[^a-z]|$)", re.IGNORECASE)
 _SAVING = frozenset(["save", "savez", "savez_compressed", "write", "tofile"])
 _LOADING = frozenset(["load", "from_file", "from_json", "from_dict", "from_pretrained", "open", "read"])
+_MOST_WORK = 40_000  # of the program's bound: what is left is for the checks that follow
 _MISSING = "a score of the text as it is, or of a reversible transform"
 
 
@@ -39,8 +40,10 @@ def check_changed_text(analysis: Analysis) -> Iterator[Hit]:
     paid for once. Marks that keep what is taken (a sign before each capital) make a change that can be undone.
     """
     program = analysis.program
-    taken = dict(program.taken)
+    taken, work = dict(program.taken), program.work_left
     for loss in losses_of_text(program):
+        if work - program.work_left > _MOST_WORK:
+            break
         found = next(_Follower(analysis, loss).reached(), None)
         if found is not None and not is_so_by_definition(program):
             said = (

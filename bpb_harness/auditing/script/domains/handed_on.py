@@ -94,8 +94,15 @@ def uses_of(program: Program, name: str, statement: ast.AST, scope: Scope) -> li
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 loads.setdefault(node.id, []).append(node)
         program.memo[key] = loads
-    found: list[ast.Name] = program.memo[key].get(name, [])
-    return [use for use in found if any(each.statement is statement for each in program.reaching(use))]
+    by_statement = (uses_of, scope, name)
+    if by_statement not in program.memo:
+        given: dict[ast.AST, list[ast.Name]] = {}
+        for use in program.memo[key].get(name, []):
+            for made in dict.fromkeys(each.statement for each in program.reaching(use)):
+                given.setdefault(made, []).append(use)
+        program.memo[by_statement] = given
+    found: list[ast.Name] = program.memo[by_statement].get(statement, [])
+    return found
 
 
 def _next(program: Program, place: Place) -> Iterator[Place]:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.hidden_text import HiddenText
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _Test = tuple[ast.expr, bool]  # and what it has to give
+_Left = tuple[dict[ast.AST, int], list[tuple[int, ast.expr]]]
 
 
 def open_tests(analysis: Analysis, draw: MaskDraw) -> list[_Test] | None:
@@ -50,11 +52,25 @@ def left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
     here: ast.AST = node
     for above in analysis.program.ancestors(node):
         if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
-            before = above.body[: next((n for n, each in enumerate(above.body) if each is here), 0)]
-            left = (each for each in before if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return))
-            yield from ((each.test, False) for each in left)
+            place, left = _left_in(analysis.program, above)
+            yield from ((test, False) for number, test in left if number < place.get(here, 0))
             return
         here = above
+
+
+def _left_in(program: Program, function: ast.FunctionDef | ast.AsyncFunctionDef) -> _Left:
+    """The place of each statement of a function, and the tests of those that leave it; worked out once."""
+    key = (_left_in, function)
+    if key not in program.memo:
+        places = {each: number for number, each in enumerate(function.body)}
+        left = [
+            (number, each.test)
+            for number, each in enumerate(function.body)
+            if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return)
+        ]
+        program.memo[key] = places, left
+    found: _Left = program.memo[key]
+    return found
 
 
 def chosen_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:

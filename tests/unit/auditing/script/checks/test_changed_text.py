@@ -285,3 +285,9 @@ def test_an_option_that_a_command_sets(default: str, value: str, is_told: bool) 
     codes = {each.code for each in check_source(script, ScriptContext(settings={"FOLD": value}))}
     assert codes >= ({"BPB166", "BPB953"} if is_told else set())
     assert is_told or codes.isdisjoint({"BPB166", "BPB953"})
+
+
+def test_many_changes_leave_work_for_the_checks_that_follow() -> None:
+    helper = "t = text\n" + "t = t.lower()\n" * 900
+    findings = check_source(SCRIPT.replace("TOKENS", "ids = enc.encode(text)").replace("HELPER", helper))
+    assert [each.message for each in findings if each.code == "BPB952"] == []
