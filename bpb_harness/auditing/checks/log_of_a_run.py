@@ -4,13 +4,16 @@ the logs of two seeds share, and numbers that are guessed or have digits left op
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.shared_losses import shared_losses
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import Printed
 from bpb_harness.claim.clock import ClockBack
+from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
 # Two networks of the same shape may be packed into as many bytes by chance, once in some ten thousand pairs.
@@ -35,7 +38,9 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
         told.append(shared[0])
         places += shared[1]
     whose = "are of several runs, or were changed" if told else "were written by hand, or changed"
-    written = [place for log in evidence.claim_logs for place in log.written][:1]
+    written = [each for log in evidence.claim_logs for each in log.written if not _is_in_a_script(evidence, each[1])][
+        :1
+    ]
     told += [f"{place} has {words!r}, which no program prints for a number" for place, words in written]
     places += [str(place) for place, _ in written]
     if told:
@@ -43,6 +48,22 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
         message = f"{'; '.join(told)}: no run prints this{clock}; the lines {whose}"
         missing = "the logs as the runs printed them"
         yield codes.NO_RUN_PRINTS.finding(message, places=[*places], missing=missing)
+
+
+def _is_in_a_script(evidence: Evidence, words: str) -> bool:
+    """Whether a script of the record writes a guess so itself: f"step:~{step}"."""
+    names = {found[0] for found in _GUESSED.finditer(words)}
+    for script in evidence.claim.scripts if names else ():
+        try:
+            text = text_of(script, script.name).lower()
+        except ClaimError:
+            continue
+        if any(name in text for name in names):
+            return True
+    return False
+
+
+_GUESSED = re.compile(r"[a-z_]{1,20}[:=] ?~")
 
 
 def _told(back: ClockBack) -> str:

@@ -26,9 +26,18 @@ def check_stored_text(evidence: Evidence) -> Iterator[Finding]:
         log, place = evidence.log_of(line), line.bpb.source.line
         told = log.stored if log is not None and place is not None and not _WITHOUT.search(line.label) else ()
         before = [each for each in told if each.run == line.run and (each.source.line or 0) < (place or 0)]
-        if before:
+        if before and _may_be_part(evidence, before[-1]):
             yield _finding(evidence, line, before[-1])
             return
+
+
+def _may_be_part(evidence: Evidence, told: StoredText) -> bool:
+    """Whether so many tokens may be stored of a text that is scored: not all of it, and more than a cache of a few."""
+    share = evidence.share_of_split(told.num_tokens)
+    return share is None or _LEAST_SHARE <= share < 1.0
+
+
+_LEAST_SHARE = 1e-4  # what is less changes no score that is given to four decimals
 
 
 def _finding(evidence: Evidence, line: ScoreLine, told: StoredText) -> Finding:

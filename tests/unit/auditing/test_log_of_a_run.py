@@ -194,3 +194,11 @@ def test_numbers_that_no_program_prints(tmp_path: Path, line: str, words: str) -
 def test_numbers_that_a_program_may_print(tmp_path: Path, line: str) -> None:
     report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=f"{line}\nmodel_")
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_a_guess_that_the_script_prints_itself(tmp_path: Path) -> None:
+    (tmp_path / "train_gpt.py").write_text('print(f"train_time:~{guess}ms")\n')
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines="train_time:~1046000ms\nmodel_")
+    assert report.with_code("BPB426") == []
+    (tmp_path / "train_gpt.py").write_text('print(f"train_time:{time}ms")\n')
+    assert audit(tmp_path).with_code("BPB426")

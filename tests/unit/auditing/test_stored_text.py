@@ -42,6 +42,8 @@ def test_what_the_stored_tokens_take_up_need_not_be_told(tmp_path: Path) -> None
     "changes",
     [
         {"before": STORED.replace("1040297", "0")},
+        {"before": "stored prefix of 512 tokens\n"},  # of a cache
+        {"before": "stored val tokens: 62021846\n"},  # the whole split, in memory
         {"behind": STORED},  # of a score that is printed later
         {"before": STORED, "label": "final_unpaid_exact"},
         {"before": STORED, "label": "final_no_prefix"},
