@@ -11,7 +11,7 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.handed_back import MadeOf, made_of
 from bpb_harness.auditing.script.domains.in_evaluation import chosen_by, is_of_training, left_by
-from bpb_harness.auditing.script.domains.layers import path_through_layers
+from bpb_harness.auditing.script.domains.layers import calls_to, path_through_layers
 from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis, reduced_axes
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
@@ -33,7 +33,7 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
     """
     program = analysis.program
     names = (_REDUCING | _NORMALISING) & program.calls.keys()
-    if not names or analysis.masks or not any(_CAUSAL.search(script.text) for script in program.scripts):
+    if not names or not is_causal(analysis):
         return
     for node, frame in path_through_layers(analysis):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
@@ -48,6 +48,11 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
         if back is not None:
             yield _hit(analysis, node, back)
             return
+
+
+def is_causal(analysis: Analysis) -> bool:
+    """Whether a network predicts each token from those before it, as far as its attention tells."""
+    return not analysis.masks and any(_CAUSAL.search(script.text) for script in analysis.program.scripts)
 
 
 def _is_of_places(program: Program, tensor: ast.expr, axes: frozenset[int] | None, frame: Frame) -> bool:
@@ -99,16 +104,17 @@ def _is_left_out(analysis: Analysis, node: ast.AST, frame: Frame) -> bool:
     Behind an early return too, where a setting decides: what else it asks (is a table loaded?) other lines may change.
     """
     program = analysis.program
-    tests = [*program.tests_above(node), *chosen_by(analysis, node), *left_by(analysis, node)]
-    if taken(program, node, frame) is False or any(map(is_of_training, tests)):
+    if taken(program, node, frame) is False:
+        return True
+    places = list(calls_to(program, node, frame))
+    tests = (test for place, _ in places for test in [*program.tests_above(place), *chosen_by(analysis, place)])
+    early = [(test, at) for place, at in places for test in left_by(analysis, place)]
+    if any(map(is_of_training, tests)) or any(is_of_training(test) for test, _ in early):
         return True
     evaluator = Evaluator(program)
-    failing = (
-        test for test, wanted in left_by(analysis, node) if evaluator.all_hold(((test, wanted),), frame) is False
-    )
-    return any(
-        evaluator.setting_asked(part, at) is not None for test in failing for part, at in trace(program, test, frame)
-    )
+    failing = ((test, at) for test, at in early if evaluator.all_hold((test,), at) is False)
+    asked = (place for (test, _), at in failing for place in trace(program, test, at))
+    return any(evaluator.setting_asked(part, at) is not None for part, at in asked)
 
 
 def _weighed(program: Program, node: ast.Call, frame: Frame) -> ast.AST | None:

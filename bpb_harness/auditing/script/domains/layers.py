@@ -12,12 +12,14 @@ from bpb_harness.auditing.script.domains.analysis import Analysis
 from bpb_harness.auditing.script.domains.in_evaluation import tests_of
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import UNKNOWN_ERRORS, Evaluator
+from bpb_harness.auditing.script.domains.ways import opened_by
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
 
 _DEEPEST = 3  # lists of names of lists
 _MOST_LAYERS = 24  # calls that are looked into
+_MOST_CALLS = 16  # that a place is inside of
 
 Place = tuple[ast.AST, Frame]
 
@@ -52,8 +54,19 @@ def _opened(program: Program, layer: Scope, call: ast.Call, frame: Frame) -> Fra
     if key not in program.memo:
         inner = frame.inside(program, layer, call)
         program.memo[key] = Frame(layer, inner.bindings, 0, inner.is_whole)
+        program.memo[(_opened, program.memo[key])] = call, frame
     opened: Frame = program.memo[key]
     return opened
+
+
+def calls_to(program: Program, node: ast.AST, frame: Frame) -> Iterator[Place]:
+    """A place, and the calls through which the path came to it, of layers too, the innermost first."""
+    here: Place | None = (node, frame)
+    left = _MOST_CALLS
+    while here is not None and left > 0:
+        yield here
+        left -= 1
+        here = program.memo.get((_opened, here[1])) or opened_by(program, here[1])
 
 
 def layers_called(analysis: Analysis, call: ast.Call) -> list[Scope]:
@@ -62,7 +75,7 @@ def layers_called(analysis: Analysis, call: ast.Call) -> list[Scope]:
     if program.callee(call) is not None:
         return []
     built = [each for held in _lists(program, call.func) for each in _built(program, held)]
-    return list(dict.fromkeys(layer for layer, made in built if _is_made(analysis, made)))
+    return list(dict.fromkeys(layer for layer, made in built if is_made(analysis, made)))
 
 
 def _lists(program: Program, func: ast.expr) -> Iterator[ast.expr]:
@@ -89,7 +102,7 @@ def _built(program: Program, held: ast.expr, depth: int = 0) -> Iterator[tuple[S
                     yield from _built(program, definition.value, depth + 1)
 
 
-def _is_made(analysis: Analysis, made: ast.Call) -> bool:
+def is_made(analysis: Analysis, made: ast.Call) -> bool:
     """Whether a run makes a module, as far as the settings tell that the tests above it ask for."""
     frame = Frame.at(analysis.program, made)
     open_tests = tests_of(analysis, made, frame)

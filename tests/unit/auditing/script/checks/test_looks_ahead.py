@@ -211,6 +211,9 @@ def test_a_test_that_nobody_can_evaluate_is_named() -> None:
         {"each": "x = rounded(x)", "not_rounded": "not self.training"},
         {"each": "x = rounded(x)", "not_rounded": "not int(os.environ.get('ROUNDED', '0'))"},
         # training alone
+        {"each": "if self.training: x = rounded(x)"},
+        {"each": "x = rounded(x) if self.training else x"},
+        {"in_block": "if self.training: x = rounded(x)"},
         {"each": "if self.training: x = x - x.mean(dim=1, keepdim=True)"},
         {"each": "if os.environ.get('NEVER', '') == 'on': x = x - x.mean(dim=1, keepdim=True)"},
         # a network that is not causal
