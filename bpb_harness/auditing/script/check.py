@@ -27,6 +27,7 @@ from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
+from bpb_harness.auditing.script.checks.reads_all import check_reads_all
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.scored_again import check_scored_again
 from bpb_harness.auditing.script.checks.searches import check_searches
@@ -58,6 +59,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_mask_rates: "the mask rates",
     check_special_tokens: "tokens that are never masked",
     check_looks_ahead: "what a place of a window is told of all of it",
+    check_reads_all: "what learnt vectors tell a place of a window",
     check_two_passes: "two passes that show each other's tokens",
     check_joint_prices: "joint probabilities of several tokens",
     check_hashed_counts: "n-gram counts as probabilities",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.causal import is_causal
 from bpb_harness.auditing.script.domains.handed_back import MadeOf, made_of
 from bpb_harness.auditing.script.domains.in_evaluation import chosen_by, is_of_training, left_by
 from bpb_harness.auditing.script.domains.layers import calls_to, path_through_layers
@@ -21,7 +21,6 @@ from bpb_harness.auditing.script.frontend.walker import Frame
 
 _REDUCING = frozenset(["mean", "sum", "max", "amax", "min", "amin", "std", "var", "norm", "logsumexp", "median"])
 _NORMALISING = frozenset(["softmax", "log_softmax", "normalize"])
-_CAUSAL = re.compile(r"\b(?:is_)?causal\s*=\s*True|\btri[lu](?:_indices)?\(", re.IGNORECASE)
 _BROADCAST = frozenset(["unsqueeze", "expand", "repeat", "expand_as", "repeat_interleave"])
 
 
@@ -48,11 +47,6 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
         if back is not None:
             yield _hit(analysis, node, back)
             return
-
-
-def is_causal(analysis: Analysis) -> bool:
-    """Whether a network predicts each token from those before it, as far as its attention tells."""
-    return not analysis.masks and any(_CAUSAL.search(script.text) for script in analysis.program.scripts)
 
 
 def _is_of_places(program: Program, tensor: ast.expr, axes: frozenset[int] | None, frame: Frame) -> bool:
