@@ -59,7 +59,7 @@ class GPT(nn.Module):
         super().__init__()
         self.tok_emb, self.head = nn.Embedding(vocab, dim), nn.Linear(dim, vocab)
         self.blocks = nn.ModuleList([Block(dim, 8) for _ in range(layers)])
-        self.workspace = Workspace(dim, 4) if with_workspace else None
+        self.workspace = Workspace(dim, 4) if {made} else None
 
     def told(self, x, number):
         if self.workspace is None or number < 2:
@@ -96,7 +96,7 @@ if __name__ == "__main__":
     main()
 """
 BASE = {
-    "mask": ", attn_mask=None, is_causal=False", "causal": "True", "enabled": "1", "training": "pass",
+    "mask": ", attn_mask=None, is_causal=False", "causal": "True", "enabled": "1", "made": "with_workspace", "training": "pass",
     "slots": "nn.Parameter(torch.zeros(size, dim))", "read": "self.read(F.rms_norm(slots, (512,)), self.down(states))",
     "write": "states + self.write(states, slots)",
 }  # fmt: skip
@@ -141,6 +141,7 @@ def test_what_learnt_vectors_have_read(changes: dict[str, str]) -> None:
         {"slots": "torch.zeros(size, dim)"},
         # off, or for training alone
         {"enabled": "0"},
+        {"made": "torch.rand(()) < 0.5"},
         {"training": "if not self.training: return x"},
         # a network that is not causal
         {"causal": "False"},
