@@ -96,7 +96,8 @@ if __name__ == "__main__":
     main()
 """
 BASE = {
-    "mask": ", attn_mask=None, is_causal=False", "causal": "True", "enabled": "1", "made": "with_workspace", "training": "pass",
+    "mask": ", attn_mask=None, is_causal=False", "causal": "True", "enabled": "1", "made": "with_workspace",
+    "training": "pass",
     "slots": "nn.Parameter(torch.zeros(size, dim))", "read": "self.read(F.rms_norm(slots, (512,)), self.down(states))",
     "write": "states + self.write(states, slots)",
 }  # fmt: skip
@@ -134,6 +135,7 @@ def test_what_learnt_vectors_have_read(changes: dict[str, str]) -> None:
         {"read": "self.down(slots)"},
         {"read": "self.read(slots, slots)"},
         {"write": "states + self.down(states)"},
+        {"write": "torch.cat([states[:, :-1], slots[:, :1]], dim=1)"},
         {"write": "states + self.write(states, self.slots[None])", "read": "0.0"},
         {"read": "self.read(slots, states[:, :1])"},
         {"read": "self.read(slots, torch.roll(states, 1, 0))"},
@@ -141,7 +143,7 @@ def test_what_learnt_vectors_have_read(changes: dict[str, str]) -> None:
         {"slots": "torch.zeros(size, dim)"},
         # off, or for training alone
         {"enabled": "0"},
-        {"made": "torch.rand(()) < 0.5"},
+        {"made": "dim > len(glob.glob('*.md'))"},
         {"training": "if not self.training: return x"},
         # a network that is not causal
         {"causal": "False"},
