@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
@@ -11,7 +12,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.causal import is_causal
 from bpb_harness.auditing.script.domains.handed_back import MadeOf, made_of
 from bpb_harness.auditing.script.domains.in_evaluation import chosen_by, is_of_training, left_by
-from bpb_harness.auditing.script.domains.layers import calls_to, path_through_layers
+from bpb_harness.auditing.script.domains.layers import Place, calls_to, is_in_layer, path_through_layers
 from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis, reduced_axes
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
@@ -34,7 +35,8 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
     names = (_REDUCING | _NORMALISING) & program.calls.keys()
     if not names or not is_causal(analysis):
         return
-    for node, frame in path_through_layers(analysis):
+    path = _path(analysis, names)
+    for node, frame in path:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
             continue
         reduced = reduced_axes(node)
@@ -43,10 +45,24 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
         if _is_left_out(analysis, node, frame) or not _is_of_places(program, *reduced, frame):
             continue
         is_normalised = node.func.attr in _NORMALISING
-        back = _weighed(program, node, frame) if is_normalised else _given_back(analysis, node, frame, reduced[1])
+        back = _weighed(program, node, frame) if is_normalised else _given_back(program, path, node, frame, reduced[1])
         if back is not None:
             yield _hit(analysis, node, back)
             return
+
+
+def _path(analysis: Analysis, names: Iterable[str]) -> list[Place]:
+    """What the claimed score is computed from; of layers too, where some of them reduces anything along places."""
+    program = analysis.program
+    reducing = (call for name in names for call in program.calls[name] if _may_reduce(call))
+    in_layers = any(map(partial(is_in_layer, program), dict.fromkeys(map(program.scope, reducing))))
+    return path_through_layers(analysis) if in_layers else analysis.claimed_path
+
+
+def _may_reduce(call: ast.Call) -> bool:
+    """Whether a call reduces what might be the places: along one of these dimensions, or all."""
+    reduced = reduced_axes(call)
+    return reduced is not None and (reduced[1] is None or not reduced[1].isdisjoint((1, 2, -2)))
 
 
 def _is_of_places(program: Program, tensor: ast.expr, axes: frozenset[int] | None, frame: Frame) -> bool:
@@ -118,14 +134,15 @@ def _weighed(program: Program, node: ast.Call, frame: Frame) -> ast.AST | None:
     return None if is_running else node
 
 
-def _given_back(analysis: Analysis, node: ast.Call, frame: Frame, axes: frozenset[int] | None) -> ast.AST | None:
+def _given_back(
+    program: Program, path: list[Place], node: ast.Call, frame: Frame, axes: frozenset[int] | None
+) -> ast.AST | None:
     """Where what is one value a window, or one of all windows, is put beside each place, on the way to the score."""
-    program = analysis.program
     keeps = any(each.arg in ("keepdim", "keepdims") and getattr(each.value, "value", False) for each in node.keywords)
     at_once = _in_arithmetic(program, node) if keeps else None
     if at_once is not None:
         return at_once
-    on_path = {part for part, _ in path_through_layers(analysis)}
+    on_path = {part for part, _ in path}
     is_of_all = axes is None or 0 in axes
     for found in made_of(program, node, frame):
         for part in found.parts():

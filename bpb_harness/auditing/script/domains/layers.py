@@ -69,6 +69,14 @@ def calls_to(program: Program, node: ast.AST, frame: Frame) -> Iterator[Place]:
         here = program.memo.get((_opened, here[1])) or opened_by(program, here[1])
 
 
+def is_in_layer(program: Program, scope: Scope, depth: int = 0) -> bool:
+    """Whether a function is a method of a module, or one calls it."""
+    if scope.owner:
+        return "forward" in program.classes.get(scope.owner, {})
+    calls = program.calls.get(scope.name, []) if scope.name and depth < _DEEPEST else []
+    return any(is_in_layer(program, within, depth + 1) for within in dict.fromkeys(map(program.scope, calls)))
+
+
 def layers_called(analysis: Analysis, call: ast.Call) -> list[Scope]:
     """What a call runs of a list of modules: the ``forward`` of each of its classes that is built in the run."""
     program = analysis.program
