@@ -11,9 +11,10 @@ from statistics import fmean
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
-from bpb_harness.auditing.script.domains.printed_passes import PrintedPasses, printed_passes
+from bpb_harness.auditing.script.domains.printed_passes import PrintedPasses, passes_not_in_logs, printed_passes
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
 from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator, taken
 from bpb_harness.auditing.script.domains.ways import position, ways_to
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
@@ -52,6 +53,43 @@ def check_scored_again(analysis: Analysis) -> Iterator[Hit]:
         if site is not None:
             yield _hit(analysis, replace(printed, passes=tuple(passes)), site)
             return
+    yield from _not_shown(analysis, sites)
+
+
+def _not_shown(analysis: Analysis, sites: Sequence[ast.Call]) -> Iterator[Hit]:
+    """The doubt where the claimed score comes of such passes by the settings, and no log holds what each prints."""
+    program, settings = analysis.program, dict(analysis.program.taken)
+    if any(is_of_another_script(program, score) for score in analysis.context.logged):
+        return  # which may print its passes in other words
+    scopes = {program.scope(node) for node, _ in analysis.claimed_path} if sites and analysis.claimed else set()
+    for printed in passes_not_in_logs(program, analysis.context.logged) if scopes else ():
+        if program.work_left < _LEAST_WORK:
+            break
+        number = _num_passes(program, printed.loop) if program.scope(printed.loop) in scopes else 0
+        site = _learnt_between(program, printed, sites) if number > 1 and _scores_the_same(program, printed) else None
+        if site is not None:
+            said = (
+                "The script scores the text, trains on it, and scores the same text again, each time with sums of its "
+                f"own, {number} times by its settings: what a later pass scores was learnt before, and the score does "
+                "not pay for what was learnt of it. No log of the claim holds the line that each pass prints, so that "
+                "of which of them the claimed score is, is not known. This is a doubt, and no more"
+            )
+            shown = [printed.loop, printed.call, site]
+            missing = {"missing": "the logs as the runs printed them, with the score of each pass"}
+            yield analysis.hit(codes.LEARNS_FIRST, said, site, shown=shown, evidence=missing)
+            return
+    program.taken = settings
+
+
+def _num_passes(program: Program, loop: ast.For) -> int:
+    """How often a loop over range(n) goes round, by the settings; 0 where that is not known, or it is not come to."""
+    ranged, frame = loop.iter, Frame.at(program, loop)
+    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
+        return 0
+    number = Evaluator(program).number(ranged.args[0], frame)
+    ways = ways_to(program, loop)
+    is_come_to = any(all(taken(program, node, at) is not False for node, at in way) for way in ways)
+    return int(number) if number is not None and is_come_to else 0
 
 
 def _hit(analysis: Analysis, printed: PrintedPasses, site: ast.Call) -> Hit:

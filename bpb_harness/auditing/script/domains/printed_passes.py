@@ -48,17 +48,33 @@ class PrintedPasses:
 
 def printed_passes(program: Program, logged: tuple[LoggedScore, ...]) -> Iterator[PrintedPasses]:
     """Loops whose last round prints a claimed score, better than the one that their first round prints before it."""
-    for name, calls in program.calls.items() if logged else ():
+    for call, text, place, loop in _rounds(program) if logged else ():
+        pattern = _pattern(program, text, place)
+        found = [shown for score in logged if pattern and (shown := _shown(program, score, pattern)) is not None]
+        if found:
+            yield PrintedPasses(call, loop, place.value, tuple(found))
+
+
+def passes_not_in_logs(program: Program, logged: tuple[LoggedScore, ...]) -> Iterator[PrintedPasses]:
+    """Such loops of which none of the logs holds a line, though each round prints one."""
+    for call, text, place, loop in _rounds(program) if logged else ():
+        pattern = _pattern(program, text, place)
+        if pattern is not None and not any(_told(program, score, pattern) for score in logged):
+            yield PrintedPasses(call, loop, place.value, ())
+
+
+_Round = tuple[ast.Call, ast.JoinedStr, ast.FormattedValue, ast.For]
+
+
+def _rounds(program: Program) -> Iterator[_Round]:
+    """What prints a score in each round of a loop."""
+    for name, calls in program.calls.items():
         for call in calls if _PRINTING.search(name) else ():
             text = call.args[0] if call.args else None
             place = _place_of_score(text) if isinstance(text, ast.JoinedStr) else None
             loop = next(iter(loops_around(program, call)), None) if place is not None else None
-            if not isinstance(text, ast.JoinedStr) or place is None or not isinstance(loop, ast.For):
-                continue
-            pattern = _pattern(program, text, place)
-            found = [shown for score in logged if pattern and (shown := _shown(program, score, pattern)) is not None]
-            if found:
-                yield PrintedPasses(call, loop, place.value, tuple(found))
+            if isinstance(text, ast.JoinedStr) and place is not None and isinstance(loop, ast.For):
+                yield call, text, place, loop
 
 
 def _place_of_score(text: ast.JoinedStr) -> ast.FormattedValue | None:
@@ -88,17 +104,22 @@ def _pattern(program: Program, text: ast.JoinedStr, place: ast.FormattedValue) -
 
 def _shown(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> tuple[LoggedScore, Pass, Pass] | None:
     """The first round that a log prints before a score, and the last one, if that is the score, and better."""
-    lines = _lines(program, score)
-    found = [
-        Pass(float(match[1]), number)
-        for number, line in enumerate(lines[score.since : score.line], score.since + 1)
-        if len(line) <= _LONGEST_LINE and (match := pattern.fullmatch(line.strip())) is not None
-    ]
+    lines, found = _lines(program, score), _told(program, score, pattern)
     if len(found) < 2 or not lines[score.line - 1 : score.line]:
         return None
     first, last = found[0], found[-1]
     is_claim = any(_is_one(last.bpb, number) for number in _NUMBER.findall(lines[score.line - 1]))
     return (score, first, last) if is_claim and first.bpb - last.bpb >= _LEAST_GAIN else None
+
+
+def _told(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> list[Pass]:
+    """The rounds that a log prints up to a score."""
+    lines = _lines(program, score)
+    return [
+        Pass(float(match[1]), number)
+        for number, line in enumerate(lines[score.since : score.line], score.since + 1)
+        if len(line) <= _LONGEST_LINE and (match := pattern.fullmatch(line.strip())) is not None
+    ]
 
 
 def _is_one(value: float, number: str) -> bool:

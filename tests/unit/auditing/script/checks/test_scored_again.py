@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing.script import LoggedScore, ScriptContext
+from bpb_harness.auditing.script import LoggedScore, ScriptContext, check_scripts
 from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import GOLF, check_source
 
@@ -82,7 +82,7 @@ final val_bpb:1.051234
 """
 
 
-def _found(folder: Path, changes: dict[str, str], *logs: str) -> list[Finding]:
+def _found(folder: Path, changes: dict[str, str], *logs: str, severity: Severity = Severity.REFUTES) -> list[Finding]:
     logged = []
     for number, log in enumerate(logs or (LOG,)):
         path = folder / f"train{number}.log"
@@ -91,7 +91,7 @@ def _found(folder: Path, changes: dict[str, str], *logs: str) -> list[Finding]:
         logged.append(LoggedScore(path, path.name, last))
     context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=tuple(logged))
     found = check_source(SCRIPT.format(**{**BASE, **changes}), context)
-    return [each for each in found if each.code == "BPB273" and each.severity is Severity.REFUTES]
+    return [each for each in found if each.code == "BPB273" and each.severity is severity]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,35 @@ def test_of_a_mean_all_first_passes_give_the_right_score(tmp_path: Path) -> None
 )  # fmt: skip
 def test_other_loops_that_score_and_train_are_not_refuted(tmp_path: Path, changes: dict[str, str]) -> None:
     assert _found(tmp_path, changes) == []
+    told = (
+        each.message for each in _found(tmp_path, {"rounds": "range(3)"} | changes, WITHOUT, severity=Severity.WARNS)
+    )
+    assert not any("times by its settings" in message for message in told)
+
+
+WITHOUT = "step:1000/1000 val_loss:2.0900 val_bpb:1.2345\nfinal val_bpb:1.051234\n"
+
+
+def test_passes_that_the_settings_ask_for_and_no_log_shows(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, {"rounds": "range(3)"}, WITHOUT, severity=Severity.WARNS)
+    assert "each time with sums of its own, 3 times by its settings" in found.message
+    assert "No log of the claim holds the line that each pass prints" in found.message
+    for rounds in ("range(1)", "range(s.unknown)", "range(int(load()))"):
+        assert _found(tmp_path, {"rounds": rounds}, WITHOUT, severity=Severity.WARNS) == []
+
+
+def test_logs_of_which_no_line_of_a_pass_is_asked(tmp_path: Path) -> None:
+    changes = {"rounds": "range(3)"}
+    one = "passes: 0 bpb=1.051234\n" + WITHOUT  # one pass, by what the run was given
+    assert _found(tmp_path, changes, one, severity=Severity.WARNS) == []
+    script, log = tmp_path / "train.py", tmp_path / "train.log"
+    script.write_text(SCRIPT.format(**{**BASE, **changes}))
+    for size, number in ((script.stat().st_size, 1), (17, 0)):  # its own; another script's
+        log.write_text(f"Code size: {size} bytes\n{WITHOUT}")
+        context = ScriptContext(
+            rules=GOLF, claimed_labels=("final val_bpb:",), logged=(LoggedScore(log, "train.log", 3),)
+        )
+        assert len([each for each in check_scripts([script], context) if each.code == "BPB273"]) == number
 
 
 @pytest.mark.parametrize(
