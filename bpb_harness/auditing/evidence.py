@@ -32,6 +32,8 @@ UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
 _TELLING_ROW = 5  # decimals by which a row of a table is told from its neighbours
 _MAX_SEEDS = 20  # of a mean within one log
+_EXACT, _EXACT_WITHIN = "_exact", 2  # how a score is called that is printed again with more digits; lines behind it
+_EXACT_FROM = 6  # decimals of a score that was not rounded by hand
 # Other numbers in a label tell stages apart (int6 and int8), whose mean is nobody's score.
 _NUMBER_OF_RUN = re.compile(r"(?P<run>(?:seed|run|trial|fold|rep(?:eat)?|s)[ _:=#-]{0,2})[0-9]+", re.IGNORECASE)
 _INFERRED = 5e-4  # relative; by which a ratio alone may tell a tokenizer
@@ -335,7 +337,12 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
         finals = tuple(log.final for log in ruled or claim.logs if log.final is not None)
         return finals, "line" if len(finals) == 1 else "mean"
     means = list(_means_by_label(claim.logs))
-    single = [line for log in claim.logs for line in log.lines if score.agrees_with(line.bpb.value, line.bpb.half_unit)]
+    single = [
+        line
+        for log in claim.logs
+        for line in log.lines
+        if score.agrees_with(line.bpb.value, line.bpb.half_unit) and not _is_told_exactly(line, log, score)
+    ]
     # Several seeds: their mean comes before a single line that happens to agree.
     is_rounded = any(
         rounds_to(score, line.bpb.value, line.bpb.half_unit) for line in single if not line.is_training_step
@@ -349,6 +356,8 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
             return tuple(group), "mean"
     if single and not _is_exact(single, score) and (seeds := _mean_of_named_seeds(claim, score, single)) is not None:
         return tuple(seeds), "mean"
+    if single and all(line.is_training_step for line in single) and (group := next(_seeds_of(claim, score), None)):
+        return tuple(group), "mean"
     if single:
         sizes = {size.value for size in claim.artifact_bytes}
         own = {log.file for log in claim.logs if any(size.value in sizes for size in log.artifact_bytes)}
@@ -356,11 +365,17 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     for group in means:
         if len(claim.seeds) != 1 and is_rounded_mean(score, [line.bpb.value for line in group]):
             return tuple(group), "mean"
+    for group in _seeds_of(claim, score):
+        return tuple(group), "mean"
+    return (), None
+
+
+def _seeds_of(claim: Claim, score: Printed) -> Iterator[list[ScoreLine]]:
+    """Lines of seeds, of the record's own or of one log, whose mean is the score."""
     for group in (*_seeds_in_logs(claim, score), *_means_within_logs(claim.logs)):
         half = max(line.bpb.half_unit for line in group)
         if score.agrees_with(sum(line.bpb.value for line in group) / len(group), half) and (score.decimals or 0) >= 4:
-            return tuple(group), "mean"
-    return (), None
+            yield group
 
 
 def _mean_of_named_seeds(claim: Claim, score: Printed, single: Sequence[ScoreLine]) -> list[ScoreLine] | None:
@@ -441,6 +456,19 @@ def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:
         return False
     slack = max(ROUNDED_MEAN, ROUNDED_SPREAD * statistics.stdev(values))
     return abs(score.value - sum(values) / len(values)) <= slack + 1e-12
+
+
+def _is_told_exactly(line: ScoreLine, log: LogRecord, score: Printed) -> bool:
+    """Whether the next lines print what a line prints with more digits: of a score with as many, those decide."""
+    number = line.bpb.source.line or 0
+    return (score.decimals or 0) >= _EXACT_FROM and any(
+        0 < (other.bpb.source.line or 0) - number <= _EXACT_WITHIN
+        and other.label == f"{line.label}{_EXACT}"
+        and other.run == line.run
+        and (other.bpb.decimals or 0) > (line.bpb.decimals or 0)
+        and rounds_to(line.bpb, other.bpb.value)
+        for other in log.lines
+    )
 
 
 def _is_exact(lines: Sequence[ScoreLine], score: Printed) -> bool:

@@ -698,3 +698,42 @@ def test_of_equal_last_scores_the_last_is_taken(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text("try: t=0.85 val_bpb=1.8360\ntry: t=0.90 val_bpb=1.8360\n")
     (found,) = audit(tmp_path).with_code("BPB909")
     assert "its last score is taken, 'try: t=0.90' at train.log:2" in found.message
+
+
+ROUNDED = "final_int8_zlib_roundtrip val_loss:{nats:.4f} val_bpb:{bits:.4f} eval_time:44230ms\n"
+EXACT = "final_int8_zlib_roundtrip_exact val_loss:{nats:.8f} val_bpb:{bits:.8f}\n"
+
+
+def _printed_twice(*scores: float, exact: str = EXACT, between: str = "") -> list[str]:
+    return [
+        "".join(line.format(nats=bits * math.log(2.0) * SP1024, bits=bits) for line in (ROUNDED, between, exact))
+        for bits in scores
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "runs", "codes_expected"),
+    [
+        # The mean of two seeds lies beside the rounded score of each of them.
+        (1.2299319, _printed_twice(1.22994812, 1.22991568), {"BPB401"}),
+        # No score of the log, to the digits that are claimed.
+        (1.14782318, _printed_twice(1.14780933), {"BPB403"}),
+        (1.1478, _printed_twice(1.14780933), {"BPB401"}),  # as many digits as the rounded line has
+        (1.14780933, _printed_twice(1.14780933), {"BPB401"}),
+        # Nothing says that the two lines print one score.
+        (1.14782318, _printed_twice(1.14780933, exact=EXACT.replace("int8_zlib", "int6")), {"BPB401"}),
+        (1.14782318, [ROUNDED.format(nats=1.938, bits=1.14780933)], {"BPB401"}),
+        (1.14782318, _printed_twice(1.14780933, between="saved\n" * 3), {"BPB401"}),
+    ],
+)
+def test_a_line_whose_score_is_printed_again_with_more_digits_gives_way_to_it(
+    tmp_path: Path, claimed: float, runs: list[str], codes_expected: set[str]
+) -> None:
+    (tmp_path / "submission.json").write_text(json.dumps({"name": "x", "val_bpb": claimed}))
+    for seed, run in enumerate(runs):
+        (tmp_path / f"train_seed{seed}.log").write_text(f"seed:{seed}\n{run}")
+    report = audit(tmp_path)
+    assert codes(report) & {"BPB401", "BPB403"} == codes_expected
+    for finding in report.findings:
+        if finding.code == "BPB401" and len(runs) > 1:
+            assert finding.evidence["how"] == "mean"
