@@ -356,8 +356,9 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
             return tuple(group), "mean"
     if single and not _is_exact(single, score) and (seeds := _mean_of_named_seeds(claim, score, single)) is not None:
         return tuple(seeds), "mean"
-    if single and all(line.is_training_step for line in single) and (group := next(_seeds_of(claim, score), None)):
-        return tuple(group), "mean"
+    if single and all(line.is_training_step for line in single):
+        for group in _seeds_of(claim, score):
+            return tuple(group), "mean"
     if single:
         sizes = {size.value for size in claim.artifact_bytes}
         own = {log.file for log in claim.logs if any(size.value in sizes for size in log.artifact_bytes)}
