@@ -737,3 +737,34 @@ def test_a_line_whose_score_is_printed_again_with_more_digits_gives_way_to_it(
     for finding in report.findings:
         if finding.code == "BPB401" and len(runs) > 1:
             assert finding.evidence["how"] == "mean"
+
+
+LOSS = 1.95012345
+RIGHT = bpb(LOSS, SP1024)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "logged", "codes_expected"),
+    [
+        (RIGHT, 1.158, {"BPB412"}),  # the log divided by something else
+        (RIGHT - 1.1e-3, RIGHT, {"BPB403"}),  # the log divided by the right number
+        (RIGHT - 1.1e-3, RIGHT + 1e-4, {"BPB403"}),
+    ],
+)
+def test_a_loss_gives_the_claim_only_where_the_logs_own_score_is_another(
+    tmp_path: Path, claimed: float, logged: float, codes_expected: set[str]
+) -> None:
+    record = {"name": "x", "val_bpb": round(claimed, 6), "val_loss": LOSS}
+    (tmp_path / "submission.json").write_text(json.dumps(record))
+    for seed in (1, 2):
+        text = log(2.0, SP1024, seed=seed) + f"final_scored val_loss:{LOSS} val_bpb:{logged:.6f}\n"
+        (tmp_path / f"train{seed}.log").write_text(text)
+    report = audit(tmp_path)
+    assert codes(report) & {"BPB401", "BPB403", "BPB404", "BPB412"} == codes_expected, report.findings
+
+
+def test_a_rounded_line_of_the_same_loss_contradicts_no_score_that_rounds_to_it(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(json.dumps({"name": "x", "val_bpb": 1.14782318, "val_loss": 1.9380}))
+    (tmp_path / "train.log").write_text("seed:1\n" + "".join(_printed_twice(1.14780933)))
+    report = audit(tmp_path)
+    assert codes(report) & {"BPB401", "BPB403", "BPB404", "BPB412"} == {"BPB403"}
