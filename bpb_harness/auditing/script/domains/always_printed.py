@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from bpb_harness.auditing.script.domains.shown_in_logs import written_parts
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.program import Program
@@ -176,21 +177,3 @@ def _telling(parts: Sequence[str]) -> str:
 
 def _num_letters(text: str) -> int:
     return sum(map(str.isalpha, text))
-
-
-def written_parts(text: ast.expr) -> list[str]:
-    """What is written out of a text, with places between; nothing of what is no text."""
-    if isinstance(text, ast.Constant) and isinstance(text.value, str):
-        return [text.value]
-    if isinstance(text, ast.BinOp) and isinstance(text.op, ast.Add):
-        left, right = written_parts(text.left), written_parts(text.right)
-        return [*left[:-1], left[-1] + right[0], *right[1:]] if left and right else []
-    if not isinstance(text, ast.JoinedStr):
-        return []
-    parts = [""]
-    for part in text.values:
-        if isinstance(part, ast.Constant):
-            parts[-1] += str(part.value)
-        else:
-            parts.append("")
-    return parts

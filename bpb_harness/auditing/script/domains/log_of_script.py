@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bpb_harness.auditing.script.context import LoggedScore
-from bpb_harness.auditing.script.domains.printed_scores import lines_of
+from bpb_harness.auditing.script.domains.printed_scores import printed_lines_of
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.program import Program
@@ -31,7 +31,7 @@ def wrote_log(program: Program, score: LoggedScore) -> bool:
 def other_size(program: Program, score: LoggedScore) -> tuple[int, int] | None:
     """The size of its code that a log states, and the nearest one of a script, where they are not the same."""
     files = _files(program)
-    stated = foreign_code_size("\n".join(lines_of(program, score)), files) if files else None
+    stated = foreign_code_size("\n".join(printed_lines_of(program, score)), files) if files else None
     if stated is None:
         return None
     sizes = [file.stat().st_size for file in files]
@@ -49,7 +49,7 @@ def _wrote(program: Program, score: LoggedScore) -> bool:
         return False
     if other is not None and abs(other[0] - other[1]) > _NEAR * other[0]:
         return False
-    text = "\n".join(lines_of(program, score))
+    text = "\n".join(printed_lines_of(program, score))
     if other is None and stated_code_sizes(text):
         return True
     printable = Printable([script.text for script in program.scripts])

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
+from bpb_harness.auditing.script.domains.shown_in_logs import lines_of
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 
 _PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
 _OF_SCORE = re.compile(r"(?:^|[^a-z])(?:bpb|bits_per_byte)[ :=]{1,3}$", re.IGNORECASE)
@@ -104,7 +103,7 @@ def _pattern(program: Program, text: ast.JoinedStr, place: ast.FormattedValue) -
 
 def _shown(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> tuple[LoggedScore, Pass, Pass] | None:
     """The first round that a log prints before a score, and the last one, if that is the score, and better."""
-    lines, found = _lines(program, score), _told(program, score, pattern)
+    lines, found = lines_of(program, score), _told(program, score, pattern)
     if len(found) < 2 or not lines[score.line - 1 : score.line]:
         return None
     first, last = found[0], found[-1]
@@ -114,7 +113,7 @@ def _shown(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> tu
 
 def _told(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> list[Pass]:
     """The rounds that a log prints up to a score."""
-    lines = _lines(program, score)
+    lines = lines_of(program, score)
     return [
         Pass(float(match[1]), number)
         for number, line in enumerate(lines[score.since : score.line], score.since + 1)
@@ -125,14 +124,3 @@ def _told(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> lis
 def _is_one(value: float, number: str) -> bool:
     """Whether a number is a value, as far as its own digits go."""
     return abs(value - float(number)) <= 0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-12
-
-
-def _lines(program: Program, score: LoggedScore) -> list[str]:
-    key = (printed_passes, score.path)
-    if key not in program.memo:
-        try:
-            program.memo[key] = read_text(score.path, score.file).text.split("\n")
-        except ClaimError:
-            program.memo[key] = []
-    found: list[str] = program.memo[key]
-    return found

@@ -7,11 +7,10 @@ import re
 from collections.abc import Sequence
 
 from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.auditing.script.domains.shown_in_logs import lines_of
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.claim.embedded_code import is_code
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 
 _PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
 _FEWEST_LETTERS = 4  # that are written out of a text
@@ -70,7 +69,7 @@ def printed_in_log(program: Program, texts: Sequence[ast.JoinedStr], score: Logg
         for node in program.labelled(scope)
         if isinstance(node, ast.JoinedStr) and node not in texts and (template := _template(node)) is not None
     ]
-    lines = lines_of(program, score)
+    lines = printed_lines_of(program, score)
     return [
         (number, bpb)
         for number, bpb in score.before[-_MOST_LINES:]
@@ -85,7 +84,7 @@ def first_printed(program: Program, call: ast.Call, score: LoggedScore, since: i
     begin = _begin(text)
     if template is None or sum(script.text.count(begin) for script in program.scripts) != 1:
         return None
-    lines = lines_of(program, score)
+    lines = printed_lines_of(program, score)
     return next((number for number in range(since + 1, score.line) if _is_by(template, lines, number)), None)
 
 
@@ -125,14 +124,11 @@ def _is_by(template: _Template, lines: Sequence[str], number: int) -> bool:
     return True
 
 
-def lines_of(program: Program, score: LoggedScore) -> list[str]:
+def printed_lines_of(program: Program, score: LoggedScore) -> list[str]:
     """The lines of the log that a score of the claim stands in, empty where they are a script; none where unread."""
-    key = (lines_of, score.path)
+    key = (printed_lines_of, score.path)
     if key not in program.memo:
-        try:
-            lines = read_text(score.path, score.file).text.split("\n")
-        except ClaimError:
-            lines = []
+        lines = lines_of(program, score)
         program.memo[key] = ["" if is_source else line for line, is_source in zip(lines, is_code(lines), strict=True)]
     found: list[str] = program.memo[key]
     return found

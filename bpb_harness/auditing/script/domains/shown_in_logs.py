@@ -138,14 +138,27 @@ def _end(node: ast.AST) -> tuple[int, int]:
     return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
-def template_of(text: ast.JoinedStr) -> Template | None:
-    """What is written out of a text, with places in between; None where it does not tell it from others."""
+def written_parts(text: ast.expr) -> list[str]:
+    """What is written out of a text, with places between; nothing of what is no text."""
+    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+        return [text.value]
+    if isinstance(text, ast.BinOp) and isinstance(text.op, ast.Add):
+        left, right = written_parts(text.left), written_parts(text.right)
+        return [*left[:-1], left[-1] + right[0], *right[1:]] if left and right else []
+    if not isinstance(text, ast.JoinedStr):
+        return []
     parts = [""]
     for part in text.values:
         if isinstance(part, ast.Constant):
             parts[-1] += str(part.value)
         else:
             parts.append("")
+    return parts
+
+
+def template_of(text: ast.JoinedStr) -> Template | None:
+    """What is written out of a text, with places in between; None where it does not tell it from others."""
+    parts = written_parts(text)
     first = parts[0].strip("\n")
     is_telling = max(map(_num_letters, [first, *parts[1:]])) >= _FEWEST_LETTERS and not any(
         "\n" in part for part in (first, *parts[1:])
