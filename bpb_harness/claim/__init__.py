@@ -10,7 +10,7 @@
     stated_bytes.py   bytes per token that JSON and log lines state of the scored text
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
     told_by_log.py    what else a log's lines tell; adaptation.py epochs over the text, clock.py a time that goes back,
-                      scoring_order.py in which orders the documents are gone through
+                      even_steps.py one that is too even, scoring_order.py in which orders documents are gone through
     line_shapes.py    columns, tables and JSON of logs, written as names and values
     figure_lines.py   of each shape of a log's lines with figures the first
     line_template.py  lines that a contest's logs have; reading.py what else is looked for

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import final
 
+from bpb_harness.claim.even_steps import StepTimes
 from bpb_harness.claim.printed import Source
 
 
@@ -47,6 +48,7 @@ class Clock:
 
     def __init__(self, file: str) -> None:
         self.back: list[ClockBack] = []
+        self.step_times = StepTimes(file)
         self._file = file
         self._last: _Told | None = None
 
@@ -67,6 +69,8 @@ class Clock:
         step, time = _STEP.match(low), _TIME.match(low, low.find("train_time:"))
         if step is None or time is None:
             return
+        if "train_loss" in low:
+            self.step_times.take(int(step["step"]), time["ms"], number, run)
         told = _Told(int(step["step"]), float(time["ms"]), float(time["each"] or 0.0), number, run)
         # A clock that begins anew in a resumed run no longer fits the average; a line that was changed fits none.
         if last is not None and told.step > last.step and told.ms < last.ms and last.is_off and not told.is_off:

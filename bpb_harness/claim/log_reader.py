@@ -173,6 +173,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         stored=tuple(said.stored),
         written=tuple(said.written),
         clock_back=tuple(said.clock.back),
+        even_steps=tuple(said.clock.step_times.even()),
         orders=tuple(said.order.told()),
         window=said.window or None,
         numbers_beside_bpb=frozenset(said.numbers),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpb_harness.claim.adaptation import Adaptation
 from bpb_harness.claim.clock import ClockBack
+from bpb_harness.claim.even_steps import EvenSteps
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.scoring_order import OrdersTold
@@ -105,6 +106,7 @@ class LogRecord:
         parts: lines that say how much of the text an evaluation goes over.
         gates: lines that count hints by the gate that let them through.
         clock_back: lines of training between which its time gets shorter.
+        even_steps: lines of training between which too many times are alike to the millisecond.
         stored: lines that tell of tokens that are stored beside the network.
         written: lines whose numbers no program formats, with those.
         orders: runs whose hints and scores go through the documents in two orders.
@@ -140,6 +142,7 @@ class LogRecord:
     parts: tuple[PartTold, ...] = ()
     gates: tuple[GatesTold, ...] = ()
     clock_back: tuple[ClockBack, ...] = ()
+    even_steps: tuple[EvenSteps, ...] = ()
     stored: tuple[StoredText, ...] = ()
     written: tuple[tuple[Source, str], ...] = ()
     orders: tuple[OrdersTold, ...] = ()

@@ -1,5 +1,6 @@
-"""BPB426: lines that no run prints: a clock that goes back, one size to the byte of networks that differ, losses that
-the logs of two seeds share, and numbers that are guessed or have digits left open.
+"""BPB426: lines that no run prints: a clock that goes back, or steps as even as no clock measures them, one size to the
+byte of networks that differ, losses that the logs of two seeds share, and numbers that are guessed or have digits left
+open.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import Printed
 from bpb_harness.claim.clock import ClockBack
+from bpb_harness.claim.even_steps import EvenSteps
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
@@ -41,6 +43,9 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
     written = [each for log in evidence.claim_logs for each in log.written if not _is_in_a_script(evidence, each[1])][
         :1
     ]
+    rows = [row for log in evidence.claim_logs for row in log.even_steps if (log.file, row.run) in runs][:1]
+    told += map(_told_of_row, rows)
+    places += [str(place) for row in rows for place in (row.first, row.last)]
     told += [f"{place} has {words!r}, which no program prints for a number" for place, words in written]
     places += [str(place) for place, _ in written]
     if told:
@@ -69,6 +74,13 @@ _GUESSED = re.compile(r"[a-z_]{1,20}[:=] ?~")
 def _told(back: ClockBack) -> str:
     what = "stops the training" if back.is_stop else "goes on"
     return f"{back.later} {what} at {back.behind:,.0f} ms, and {back.earlier} is at {back.at:,.0f} ms already"
+
+
+def _told_of_row(row: EvenSteps) -> str:
+    return (
+        f"{row.count} times in a row {row.steps:,} steps take {row.milliseconds:,} ms to the millisecond, from "
+        f"{row.first} to {row.last}, where the run's other times for as many scatter by {row.spread:,.0f} ms"
+    )
 
 
 def _of_one_size(evidence: Evidence) -> list[Printed]:

@@ -117,6 +117,34 @@ def test_a_clock_of_another_run_in_the_log(tmp_path: Path) -> None:
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
 
 
+def _even(count: int) -> str:
+    times = [13_900 + 7 * (number * number % 13) for number in range(12)] + [13_900] * count
+    steps = (f"step:{200 * n}/9000 train_loss:2.1 train_time:{sum(times[:n])}ms" for n in range(1, len(times) + 1))
+    return "\n".join([*steps, "model_"])
+
+
+def test_a_clock_that_is_too_even(tmp_path: Path) -> None:
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=_even(8))
+    (found,) = report.with_code("BPB426")
+    assert found.message.startswith(
+        "8 times in a row 200 steps take 13,900 ms to the millisecond, from train_0.log:14 "
+    )
+    assert found.message.endswith(" ms: no run prints this; the lines were written by hand, or changed")
+    assert report.verdict == "unverifiable"
+
+
+def test_a_clock_that_is_even_by_chance(tmp_path: Path) -> None:
+    report = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=_even(4))
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_an_even_clock_of_another_log(tmp_path: Path) -> None:
+    _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003))
+    (tmp_path / "smoke.log").write_text(f"{_even(8)}\nfinal_exact val_loss:4.0 val_bpb:2.3\n")
+    report = audit(tmp_path)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
 def _with_progress(
     folder: Path, *, shared: int, own: int, same_training: bool = False, trains: bool = True, same_seed: bool = False
 ) -> AuditReport:

@@ -1,0 +1,103 @@
+"""Lines of training between which a clock of milliseconds passes exactly as much time, too often for a run."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import final
+
+from bpb_harness.claim.printed import Source
+
+# Of 4,108 public logs 4 have five such intervals or more: two are as steady as that others are off by one, one has 5.
+_FEWEST, _FEWEST_OTHERS = 6, 10
+_FEWEST_STEPS = 10  # between two lines: of a few steps the interval is so short that many are alike
+_CHANCE = 1e-6
+_OF_NORMAL = 1.4826  # standard deviations by the median of distances from the median
+_MOST_LINES = 20_000
+
+
+@dataclass(frozen=True)
+class EvenSteps:
+    """Intervals in a row that are alike to the millisecond, where the others of the run differ.
+
+    Attributes:
+        count: how many intervals.
+        milliseconds: each of them.
+        steps: of training in each.
+        first: where the first begins.
+        last: where the last ends.
+        spread: standard deviation of the others, in milliseconds.
+        run: which run of the log.
+    """
+
+    count: int
+    milliseconds: int
+    steps: int
+    first: Source
+    last: Source
+    spread: float
+    run: int
+
+
+@dataclass(frozen=True)
+class _Interval:
+    steps: int
+    milliseconds: int
+    first: int
+    last: int
+    run: int
+
+
+@final
+class StepTimes:
+    """Collects what lines of training tell of step and time."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._told: list[tuple[int, int, int, int]] = []  # run, step, milliseconds, line
+
+    def take(self, step: int, milliseconds: str, number: int, run: int) -> None:
+        """Take one more line; of a clock that tells parts of a millisecond none."""
+        if milliseconds.isdecimal() and len(self._told) < _MOST_LINES:
+            self._told.append((run, step, int(milliseconds), number))
+
+    def even(self) -> list[EvenSteps]:
+        """The longest row of each run, where chance does not explain it."""
+        found = []
+        for run, told in groupby(self._told, key=lambda each: each[0]):
+            row = _longest(intervals := [*_intervals([*told], run)])
+            others = [each.milliseconds for each in intervals if row and each.steps == row[0].steps and each not in row]
+            spread = _spread_of(row, others)
+            if spread is not None:
+                first, last = Source(self._file, row[0].first), Source(self._file, row[-1].last)
+                found.append(EvenSteps(len(row), row[0].milliseconds, row[0].steps, first, last, spread, run))
+        return found
+
+
+def _intervals(told: Sequence[tuple[int, int, int, int]], run: int) -> Iterator[_Interval]:
+    for (_, step, at, line), (_, later, then, behind) in pairwise(told):
+        if later - step >= _FEWEST_STEPS and then > at:
+            yield _Interval(later - step, then - at, line, behind, run)
+
+
+def _longest(intervals: Sequence[_Interval]) -> list[_Interval]:
+    rows = (list(row) for _, row in groupby(intervals, key=lambda each: (each.steps, each.milliseconds)))
+    return max(rows, key=len, default=[])
+
+
+def _spread_of(row: Sequence[_Interval], others: Sequence[int]) -> float | None:
+    """How far the other intervals differ; None where a steady clock, or a coarse one, would give such a row."""
+    if len(row) < _FEWEST or len(others) < _FEWEST_OTHERS:
+        return None
+    each = row[0].milliseconds
+    if any(abs(other - each) == 1 for other in others):
+        return None  # of a run as steady as that some are off by one
+    unit = math.gcd(each, *others)
+    middle = statistics.median(others)
+    spread = _OF_NORMAL * statistics.median(abs(other - middle) for other in others)
+    alike = unit / (2.0 * math.sqrt(math.pi) * spread) if spread > 0.0 else 1.0  # two of a normal distribution
+    chance = (len(row) + len(others)) * min(alike, 1.0) ** (len(row) - 1)
+    return spread if chance < _CHANCE else None
