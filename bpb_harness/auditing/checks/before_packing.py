@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim import Printed, ScoreLine
 from bpb_harness.findings import Finding
 
 _NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
@@ -17,7 +18,7 @@ _TO_BE_PACKED = re.compile(r"pre[-_ ]?quant", re.IGNORECASE)
 
 
 def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
-    """The last score of a log, of a network that is packed behind it, or that its name says is still to be."""
+    """A score of a network that is packed behind it, or that its name says is still to be, and is not scored again."""
     if evidence.how != "line":
         return
     (line,) = evidence.lines
@@ -25,11 +26,12 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     place = line.bpb.source
     if log is None or place.line is None or not (line.is_training_step or _NOT_PACKED.search(line.label)):
         return
-    packed = next((size for size in reversed(log.packed) if (size.source.line or 0) > place.line), None)
-    if any((other.bpb.source.line or 0) > place.line for other in log.lines):
+    packed = [size for size in log.packed if (size.source.line or 0) > place.line]
+    behind = [other for other in log.lines if (other.bpb.source.line or 0) > place.line]
+    if any(not _is_before(other, packed[0] if packed else None) for other in behind):
         return
-    if packed is not None:
-        size = f"{packed.source}: {packed.name!r}"
+    if packed:
+        size = f"{packed[-1].source}: {packed[-1].name!r}"
         then = f"the network was packed after it ({size}); the log prints no score behind that"
     elif _TO_BE_PACKED.search(line.label):
         then = "the log ends with neither the size nor a score of a packed network"
@@ -42,6 +44,13 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     yield codes.BEFORE_PACKING.finding(
         message,
         place=str(place),
-        packed_at=None if packed is None else str(packed.source),
+        packed_at=str(packed[-1].source) if packed else None,
         missing="a score of the packed network, read back from its file",
     )
+
+
+def _is_before(line: ScoreLine, packed: Printed | None) -> bool:
+    """Whether a score is of the network in training too, before it is packed."""
+    if packed is None or (line.bpb.source.line or 0) > (packed.source.line or 0):
+        return False
+    return line.is_training_step or _NOT_PACKED.search(line.label) is not None

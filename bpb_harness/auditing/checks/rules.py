@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.claim import Printed
 from bpb_harness.claim.line_template import SECONDS
@@ -60,6 +61,8 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         yield codes.NO_SIZE.finding(message, cap=cap)
         return
     over = [size for size in sizes if size.value - size.half_unit > cap]
+    if stated and not over:
+        yield from check_packed_over_cap(evidence, stated, cap)
     if over:
         by_file: dict[str, list[str]] = {}
         for size in over[:4]:

@@ -57,6 +57,32 @@ def test_a_score_before_a_packing_that_the_log_does_not_come_to(tmp_path: Path, 
     assert _report(tmp_path, "DIAGNOSTIC post_ema", behind).with_code("BPB425") == []
 
 
+BEST = "step:6000/20000"
+WORSE = "step:7184/20000 val_loss:2.0512 val_bpb:1.2149\n"
+
+
+@pytest.mark.parametrize("between", [WORSE, f"{WORSE}DIAGNOSTIC post_ema val_loss:2.0531 val_bpb:1.2160\n"])
+def test_the_best_of_training_is_no_score_of_what_is_packed_at_its_end(tmp_path: Path, between: str) -> None:
+    report = _report(tmp_path, BEST, between + PACKED)
+    (found,) = report.with_code("BPB425")
+    assert f"the score is that of {BEST!r} at train.log:8, and the network was packed after it" in found.message
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        WORSE,
+        f"{WORSE}{PACKED}final_int8_zlib_roundtrip val_loss:2.0112 val_bpb:1.1911\n",
+        f"final_int8_zlib_roundtrip val_loss:2.0112 val_bpb:1.1911\n{PACKED}",
+        f"{PACKED}{WORSE}{PACKED}",
+    ],
+    ids=["not packed", "scored behind it", "scored before its size", "trained on"],
+)
+def test_the_best_of_training_where_the_end_is_scored(tmp_path: Path, behind: str) -> None:
+    assert _report(tmp_path, BEST, behind).with_code("BPB425") == []
+
+
 def test_words_that_say_so_make_no_score_of_the_artifact(tmp_path: Path) -> None:
     report = _report(tmp_path, "step:7184/20000", PACKED, evaluation_mode="pre_roundtrip_full_val")
     assert (len(report.with_code("BPB425")), report.verdict) == (1, "unverifiable")

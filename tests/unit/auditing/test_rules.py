@@ -16,6 +16,7 @@ from bpb_harness.auditing.report import summary_to_dict, summary_to_markdown
 from bpb_harness.auditing.report_text import summary_to_text
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.errors import UsageError
+from bpb_harness.findings import Finding
 from bpb_harness.report.audit import audit_page
 from fixtures.claims.other_contests import RUNS, SCRIPT, slowrun_log, speedrun_log
 from fixtures.claims.patterns import SP1024, bpb, log, submission
@@ -419,3 +420,41 @@ def test_code_that_a_log_counts_may_be_packed_when_it_is_submitted(tmp_path: Pat
     (tmp_path / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": 15_990_000}))
     assert "BPB501" not in _codes(audit(tmp_path, rules="parameter-golf"))
+
+
+def _packed_codes(folder: Path, lines: str, stated: int = 15_162_375) -> list[Finding]:
+    (folder / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": stated}))
+    report = audit(folder, rules="parameter-golf")
+    assert report.verdict == "consistent"  # a rule of the contest says nothing of the number
+    return report.with_code("BPB501")
+
+
+OVER = "Serialized model int8+zlib: 21410856 bytes\nSerialized model int6+zstd: 17482082 bytes (payload:23486756)\n"
+
+
+def test_a_packed_network_that_is_over_the_cap_by_itself(tmp_path: Path) -> None:
+    (found,) = _packed_codes(tmp_path, OVER)
+    assert found.message == (
+        "the packed network alone is over the cap of 16,000,000 bytes, by its log: 17,482,082 (train.log:2); no log of "
+        "the claim prints 15,162,375, of submission.json (bytes_total)"
+    )
+    (found,) = _packed_codes(tmp_path, OVER, stated=17_482)
+    assert "prints 17,482, of" in found.message
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"{OVER}storage_pass quant_bytes=15826872\n",
+        f"{OVER}pruned: 15,826,872 bytes\n",
+        f"{OVER}Serialized model int5+zstd: 14482082 bytes\n",
+        OVER.replace("17482082", "15999999"),  # with its code it may be over
+        "Serialized model: 67235929 bytes\nTotal submission size: 67285929 bytes\n",  # not packed
+        "Compressed artifact: 16.01 MB\n",
+        "Total submission size int6+zstd: 16182082 bytes\n",
+    ],
+    ids=["packed again", "pruned", "in another way", "below", "not packed", "megabytes", "with its code"],
+)
+def test_a_packed_network_that_may_be_below_the_cap(tmp_path: Path, lines: str) -> None:
+    assert _packed_codes(tmp_path, lines) == []
