@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import vocabulary_of
 from bpb_harness.claim.own_result import CLAIMED_IN
 from bpb_harness.claim.prose_files import notes_on
+from bpb_harness.claim.readme_reader import seeds_of_tables
 from bpb_harness.rules import Rules
 from bpb_harness.rules.denominators import Denominator, DenominatorTable
 from bpb_harness.rules.pack import NATS_PER_TOKEN
@@ -31,6 +33,7 @@ ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
 _TELLING_ROW = 5  # decimals by which a row of a table is told from its neighbours
+_DECIMALS_OF_MEAN = 3  # of a mean whose seeds are listed, at the least; JSON drops a last zero
 _MAX_SEEDS = 20  # of a mean within one log
 _EXACT, _EXACT_WITHIN = "_exact", 2  # how a score is called that is printed again with more digits; lines behind it
 _EXACT_FROM = 6  # decimals of a score that was not rounded by hand
@@ -339,10 +342,12 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     means = list(_means_by_label(claim.logs))
     single = [
         line
-        for log in claim.logs
+        for log in sorted(claim.logs, key=_num_runs)  # of copies of a line, that in the log of one run
         for line in log.lines
         if score.agrees_with(line.bpb.value, line.bpb.half_unit) and not _is_told_exactly(line, log, score)
     ]
+    if not _is_exact(single, score) and (listed := _listed_seeds(claim, score, means)) is not None:
+        return tuple(listed), "mean"
     # Several seeds: their mean comes before a single line that happens to agree.
     is_rounded = any(
         rounds_to(score, line.bpb.value, line.bpb.half_unit) for line in single if not line.is_training_step
@@ -371,12 +376,54 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     return (), None
 
 
+def _num_runs(log: LogRecord) -> int:
+    """How many scores a log prints under one name, at most: several runs', of one that is made of several logs."""
+    ends = {(line.label, line.bpb.value) for line in log.lines if not line.is_training_step}
+    return max(Counter(label for label, _ in ends).values(), default=0)
+
+
 def _seeds_of(claim: Claim, score: Printed) -> Iterator[list[ScoreLine]]:
     """Lines of seeds, of the record's own or of one log, whose mean is the score."""
     for group in (*_seeds_in_logs(claim, score), *_means_within_logs(claim.logs)):
         half = max(line.bpb.half_unit for line in group)
         if score.agrees_with(sum(line.bpb.value for line in group) / len(group), half) and (score.decimals or 0) >= 4:
             yield group
+
+
+def _listed_seeds(claim: Claim, score: Printed, means: Sequence[Sequence[ScoreLine]]) -> Sequence[ScoreLine] | None:
+    """Of seeds that the record lists, each of which ends a run, where the score is their mean rounded: those lines.
+
+    None where it is that of all logs: there may be more of them than seeds, of runs that were made again.
+    """
+    if any(rounds_to(score, _mean_of(group), max(line.bpb.half_unit for line in group)) for group in means):
+        return None
+    in_tables = seeds_of_tables(claim.readme) if claim.readme is not None else ()
+    tables = [seeds for seeds, mean in in_tables if score.agrees_with(mean.value, mean.half_unit)]
+    for scores in (*claim.seed_scores.values(), *tables):
+        found = _ends_of_seeds(claim, scores)
+        if len(found) >= 2 and rounds_to(score, _mean_of(found)) and (score.decimals or 0) >= _DECIMALS_OF_MEAN:
+            return found
+    return None
+
+
+def _mean_of(lines: Sequence[ScoreLine]) -> float:
+    return sum(line.bpb.value for line in lines) / len(lines)
+
+
+def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed]) -> list[ScoreLine]:
+    """For each score of a seed a final line that prints it, in a log of no other seed; none where one has none."""
+    found: list[ScoreLine] = []
+    for name, seed in scores.items():
+        logs = [log for log in claim.logs if not name.isdigit() or log.seed in (None, name)]
+        ends = [
+            line
+            for log in logs
+            for line in log.lines
+            if not line.is_training_step and (seed.decimals or 0) >= 4 and rounds_to(seed, line.bpb.value)
+        ]
+        found += [max(ends, key=lambda line: _standing(line, seed))] if ends else []
+    is_whole = len(found) == len(scores) == len({line.bpb.source for line in found})
+    return found if is_whole and len({line.label for line in found}) == 1 else []
 
 
 def _mean_of_named_seeds(claim: Claim, score: Printed, single: Sequence[ScoreLine]) -> list[ScoreLine] | None:

@@ -15,7 +15,7 @@
     figure_lines.py   of each shape of a log's lines with figures the first
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said,
-                      voiding_statements.py in which words
+                      voiding_statements.py in which words, stated_spread.py spreads over seeds
     tolerant_json.py  broken JSON, repaired where only one reading is possible
     text_file.py      bounded reading of files in unknown encodings
     printed.py        numbers with the digits that were printed

@@ -263,6 +263,28 @@ def _steps(named: dict[str, str], row: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def seeds_of_tables(readme: Readme) -> Iterator[tuple[dict[str, Printed], Printed]]:
+    """The scores of seeds that a table of a README lists in one column, with the row that it calls their mean."""
+    columns: dict[str, list[TableRow]] = {}
+    for row in readme.rows:
+        columns.setdefault(row.score.name, []).append(row)
+    for rows in columns.values():
+        seeds: dict[str, Printed] = {}
+        last = 0
+        for row in rows:
+            line = row.score.source.line or 0
+            seeds = seeds if line == last + 1 else {}
+            last = line
+            seed = next((cell for name, cell in row.cells.items() if _SEED_COLUMN.fullmatch(name)), "")
+            if _A_SEED.fullmatch(seed):
+                seeds[seed] = row.score
+            elif len(seeds) >= 2 and _MEAN.search(" ".join(row.cells.values())):
+                yield dict(seeds), row.score
+
+
+_SEED_COLUMN, _A_SEED = re.compile(r"(?:seed|run)s?", re.IGNORECASE), re.compile(r"[0-9]{1,10}")
+
+
 def steps_table(readme: Readme) -> dict[int, Printed]:
     """Scores by number of diffusion steps, where a README's rows give them; a T with two scores is left out."""
     by_steps: dict[int, list[Printed]] = {}

@@ -42,15 +42,19 @@ def _best_of(score: Printed, scores: Mapping[str, Printed]) -> tuple[str, float,
 
 
 def _ends_of_logs(evidence: Evidence) -> dict[str, Printed]:
-    """What the logs end with that print the claim's line, by seed; nothing where a seed has two, or none is told."""
+    """What the logs end with that print the claim's line, by seed; nothing where a seed has two, or none is told.
+
+    A log of no seed that prints the scores of others alone is made of these, and tells of no run of its own.
+    """
     if evidence.how != "line":
         return {}
-    ends: dict[str, Printed] = {}
+    label, ends, unnamed = evidence.lines[0].label, dict[str, Printed](), set[float]()
     for log in evidence.claim.logs:
-        alike = [line.bpb for line in log.lines if line.label == evidence.lines[0].label and not line.is_training_step]
-        if not alike:
-            continue
-        if log.seed is None or (log.seed in ends and ends[log.seed].value != alike[-1].value):
-            return {}
-        ends[log.seed] = alike[-1]
-    return ends
+        alike = [line.bpb for line in log.lines if line.label == label and not line.is_training_step]
+        if alike and log.seed is None:
+            unnamed |= {bpb.value for bpb in alike}
+        elif alike and log.seed is not None:
+            if log.seed in ends and ends[log.seed].value != alike[-1].value:
+                return {}
+            ends[log.seed] = alike[-1]
+    return ends if unnamed <= {bpb.value for bpb in ends.values()} else {}

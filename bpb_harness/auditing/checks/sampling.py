@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, rounds
 from bpb_harness.claim import LogRecord, Printed
 from bpb_harness.claim.methods import DISCRETE, MC
 from bpb_harness.claim.names import FULL_SPLIT
+from bpb_harness.claim.stated_spread import StatedSpread, spread_told
 from bpb_harness.findings import Finding, Json
 
 _SLICE_IS_CLOSE = 0.01  # a slice's score within this of the whole split's is no other claim
@@ -82,16 +84,46 @@ def _whole_split_printed(evidence: Evidence) -> str | None:
 
 
 def _told_runs(evidence: Evidence) -> str:
-    """Whose score it is, as far as the record tells, and that nothing tells its error."""
+    """Whose score it is, as far as the record tells, and what tells its error."""
     called = _called_a_mean(evidence)
+    score, readme = evidence.claim.score, evidence.claim.readme
+    spread = spread_told(readme, score) if readme is not None and score is not None else None
     if called is not None:
-        return f"{called} calls the score a mean; of how many runs, and with what standard error, was not read"
+        told = "of how many runs, and with what standard error, was not read"
+        return f"{called} calls the score a mean; {told if spread is None else _of_a_mean(spread)}"
     if evidence.lines:
         files = " or ".join(_logs_that_print(evidence)[:_MAX_LOGS])
-        return f"the score is that of one run ({files}), and no standard error is given"
-    if evidence.claim.seeds:
-        return f"the record names one seed ({evidence.claim.seeds[0]}), and no standard error is given"
-    return "neither a second seed nor a standard error is given"
+        whose = f"the score is that of one run ({files})"
+    elif evidence.claim.seeds:
+        whose = f"the record names one seed ({evidence.claim.seeds[0]})"
+    elif spread is None:
+        return "neither a second seed nor a standard error is given"
+    else:
+        whose = "of which runs the score is, was not read"
+    return f"{whose}, and no standard error is given" if spread is None else f"{whose}; {_of_one(spread)}"
+
+
+def _deviation(spread: StatedSpread) -> str:
+    """What a README gives as a spread, in words: of one number, or of several that it does not tell apart."""
+    if spread.value is None:
+        return f"{spread.source} gives several spreads"
+    name = "a standard deviation of" if spread.is_named else "a spread, which it does not call by a name, of"
+    return f"{spread.source} gives {name} {spread.value}"
+
+
+def _of_one(spread: StatedSpread) -> str:
+    """What a spread says of the score of one run."""
+    return f"{_deviation(spread)}: a standard deviation over seeds of this very score is the standard error of one run"
+
+
+def _of_a_mean(spread: StatedSpread) -> str:
+    """What a spread says of a mean."""
+    if spread.value is None or spread.num_seeds is None or not spread.is_named:
+        return (
+            f"{_deviation(spread)}: a standard deviation over n runs, by sqrt(n), is the standard error of their mean"
+        )
+    error = spread.value.value / math.sqrt(spread.num_seeds)
+    return f"{_deviation(spread)}, over {spread.num_seeds} runs: the standard error of their mean is {error:.2g}"
 
 
 def _logs_that_print(evidence: Evidence) -> list[str]:

@@ -687,6 +687,72 @@ def test_whose_score_it_is_as_the_readme_says(tmp_path: Path, readme: str, said:
     assert said in found.message
 
 
+@pytest.mark.parametrize(
+    ("readme", "said"),
+    [
+        ("val_bpb 1.2034 of seed 42", "the score is that of one run (train.log), and no standard error is given"),
+        (
+            "| Mean | 1.2040 |\n| Std | 0.0009 |",
+            "the score is that of one run (train.log); README.md:2 gives a standard deviation of 0.0009: a standard "
+            "deviation over seeds of this very score is the standard error of one run",
+        ),
+        (
+            "val_bpb: 1.2034 (4-seed mean, std 0.0010)\n\nmean: 1.2034",
+            "README.md:3 calls the score a mean; README.md:1 gives a standard deviation of 0.0010, over 4 runs: the "
+            "standard error of their mean is 0.0005",
+        ),
+        (
+            "mean: 1.2034 \u00b1 0.0010",
+            "README.md:1 calls the score a mean; README.md:1 gives a spread, which it does not call by a name, of "
+            "0.0010: a standard deviation over n runs, by sqrt(n), is the standard error of their mean",
+        ),
+        (
+            "mean: 1.2034",
+            "README.md:1 calls the score a mean; of how many runs, and with what standard error, was not read",
+        ),
+    ],
+)
+def test_what_the_readme_gives_as_a_spread_is_told_beside_the_score(tmp_path: Path, readme: str, said: str) -> None:
+    (tmp_path / "train.log").write_text("final_exact val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "README.md").write_text(readme)
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2034}')
+    (found,) = audit(tmp_path).with_code("BPB304")
+    assert found.message == said
+
+
+RERUN = {"a_rerun.log": 1.13411, "b_rerun.log": 1.13422, "c_rerun.log": 1.13433}
+NAMED = {"0": 1.13179659, "1": 1.13214329, "2": 1.13210889}
+
+
+@pytest.mark.parametrize("how", ["submission", "readme"])
+def test_the_mean_is_one_of_the_seeds_that_the_record_lists(tmp_path: Path, how: str) -> None:
+    of_readme = "".join(f"| {seed} | {score:.4f} |\n" for seed, score in NAMED.items())
+    table = f"| Seed | val_bpb |\n|---|---|\n{of_readme}| **Mean** | **1.1320** |\n"
+    listed = {seed: {"val_bpb": score} for seed, score in NAMED.items()}
+    (tmp_path / "README.md").write_text(table if how == "readme" else "# Runs\n")
+    more = {"seed_results": listed} if how == "submission" else {}
+    found = _of_seeds(tmp_path, {**LOGS, **RERUN}, val_bpb=1.1320, **more).with_code("BPB401")[0]
+    assert found.message.startswith("the score is the mean of 'final_exact' over 3 logs: 1.13179659 (a.log:3)")
+
+
+@pytest.mark.parametrize("mean", ["1.1331", "1.1319"])
+def test_of_a_table_whose_mean_is_not_the_score_no_seed_is_taken(tmp_path: Path, mean: str) -> None:
+    of_readme = "".join(f"| {seed} | {score:.4f} |\n" for seed, score in NAMED.items())
+    (tmp_path / "README.md").write_text(f"| Seed | val_bpb |\n|---|---|\n{of_readme}| **Mean** | {mean} |\n")
+    report = _of_seeds(tmp_path, {**LOGS, **RERUN}, val_bpb=float(mean))
+    assert not any("over 3 logs" in each.message for each in report.with_code("BPB401"))
+
+
+def test_of_one_line_in_two_logs_that_of_one_run_counts(tmp_path: Path) -> None:
+    text = "".join(f"final_exact val_loss:{each * LN_RATIO:.8f} val_bpb:{each}\n" for each in LOGS.values())
+    (tmp_path / "all.log").write_text(text)
+    report = _of_seeds(tmp_path, LOGS, val_bpb=1.13179659)
+    assert report.with_code("BPB401")[0].message == "the score is in the log: 'final_exact' at a.log:3"
+    assert "the best of 3 seeds (0), by what their logs end with" in report.with_code("BPB305")[0].message
+    (tmp_path / "all.log").write_text(text + "final_exact val_loss:1.9 val_bpb:1.1311\n")
+    assert not audit(tmp_path).with_code("BPB305")  # of a run that no log of a seed tells
+
+
 def test_a_line_that_is_called_a_mean_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "summary.log").write_text("final val_bpb:1.2030\nMean val_bpb: 1.2034\n")
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.2034}')

@@ -1,0 +1,55 @@
+"""Spreads over seeds that a README gives: which number, by which name, and what is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.readme_reader import read_readme
+from bpb_harness.claim.stated_spread import spread_told
+
+SCORE = Printed(1.1933, 4, Source("submission.json"), "val_bpb")
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "num_seeds", "is_named"),
+    [
+        ("std: 0.0005", "0.0005", None, True),
+        ("- Sample standard deviation: `0.00071667`", "0.00071667", None, True),
+        ("**val_bpb: 1.1091** (3-seed mean, std 0.0005)", "0.0005", 3, True),
+        ("**Mean: 1.1233 | Std: 0.0005** | Submitted: seed 1337 (best)", "0.0005", None, True),
+        ("Std (sample): **0.00102882**", "0.00102882", None, True),
+        ("| **Std** | 0.0009 |", "0.0009", None, True),
+        ("| Mean +/- Std | 1.1933 +/- 0.0001 |", "0.0001", None, True),
+        ("1.1933 \u00b1 0.0011 over 4 runs", "0.0011", 4, False),
+        ("| **Std** | 5 | **0.0007** | **0.0005** |", None, None, True),
+    ],
+)
+def test_what_is_a_spread(line: str, value: str | None, num_seeds: int | None, is_named: bool) -> None:
+    found = spread_told(read_readme(f"# Runs\n\n{line}\n", "README.md"), SCORE)
+    assert found is not None
+    assert (str(found.source), None if found.value is None else str(found.value)) == ("README.md:3", value)
+    assert (found.num_seeds, found.is_named) == (num_seeds, is_named)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Tied embeddings, SVD-scaled init (std=0.005)",
+        "mean val_loss 1.9583 (std: 0.00203)",
+        "std: 0.5",
+        "std: 0.09 %",
+        "another network, 1.4116 \u00b1 0.013",
+        "standardised, by 0.0005",
+        "lr 0.0005",
+    ],
+)
+def test_what_is_none(line: str) -> None:
+    assert spread_told(read_readme(line, "README.md"), SCORE) is None
+
+
+def test_a_line_with_the_score_comes_first() -> None:
+    text = "1.2010 val_bpb, std 0.0020\n1.1933 val_bpb, std 0.0030\n"
+    found = spread_told(read_readme(text, "README.md"), SCORE)
+    assert found is not None
+    assert str(found.source) == "README.md:2"
