@@ -22,7 +22,8 @@ checks/            one file a family of codes:
                    lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
                    unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate
-    rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log
+    rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
+                   packed_code.py with the script as it is packed
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,
                    stated_signatures.py whether it is of what the record's signatures state
     proved.py      BPB604 to 607 against windows that were decoded from bits

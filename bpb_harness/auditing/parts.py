@@ -94,7 +94,7 @@ def part_scored(evidence: Evidence, findings: Sequence[Finding]) -> Part | None:
 
 def of_the_whole(part: Part | None, finding: Finding) -> Finding:
     """The right bytes per token of the whole text (BPB101), where a part of it was scored, whose own differ."""
-    is_whole = finding.code == codes.BYTES_RIGHT.code and finding.evidence.get("scope") != PREFIX
+    is_whole = finding.code == codes.BYTES_RIGHT.code and finding.evidence.get("scope") not in (PREFIX, None)
     if part is None or not is_whole or part.finding.code != codes.SLICE.code:
         return finding
     said = f"that is the whole text's number, and a part of it was scored ({part.told_by}), which has one of its own"

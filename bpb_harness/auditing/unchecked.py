@@ -8,6 +8,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.learnt import UNSEEN, doubts_of_learning
 from bpb_harness.auditing.verdict import to_five_digits
+from bpb_harness.claim.wandb_summary import is_summary_name
 from bpb_harness.findings import Finding
 
 # Any of these says how much was scored.
@@ -22,6 +23,7 @@ _CONSTANT_TOTAL = "BPB355"  # a script's: what it prints or divides by is no cou
 # Any of these says that the text was learnt before it was scored.
 _NOT_FOLLOWED, _ALL = "BPB954", "how the score was computed"
 _LEARNT = frozenset({"BPB272", "BPB273"})
+WROTE_THE_LOG = "that the script wrote the log"
 
 
 def unchecked(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) -> tuple[str, ...]:
@@ -47,9 +49,20 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         parts = [*_not_followed(findings)] if has_script else [_ALL]
         yield from parts
         if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found:
-            yield "that the script wrote the log" if evidence.lines else "that the script printed the score"
+            yield _who_wrote(evidence)
     if not any(finding.code in _LEARNT for finding in doubts_of_learning(findings)):
         yield UNSEEN
+
+
+def _who_wrote(evidence: Evidence) -> str:
+    """What ties the script to what prints the score: a log, a summary, a table that somebody wrote out of one."""
+    tables = {table.file for table in evidence.claim.tables}
+    files = {line.bpb.source.file for line in evidence.lines}
+    if not files:
+        return "that the script printed the score"
+    if files <= tables:
+        return "that what the table of the record says is what the script printed"
+    return "that wandb's summary is of a run of the script" if all(map(is_summary_name, files)) else WROTE_THE_LOG
 
 
 def _not_followed(findings: Sequence[Finding]) -> Iterator[str]:

@@ -279,7 +279,7 @@ def claim_of_logs(
         shown = ", ".join(sorted(called)[:_MAX_VALUES_SHOWN]) + (", .." if len(called) > _MAX_VALUES_SHOWN else "")
         message = f"of {len(claim.logs)} logs those carry the claim that the rules name so: {shown}"
         notes.append(Note(NoteKind.CHOICE, message, Source(min(called))))
-    chosen = _score_of_logs(logs, notes, averages=averages or bool(lines))
+    chosen = _score_of_logs(logs, notes, averages=averages or bool(lines), misnamed=claim.called_a_loss)
     claim = replace(claim, notes=(*claim.notes, *notes))
     if chosen is None:
         return claim
@@ -308,12 +308,15 @@ def _with_claimed_line(log: LogRecord, lines: Sequence[LineTemplate]) -> LogReco
 
 
 _HIGHEST = 1000.0  # bits per byte; more is no score
+_TELLING = 4  # decimals of a number that is known again
 
 
 _Chosen = tuple[Printed, Printed | None, bool, str]
 
 
-def _score_of_logs(logs: Sequence[LogRecord], notes: list[Note], *, averages: bool) -> _Chosen | None:
+def _score_of_logs(
+    logs: Sequence[LogRecord], notes: list[Note], *, averages: bool, misnamed: Printed | None
+) -> _Chosen | None:
     """The score that logs alone claim: what the only one ends with; of several, where that is wanted, the mean."""
     finals = [log.final for log in logs if log.final is not None]
     if not finals:
@@ -322,9 +325,13 @@ def _score_of_logs(logs: Sequence[LogRecord], notes: list[Note], *, averages: bo
     if len(finals) == 1:
         (log,) = (log for log in logs if log.final is not None)
         others = sorted({line.label for line in log.lines if not line.is_training_step} - {last.label})
-        message = (
-            f"no claim beside the log: its last score is taken, {last.label or last.bpb.name!r} at {last.bpb.source}"
-        )
+        where = f"{last.label or last.bpb.name!r} at {last.bpb.source}"
+        message = f"no claim beside the log: its last score is taken, {where}"
+        if misnamed is not None and misnamed.agrees_with(last.bpb.value) and (misnamed.decimals or 0) >= _TELLING:
+            message = (
+                f"{misnamed.source} gives {misnamed}, and calls it a loss: it is the log's last score, {where}, which "
+                "is taken for the claim"
+            )
         if others:
             message += f"; other scores in it: {', '.join(label[:60] or 'unnamed' for label in others[:8])}"
         notes.append(Note(NoteKind.CHOICE, message, last.bpb.source))

@@ -104,7 +104,18 @@ _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 _MOST_UNREAD = 10_000
 _MOST_TOLD = 10_000
-_PART_WORDS = ("frac", " docs", " documents", "chunks", "total_windows", "max", "limit", "_cap", "subset")
+_PART_WORDS = (
+    "loader:bytes",
+    "frac",
+    " docs",
+    " documents",
+    "chunks",
+    "total_windows",
+    "max",
+    "limit",
+    "_cap",
+    "subset",
+)
 _OF_A_NUMBER = re.compile(r" of (?:the )?[0-9]")
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
 _FOLDED = re.compile(

@@ -307,6 +307,7 @@ class Claim:
         nats_per_token: the loss published beside the score, in nats per token.
         perplexity: a claimed perplexity per token, of a claim file; it stands for the score where no bytes are known.
         loss_alone: a loss that a trainer wrote where it gives no score.
+        called_a_loss: what a submission that gives no score calls its loss.
         same_estimator: the names say that both come from one estimator.
         std: the published spread over seeds, or standard error, in bits per byte.
         seeds: seeds that the record names.
@@ -341,6 +342,7 @@ class Claim:
     perplexity: Printed | None = None
     byte_perplexity: Printed | None = None
     loss_alone: Printed | None = None
+    called_a_loss: Printed | None = None
     same_estimator: bool = True
     std: Printed | None = None
     seeds: tuple[str, ...] = ()

@@ -68,6 +68,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         score=score,
         claimed_in="submission" if score else None,
         nats_per_token=loss,
+        called_a_loss=_number(value, "val_loss", file) if score is None else None,
         same_estimator=loss is None or score is None or same_estimator(loss.name, score.name),
         std=next((found for key in names.spread if (found := _number(value, key, file)) is not None), None),
         seeds=_seeds(value, seed_scores),

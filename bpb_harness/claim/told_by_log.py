@@ -26,7 +26,7 @@ class PartTold:
         run: which run of the log.
         fraction: of the text's documents, windows or tokens.
         count: of units, counted or the most that are scored.
-        unit: ``tokens``, ``windows``, ``documents``, ``batches``.
+        unit: ``tokens``, ``windows``, ``documents``, ``batches``, ``bytes``.
         tokens: the most tokens that there can be: chunks times their tokens, windows times their stride.
         may_be_held_out: whether a fraction may be what was held out of one's own text to be scored, and whole.
         is_counted: whether it is what an evaluation counted, and no setting.
@@ -108,6 +108,7 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _BY = r"\s?[:=]\s?"
+_LOADED = re.compile(rf"(?<![a-z_])val_loader\S{{0,80}}?:bytes{_BY}(?P<count>[0-9][0-9,]{{0,20}})(?![0-9.A-Za-z])")
 _CHUNKS = re.compile(
     rf"(?<![a-z_])(?:num_)?chunks{_BY}(?P<count>[0-9]{{1,9}})[,;]? chunk_(?:tokens|size){_BY}(?P<each>[0-9]{{1,9}})\b",
     re.IGNORECASE,
@@ -166,6 +167,8 @@ def part_told(line: str, low: str, source: Source, run: int) -> PartTold | None:
         return PartTold(found[0], source, run, fraction=share if share < _MOST_LEFT_TO_COME else 1.0, is_counted=True)
     if " doc" in low and (found := _DOCUMENTS.search(line)):
         return PartTold(found[0], source, run, count=_count(found["count"]), unit="documents", is_counted=True)
+    if "val_loader" in low and (found := _LOADED.search(line)):
+        return PartTold(found[0], source, run, count=_count(found["count"]), unit="bytes")
     shape = _CHUNKS if "chunks" in low else _WINDOWS if "total_windows" in low else None
     if shape is not None and (found := shape.search(line)):
         return PartTold(found[0], source, run, tokens=_count(found["count"]) * _count(found["each"]))

@@ -117,6 +117,10 @@ def _of_limit(evidence: Evidence, line: ScoreLine, log: LogRecord, counts: list[
 def _share_of(evidence: Evidence, count: int, unit: str, window: int) -> str | None:
     """What so many units are of the split at most, in words; None where they may be all of it."""
     num_bytes, full = evidence.bytes_of_split, evidence.full
+    if unit == "bytes":
+        if num_bytes is None or not 0 < count < WHOLE_SPLIT * num_bytes:
+            return None
+        return f"{100.0 * count / num_bytes:.2g} % of the split's {num_bytes / 1e6:.2f} MB"
     tokens = count * {"tokens": 1, "windows": window, "batches": _LARGEST_BATCH}.get(unit, 0)
     if tokens and full is not None:
         is_part = tokens < WHOLE_SPLIT * full.num_tokens

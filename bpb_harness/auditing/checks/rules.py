@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
 from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.claim import Printed
 from bpb_harness.claim.line_template import SECONDS
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.pack import NATS_PER_TOKEN, GainRule
 from bpb_harness.units import bits_to_nats
 
@@ -35,7 +36,7 @@ def _remarks(evidence: Evidence) -> Iterator[Finding]:
 def _with_code(evidence: Evidence, size: Printed) -> Printed:
     """The total that a log prints behind the packed network, where the stated size is that of the network alone.
 
-    Asked of sizes that are over the cap themselves: what code a log counts need not be what was submitted, packed.
+    What code a log counts need not be what was submitted, packed: of sizes below the cap `_submitted` asks for more.
     """
     for log in evidence.claim_logs:
         packed = next((each.source.line for each in log.packed if each.value == size.value), None)
@@ -47,6 +48,12 @@ def _with_code(evidence: Evidence, size: Printed) -> Printed:
     return size
 
 
+def _submitted(evidence: Evidence, size: Printed, cap: int) -> Printed:
+    """The size with the code; of one below the cap only where the record itself gives the total that its log prints."""
+    total = _with_code(evidence, size)
+    return total if size.value > cap or (total.value > cap and is_said(evidence, total)) else size
+
+
 _MOST_BETWEEN, _MOST_CODE = 3, 1_000_000  # lines from one size to the other; bytes of code
 
 
@@ -54,7 +61,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
     cap = evidence.rules.pack.largest_artifact
     if cap is None:
         return
-    stated = [_with_code(evidence, size) if size.value > cap else size for size in evidence.claim.artifact_bytes]
+    stated = [_submitted(evidence, size, cap) for size in evidence.claim.artifact_bytes]
     sizes = stated or [*_sizes_in_logs(evidence)]
     if not sizes:
         message = f"no artifact size is recognised in what was read; the cap is {cap:,} bytes"
@@ -63,14 +70,31 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
     over = [size for size in sizes if size.value - size.half_unit > cap]
     if stated and not over:
         yield from check_packed_over_cap(evidence, stated, cap)
+    packed = {size: with_code for size in over if (with_code := with_packed_code(evidence, size)) is not None}
+    within = [with_code for with_code in packed.values() if with_code.total <= cap]
+    over = [size for size in over if size not in packed or packed[size].total > cap]
+    if within:
+        yield _of_packed_code(within[0], cap)
     if over:
         by_file: dict[str, list[str]] = {}
         for size in over[:4]:
             place = size.source.key or f"line {size.source.line}"
+            if size in packed:
+                place += f"; {packed[size].total:,} with {packed[size].script} as it is packed"
             by_file.setdefault(size.source.file, []).append(f"{size.value:,.0f} ({place})")
         listed = "; ".join(f"by {file} {', '.join(sizes)}" for file, sizes in by_file.items())
         message = f"the artifact is over the cap of {cap:,} bytes: {listed}"
         yield codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])
+
+
+def _of_packed_code(code: PackedCode, cap: int) -> Finding:
+    """A log's size over the cap that is none with the script as it lies there."""
+    message = (
+        f"{code.size.source} prints {code.size.value:,.0f} bytes for the artifact, which is over the cap of {cap:,}; "
+        f"{code.counted:,} of these are code, and {code.script}, which unpacks itself, has {code.packed:,}: with that "
+        f"it is {code.total:,}"
+    )
+    return codes.OVER_CAP.finding(message, severity=Severity.INFORMS, cap=cap, sizes=[code.total])
 
 
 def _sizes_in_logs(evidence: Evidence) -> Iterator[Printed]:

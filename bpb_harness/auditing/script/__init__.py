@@ -31,7 +31,7 @@ context      what the record says
 
 from bpb_harness.auditing.script.check import check_scripts, check_source
 from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
-from bpb_harness.auditing.script.frontend.code_size import foreign_code_size
+from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
 
@@ -45,4 +45,5 @@ __all__ = [
     "decode_source",
     "extract_embedded",
     "foreign_code_size",
+    "stated_code_sizes",
 ]

@@ -47,10 +47,11 @@ def _report(
         (["train_seq_len:1024 eval_max_windows: 512"], "at most 524,288 tokens, 0.85 % of the split"),
         (["val_token_limit:1048576"], "at most 1,048,576 tokens, 1.7 % of the split"),
         (["eval_max_windows: 0", "max_eval_docs: 100"], "1,510,803 bytes each"),
+        (["val_loader:bytes:1999872"], "'val_loader:bytes:1999872', 1.3 % of the split's 151.08 MB;"),
     ],
     ids=[
         *("share", "half", "the last share", "documents", "counted", "the last count", "chunks", "the most of several"),
-        *("windows", "windows of a length", "a limit of tokens", "documents at most"),
+        *("windows", "windows of a length", "a limit of tokens", "documents at most", "bytes"),
     ],
 )
 def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], said: str) -> None:
@@ -81,6 +82,8 @@ def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], sai
         (["eval_max_windows: 60568", "train_seq_len: 1024"], {}),
         (["val_token_limit:62021846"], {}),
         (["max_eval_docs: 50000"], {}),
+        (["val_loader:bytes:151080891"], {}),
+        (["train_loader:bytes:1999872"], {}),
         (["train_seq_len: 1024", "eval_max_windows: 512"], {"tail": f" tokens:{SP1024_TOKENS}"}),
         ([], {"tail": " windows:60568/60568"}),
         ([], {"tail": " docs:50000"}),
@@ -89,7 +92,16 @@ def test_a_part_by_the_words_of_the_log(tmp_path: Path, settings: list[str], sai
         *("all of it", "all in the end", "of the adapted one", "of another", "the score counts its tokens"),
         *("all counted", "a count of another score", "a count beside the score's own"),
         *("all documents", "of another score", "all chunks", "the split is loaded", "more is told elsewhere"),
-        *("as many windows", "as many tokens", "as many documents", "counted beside", "all windows", "all of them"),
+        *(
+            "as many windows",
+            "as many tokens",
+            "as many documents",
+            "as many bytes",
+            "of training",
+            "counted beside",
+            "all windows",
+            "all of them",
+        ),
     ],
 )
 def test_settings_that_tell_of_no_part_of_this_score(tmp_path: Path, settings: list[str], more: dict[str, str]) -> None:
@@ -165,6 +177,16 @@ def test_commands_that_tell_of_no_part(tmp_path: Path, setting: str, more: dict[
 def test_right_bytes_of_the_whole_text_are_said_to_be_that_where_a_part_was_scored(tmp_path: Path) -> None:
     (found,) = _report(tmp_path, "val_doc_fraction: 0.02").with_code("BPB101")
     assert "that is the whole text's number, and a part of it was scored (BPB301, train.log:" in found.message
+
+
+def test_a_byte_a_token_is_no_number_of_the_whole_text(tmp_path: Path) -> None:
+    settings = "val_bpb:enabled tokenizer_kind=byte260\nval_loader:bytes:1999872"
+    (tmp_path / "train.log").write_text(log(0.9, 0.99975, tokens=None).replace("seed:1337", settings))
+    report = audit(tmp_path)
+    (right,), (part,) = report.with_code("BPB101"), report.with_code("BPB301")
+    assert right.message.endswith("its tokens are bytes, one each")
+    assert "1.3 % of the split's 151.08 MB" in part.message
+    assert report.verdict == "unverifiable"
 
 
 def test_a_limit_of_windows_holds_whatever_is_loaded(tmp_path: Path) -> None:

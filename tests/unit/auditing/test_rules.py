@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -420,6 +422,52 @@ def test_code_that_a_log_counts_may_be_packed_when_it_is_submitted(tmp_path: Pat
     (tmp_path / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": 15_990_000}))
     assert "BPB501" not in _codes(audit(tmp_path, rules="parameter-golf"))
+
+
+@pytest.mark.parametrize(
+    ("readme", "is_over"),
+    [
+        ("Total submission size quantized+brotli = 16,064,966 bytes: over", True),
+        ("It has 16064966 bytes.", True),
+        ("It has 15,990,000 bytes.", False),
+    ],
+)
+def test_a_total_over_the_cap_counts_where_the_record_gives_it_too(tmp_path: Path, readme: str, is_over: bool) -> None:
+    lines = "Serialized model int8+zlib: 15990000 bytes\nTotal submission size int8+zlib: 16064966 bytes\n"
+    (tmp_path / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": 15_990_000}))
+    (tmp_path / "README.md").write_text(readme)
+    found = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
+    assert ["by train.log 16,064,966 (line 2)" in each.message for each in found] == [True] * is_over
+
+
+UNPACKS = "import lzma, base64\nexec(lzma.decompress(base64.b85decode({payload!r})))\n"
+
+
+@pytest.mark.parametrize(
+    ("network", "counted", "severity", "said"),
+    [
+        (15_990_000, 74_966, "info", "16,064,966 bytes for the artifact, which is over the cap of 16,000,000; 74,966"),
+        (16_010_000, 74_966, "warning", "by train.log 16,084,966 (line 3; 16,010,"),
+        (15_990_000, 60_000, "warning", "by train.log 16,064,966 (line 3)"),  # what it counts besides, nothing says
+    ],
+)
+def test_code_that_a_log_counts_unpacked(tmp_path: Path, network: int, counted: int, severity: str, said: str) -> None:
+    source = "\n".join(f"x{number} = {number}" for number in range(300))
+    payload = base64.b85encode(lzma.compress(source.encode()))
+    (tmp_path / "train_gpt.py").write_text(UNPACKS.format(payload=payload.decode()))
+    size = (tmp_path / "train_gpt.py").stat().st_size
+    lines = f"Code size: {counted} bytes\nSerialized model int8+zlib: {network} bytes\n"
+    lines += f"Total submission size int8+zlib: {network + 74_966} bytes\n"
+    (tmp_path / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034}))
+    (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
+    assert found.severity == severity
+    assert said in found.message
+    assert severity == "warning" or found.message.endswith(f"has {size:,}: with that it is {network + size:,}")
+    (tmp_path / "other.py").write_text(UNPACKS.format(payload=payload.decode()))
+    (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
+    assert found.severity == "warning"  # nothing says which of two scripts is counted
 
 
 def _packed_codes(folder: Path, lines: str, stated: int = 15_162_375) -> list[Finding]:

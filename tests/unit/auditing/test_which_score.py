@@ -760,6 +760,23 @@ def test_a_line_that_is_called_a_mean_is_no_run(tmp_path: Path) -> None:
     assert found.message.startswith("summary.log:2 calls the score a mean")
 
 
+@pytest.mark.parametrize(("loss", "is_named"), [(1.20340001, True), (1.2034, True), (2.0319, False), (1.203, False)])
+def test_a_score_under_the_name_of_a_loss_is_said_to_be_one(tmp_path: Path, loss: float, is_named: bool) -> None:
+    (tmp_path / "train.log").write_text("final_exact val_loss:2.03186 val_bpb:1.20340001\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_loss": loss, "bytes_total": 15_000_000}))
+    (found,) = audit(tmp_path).with_code("BPB909")
+    said = f"submission.json (val_loss) gives {loss}, and calls it a loss: it is the log's last score, 'final_exact'"
+    assert found.message.startswith(said if is_named else "no claim beside the log: its last score is taken")
+
+
+def test_what_ties_the_script_to_a_table_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "results.tsv").write_text("run\tval_loss\tval_bpb\nfull\t2.03186\t1.20340012\n")
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.20340012}')
+    (tmp_path / "train.py").write_text("print('x')\n")
+    left = audit(tmp_path).unchecked
+    assert not any("wrote the log" in each for each in left)
+
+
 def test_of_equal_last_scores_the_last_is_taken(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text("try: t=0.85 val_bpb=1.8360\ntry: t=0.90 val_bpb=1.8360\n")
     (found,) = audit(tmp_path).with_code("BPB909")
