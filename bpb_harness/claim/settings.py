@@ -52,13 +52,20 @@ class Contested(str):
 def settings_of(text: str) -> Mapping[str, str]:
     """What the commands of a README set in the environment; where they differ, `Contested`, without those of a trial.
 
+    What a trial sets counts where nothing else starts its script, or where it starts none.
+
     Args:
         text: the README.
     """
     meant, tried = defaultdict[str, dict[str, None]](dict), defaultdict[str, dict[str, None]](dict)
     prose_and_code = _FENCE.split(text[:_LARGEST_README])
-    for said, block in zip(prose_and_code[0::2], prose_and_code[1::2], strict=False):
-        found = tried if _is_trial(said, block) else meant
+    fences = [*zip(prose_and_code[0::2], prose_and_code[1::2], strict=False)]
+    own = {script for said, block in fences if not _is_trial(said, block) for script in _scripts_in(block)}
+    for said, block in fences:
+        is_trial = _is_trial(said, block)
+        if is_trial and (scripts := _scripts_in(block)) and scripts <= own:
+            continue
+        found = tried if is_trial else meant
         for match in _SETTING.finditer(_COMMENT.sub(" ", block)):
             value = next(part for part in match.group("double", "single", "plain") if part is not None)
             found[match["name"]][value] = None
@@ -121,8 +128,18 @@ def _is_trial(said: str, block: str) -> bool:
     return _TRIAL.search(" ".join([*said.split("\n")[-_LINES_BEFORE:], *_COMMENT.findall(block)])) is not None
 
 
+def _scripts_in(block: str) -> set[str]:
+    """The names of the scripts that the commands of a fence name."""
+    return {PurePosixPath(each[0]).name for each in _SCRIPT.finditer(_COMMENT.sub("", block))}
+
+
 _LINES_BEFORE = 4  # of a fence
-_TRIAL = re.compile(r"\b(?:smoke|sanity|debug\w{0,6}|dry[- ]?run|toy|laptop|quick(?!\W?start)\w{0,2})\b", re.IGNORECASE)
+# A run of less, or of something else than what is claimed.
+_TRIAL = re.compile(
+    r"\b(?:smoke|sanity|debug\w{0,6}|dry[- ]?run|toy|laptop|quick(?!\W?start)\w{0,2}"
+    r"|optional(?:ly)?|override examples?|without re-?training)\b",
+    re.IGNORECASE,
+)
 
 
 def _code_of(text: str) -> Iterator[str]:

@@ -124,3 +124,29 @@ def test_shell_scripts_beside_a_script_tell_what_it_may_have_been_started_with(t
         "LIMIT": {"500"},
     }
     assert set_beside([]) == {}
+
+
+MAIN = "```bash\nTTT=0 torchrun train.py\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "command", "expected"),
+    [
+        ("Optional: learn at the evaluation (experimental)", "TTT=1 torchrun train.py", {"TTT": "0"}),
+        ("Train once, pack again without retraining:", "LOAD=x.pt python train.py", {"TTT": "0"}),
+        ("", "# Override examples\nLAYERS=9 torchrun train.py", {"TTT": "0"}),
+        ("A quick smoke test:", "ITERATIONS=5 python train.py", {"TTT": "0"}),
+        # Of another script, and of none, nothing else tells; and what is said of a run that is meant.
+        ("Optional:", "STRIDE=64 python evaluate.py", {"TTT": "0", "STRIDE": "64"}),
+        ("A quick smoke test:", "export LAYERS=9", {"TTT": "0", "LAYERS": "9"}),
+        ("With another seed:", "SEED=7 torchrun train.py", {"TTT": "0", "SEED": "7"}),
+        ("Options are set as follows:", "LAYERS=9 torchrun train.py", {"TTT": "0", "LAYERS": "9"}),
+    ],
+)
+def test_a_command_for_something_else_than_the_claim_sets_nothing_of_it(
+    said: str, command: str, expected: dict[str, str]
+) -> None:
+    text = f"# Run\n\n{MAIN}\n\n\n\n{said}\n\n```bash\n{command}\n```\n"
+    assert settings_of(text) == expected
+    alone = settings_of(text.replace(MAIN, ""))  # where nothing else starts the script, it is all that is known
+    assert alone == settings_of(f"```bash\n{command}\n```\n")
