@@ -306,6 +306,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
         logged=tuple(LoggedScore(*each) for each in _logged_scores(evidence)),
         titles=_titles_of(evidence.claim),
+        said=tuple(text for _, text in evidence.claim.said),
         readme=evidence.claim.readme.text if evidence.claim.readme is not None else "",
         settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},

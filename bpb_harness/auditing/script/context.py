@@ -46,6 +46,7 @@ class ScriptContext:
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         logged: the lines that carry the claim.
         titles: what the record calls itself.
+        said: what its JSON says in words.
         readme: the text of its README.
         settings: what the README's commands set in the environment.
         flags: what they give to scripts on their command lines, by script and flag.
@@ -65,6 +66,7 @@ class ScriptContext:
     claimed_labels: tuple[str, ...] = ()
     logged: tuple[LoggedScore, ...] = ()
     titles: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
     readme: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -2,8 +2,9 @@
 
 Logs are cut, are picked lines, or are of a version of the script that printed less, and are honest. So the log has to
 be whole (four fifths of what is always printed, some of it on either side of the missing line), and it has to matter:
-the log states the size of the script's own code, so that the line was taken out; or the size of another's, and the
-missing line tells of what the record's title claims, of which nothing else in the log tells.
+the log states the size of the script's own code, so that the line was taken out; or the size of another's, or none
+though the script always prints it, and the missing line tells of what the record's title claims, of which nothing else
+in the log tells.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def check_log_lacks(analysis: Analysis) -> Iterator[Hit]:
     """The first such line, of a claim each of whose logs lacks it."""
     program, logged = analysis.program, analysis.context.logged
     printed = _printed(analysis, by_settings=False) if logged else []
-    if len(printed) < _FEWEST or any(code_size_of(program, score) is None for score in logged):
+    if len(printed) < _FEWEST or not all(_has_size(program, printed, each) for each in logged):
         return
     if any(_holds_script(analysis, score) for score in logged):
         return
@@ -63,7 +64,7 @@ def check_log_lacks(analysis: Analysis) -> Iterator[Hit]:
         if all(is_of_script(program, score, script) for score in logged):
             yield _taken_out(analysis, gaps[0], script)
             return
-    if not all(is_of_another_script(program, score) for score in logged):
+    if not all(is_of_another_script(program, score) or code_size_of(program, score) is None for score in logged):
         return
     more = _printed(analysis, by_settings=True)
     for gaps in (*_in_each_log(program, printed, logged), *_in_each_log(program, more, logged)):
@@ -71,6 +72,14 @@ def check_log_lacks(analysis: Analysis) -> Iterator[Hit]:
         if all(words):
             yield _of_another(analysis, gaps[0], program.script(gaps[0].printing.node), words[0])
             return
+
+
+def _has_size(program: Program, printed: Sequence[Printing], score: LoggedScore) -> bool:
+    """Whether a log states the size of its code, or would if the script had written it."""
+    return code_size_of(program, score) is not None or any(_CODE_SIZE in each.text.lower() for each in printed)
+
+
+_CODE_SIZE = "code size"
 
 
 def _in_each_log(
@@ -126,9 +135,15 @@ def _taken_out(analysis: Analysis, gap: _Gap, script: Script) -> Hit:
 
 
 def _of_another(analysis: Analysis, gap: _Gap, script: Script, words: Sequence[str]) -> Hit:
+    size = code_size_of(analysis.program, gap.score)
+    of_size = (
+        f"states a code size of {size:,} bytes, which no script there has: another script made the score"
+        if size is not None
+        else "states no size of its code, which that script always prints too: another script made the score, or lines "
+        "were taken out"
+    )
     said = (
-        f"{_lacks(gap, script)}, and states a code size of {code_size_of(analysis.program, gap.score):,} bytes, which "
-        f"no script there has: another script made the score, and of what the title claims and that line tells of "
+        f"{_lacks(gap, script)}, and {of_size}, and of what the title claims and that line tells of "
         f"({', '.join(words)}) the log says nothing"
     )
     return _hit(

@@ -66,19 +66,34 @@ def _not_shown(analysis: Analysis, sites: Sequence[ast.Call]) -> Iterator[Hit]:
         if program.work_left < _LEAST_WORK:
             break
         number = _num_passes(program, printed.loop) if program.scope(printed.loop) in scopes else 0
-        site = _learnt_between(program, printed, sites) if number > 1 and _scores_the_same(program, printed) else None
+        is_asked = number > 1 or (printed.later is not None and program.scope(printed.loop) in scopes)
+        site = _learnt_between(program, printed, sites) if is_asked and _scores_the_same(program, printed) else None
         if site is not None:
-            said = (
-                "The script scores the text, trains on it, and scores the same text again, each time with sums of its "
-                f"own, {number} times by its settings: what a later pass scores was learnt before, and the score does "
-                "not pay for what was learnt of it. No log of the claim holds the line that each pass prints, so that "
-                "of which of them the claimed score is, is not known. This is a doubt, and no more"
-            )
-            shown = [printed.loop, printed.call, site]
-            missing = {"missing": "the logs as the runs printed them, with the score of each pass"}
-            yield analysis.hit(codes.LEARNS_FIRST, said, site, shown=shown, evidence=missing)
+            yield _doubt(analysis, printed, site, number)
             return
     program.taken = settings
+
+
+def _doubt(analysis: Analysis, printed: PrintedPasses, site: ast.Call, number: int) -> Hit:
+    often = f", {number} times by its settings" if number > 1 else ""
+    said = (
+        "The script scores the text, trains on it, and scores the same text again, each time with sums of its own"
+        f"{often}: what a later pass scores was learnt before, and the score does not pay for what was learnt of it. "
+    )
+    if printed.later is None:
+        said += (
+            "No log of the claim holds the line that each pass prints, so that of which of them the claimed score is"
+        )
+        said += ", is not known. This is a doubt, and no more"
+    else:
+        score, told, turn = printed.later
+        said += (
+            f"{score.file}:{told.line} is the line of pass {turn}, with {told.bpb:.5f}, and no log of the claim holds "
+            "that of the first pass, which scores a text that was not learnt before. This is a doubt, and no more"
+        )
+    shown = [printed.loop, printed.call, site]
+    missing = {"missing": "the logs as the runs printed them, with the score of each pass"}
+    return analysis.hit(codes.LEARNS_FIRST, said, site, shown=shown, evidence=missing)
 
 
 def _num_passes(program: Program, loop: ast.For) -> int:

@@ -147,7 +147,7 @@ def _why(looked: _Looked, score: LoggedScore, lines: Sequence[tuple[int, str]]) 
 
 
 def _claims_it(looked: _Looked) -> bool:
-    """Whether the record's title, or what its README says where it gives the score, is that the step made it.
+    """Whether the record's title, its JSON, or what its README says where it gives the score, is that the step made it.
 
     A README that gives another score is of another run, and so is its title.
     """
@@ -156,6 +156,7 @@ def _claims_it(looked: _Looked) -> bool:
     claimed = context.claimed if context.claimed is not None or len(values) != 1 else values[0]
     giving = [line for line in context.readme.split("\n") if claimed is not None and _gives(line, claimed)]
     said = [title for title in context.titles if giving or title not in context.readme]
+    said += [clause for text in context.said for clause in _CLAUSES.split(text)]
     return any(
         (_CLAIMED.search(line) or any(word in line.lower() for word in looked.words)) and not _DENIED.search(line)
         for line in (*said, *giving)
@@ -169,6 +170,7 @@ def _gives(line: str, claimed: float) -> bool:
     )
 
 
+_CLAUSES = re.compile(r"[;,]\s|\.\s|\s[+|]\s")
 _SCORE = re.compile(r"(?<![0-9.])[0-9]\.[0-9]{4,16}(?![0-9]|\.[0-9])")
 _DENIED = re.compile(
     r"\b(?:no|non|not|never|without|off|disabled?|dropped|removed|unused|negative)\b|=\s?0\b", re.IGNORECASE
@@ -177,7 +179,7 @@ _DENIED = re.compile(
 
 def _speaks_of_it(looked: _Looked) -> bool:
     """Whether the record's own words claim the step, or one like it."""
-    said = "\n".join([*looked.context.titles, looked.context.readme])
+    said = "\n".join([*looked.context.titles, *looked.context.said, looked.context.readme])
     return _CLAIMED.search(said) is not None or any(word in said.lower() for word in looked.words)
 
 

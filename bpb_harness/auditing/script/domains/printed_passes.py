@@ -6,11 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.shown_in_logs import lines_of
 from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
 
 _PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
 _OF_SCORE = re.compile(r"(?:^|[^a-z])(?:bpb|bits_per_byte)[ :=]{1,3}$", re.IGNORECASE)
@@ -22,10 +24,11 @@ _LEAST_GAIN = 1e-4  # bits per byte; the order of sums, and kernels, change a sc
 
 @dataclass(frozen=True)
 class Pass:
-    """The score of one round, and the line of the log that prints it."""
+    """The score of one round, the line of the log that prints it, and which round that calls itself, from 0."""
 
     bpb: float
     line: int
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,29 +40,39 @@ class PrintedPasses:
         loop: whose rounds they are.
         score: the expression that is printed as the score.
         passes: for each score of the claim whose log shows them: the first round, and the last, which is that score.
+        later: where a log holds the line of a later round than the first, and none of the rounds before that: its
+            score, the line, and which round it is, counted from 1.
     """
 
     call: ast.Call
     loop: ast.For
     score: ast.expr
     passes: tuple[tuple[LoggedScore, Pass, Pass], ...]
+    later: tuple[LoggedScore, Pass, int] | None = None
 
 
 def printed_passes(program: Program, logged: tuple[LoggedScore, ...]) -> Iterator[PrintedPasses]:
     """Loops whose last round prints a claimed score, better than the one that their first round prints before it."""
     for call, text, place, loop in _rounds(program) if logged else ():
-        pattern = _pattern(program, text, place)
+        pattern = _pattern(program, text, place, loop)
         found = [shown for score in logged if pattern and (shown := _shown(program, score, pattern)) is not None]
         if found:
             yield PrintedPasses(call, loop, place.value, tuple(found))
 
 
 def passes_not_in_logs(program: Program, logged: tuple[LoggedScore, ...]) -> Iterator[PrintedPasses]:
-    """Such loops of which none of the logs holds a line, though each round prints one."""
+    """Such loops of which no log holds a line of the first round, though each round prints one."""
     for call, text, place, loop in _rounds(program) if logged else ():
-        pattern = _pattern(program, text, place)
-        if pattern is not None and not any(_told(program, score, pattern) for score in logged):
+        pattern = _pattern(program, text, place, loop)
+        if pattern is None:
+            continue
+        told = [(score, passes) for score in logged if (passes := _told(program, score, pattern))]
+        later = [(score, passes[0], passes[0].number) for score, passes in told if passes[0].number]
+        if not told:
             yield PrintedPasses(call, loop, place.value, ())
+        elif later and len(later) == len(told):
+            score, first, number = later[0]
+            yield PrintedPasses(call, loop, place.value, (), (score, first, number + 1))
 
 
 _Round = tuple[ast.Call, ast.JoinedStr, ast.FormattedValue, ast.For]
@@ -86,22 +99,44 @@ def _place_of_score(text: ast.JoinedStr) -> ast.FormattedValue | None:
     return None
 
 
-def _pattern(program: Program, text: ast.JoinedStr, place: ast.FormattedValue) -> re.Pattern[str] | None:
+def _pattern(program: Program, text: ast.JoinedStr, place: ast.FormattedValue, loop: ast.For) -> _Pattern | None:
     """What a statement prints, whole lines of it; None where another statement may begin a line so too."""
     first = text.values[0].value if isinstance(text.values[0], ast.Constant) else ""
     is_telling = isinstance(first, str) and sum(map(str.isalpha, first)) >= _FEWEST_LETTERS and "\n" not in first
     num_places = sum(isinstance(part, ast.FormattedValue) for part in text.values)
     if not is_telling or num_places > _MOST_PLACES or sum(s.text.count(str(first)) for s in program.scripts) != 1:
         return None
+    first_of = {part: first for part in text.values if (first := _first_number(part, loop)) is not None}
+    numbered = next(iter(first_of), None)
     parts = [
         re.escape(str(part.value)) if isinstance(part, ast.Constant)
-        else f"({_NUMBER.pattern})" if part is place else r"[^\s{}]{1,40}?"
+        else f"(?P<bpb>{_NUMBER.pattern})" if part is place
+        else r"(?P<number>[0-9]{1,6})" if part is numbered else r"[^\s{}]{1,40}?"
         for part in text.values
     ]  # fmt: skip
-    return re.compile("".join(parts).strip())
+    return _Pattern(re.compile("".join(parts).strip()), None if numbered is None else first_of[numbered])
 
 
-def _shown(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> tuple[LoggedScore, Pass, Pass] | None:
+class _Pattern(NamedTuple):
+    """What a round prints, and what its first one prints as its number, where it prints that."""
+
+    text: re.Pattern[str]
+    first: int | None
+
+
+def _first_number(part: ast.expr, loop: ast.For) -> int | None:
+    """What {turn} or {turn + 1} is in the first round of a loop over range(n); None of anything else."""
+    value, ranged = part.value if isinstance(part, ast.FormattedValue) else None, loop.iter
+    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
+        return None
+    added: object = 0
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) and isinstance(value.right, ast.Constant):
+        added, value = value.right.value, value.left
+    is_own = isinstance(value, ast.Name) and isinstance(loop.target, ast.Name) and value.id == loop.target.id
+    return added if is_own and isinstance(added, int) else None
+
+
+def _shown(program: Program, score: LoggedScore, pattern: _Pattern) -> tuple[LoggedScore, Pass, Pass] | None:
     """The first round that a log prints before a score, and the last one, if that is the score, and better."""
     lines, found = lines_of(program, score), _told(program, score, pattern)
     if len(found) < 2 or not lines[score.line - 1 : score.line]:
@@ -111,14 +146,16 @@ def _shown(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> tu
     return (score, first, last) if is_claim and first.bpb - last.bpb >= _LEAST_GAIN else None
 
 
-def _told(program: Program, score: LoggedScore, pattern: re.Pattern[str]) -> list[Pass]:
+def _told(program: Program, score: LoggedScore, pattern: _Pattern) -> list[Pass]:
     """The rounds that a log prints up to a score."""
     lines = lines_of(program, score)
-    return [
-        Pass(float(match[1]), number)
-        for number, line in enumerate(lines[score.since : score.line], score.since + 1)
-        if len(line) <= _LONGEST_LINE and (match := pattern.fullmatch(line.strip())) is not None
-    ]
+    found = []
+    for number, line in enumerate(lines[score.since : score.line], score.since + 1):
+        match = pattern.text.fullmatch(line.strip()) if len(line) <= _LONGEST_LINE else None
+        if match is not None:
+            turn = None if pattern.first is None else int(match["number"]) - pattern.first
+            found.append(Pass(float(match["bpb"]), number, turn))
+    return found
 
 
 def _is_one(value: float, number: str) -> bool:

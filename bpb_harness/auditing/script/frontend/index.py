@@ -331,9 +331,12 @@ class Index:
             return
         if isinstance(target, ast.Name):
             owner = self.parents.get(node)
-            if isinstance(owner, ast.ClassDef) and kind == "assign" and not index:
-                self.attributes.setdefault(target.id, []).append(value)
-                return
+            if isinstance(owner, ast.ClassDef) and kind == "assign" and len(index) < 2:
+                elements = value.elts if index and isinstance(value, ast.Tuple | ast.List) else []  # a, b = 1, 2
+                stored = elements[index[0]] if index and index[0] < len(elements) else None if index else value
+                if stored is not None:
+                    self.attributes.setdefault(target.id, []).append(stored)
+                    return
             self._add(scope, Definition(target.id, kind, node, value, index))
         elif isinstance(target, ast.Attribute):
             if not index:

@@ -354,6 +354,7 @@ class Program:
 
     def _is_field(self, value: ast.expr) -> bool:
         above = self.parent(value)
+        above = self.parent(above) if isinstance(above, ast.Tuple | ast.List) else above  # a, b = 1, 2
         return above is not None and isinstance(self.parent(above), ast.ClassDef)
 
     def _owner(self, node: ast.AST) -> str | None:

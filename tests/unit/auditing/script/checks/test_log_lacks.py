@@ -106,6 +106,17 @@ def test_a_log_of_another_script_that_says_nothing_of_what_the_title_claims(tmp_
     assert "the script that wrote train.log, or a log that train_gpt.py wrote" in report.judgement.missing
 
 
+def test_a_log_without_the_code_size_that_its_script_always_prints(tmp_path: Path) -> None:
+    more = ["attention:causal", "optimizer:adam", "scaling:none", "rotary:whole"]
+    script = SCRIPT.replace("    with torch", "".join(f'    log0("{line}")\n' for line in more) + "    with torch")
+    text = LACKING.replace("Code size: SIZE bytes\n", "").replace("step:0", "\n".join([*more, "step:0"]))
+    (found,) = _report(tmp_path, text, OWN, name="Zirconium gates", script=script).with_code("BPB450")
+    assert "states no size of its code, which that script always prints too: another script made" in found.message
+    assert _report(tmp_path, text, OWN, name="A net", script=script).with_code("BPB450") == []
+    script = script.replace('        log0(f"Code size: {len(CODE)} bytes")\n', "")
+    assert _report(tmp_path, text, OWN, name="Zirconium gates", script=script).with_code("BPB450") == []
+
+
 TITLE = "Zirconium gates"
 MOVED = LACKING.replace("seed:1337\n", "").replace("final_int8", "seed:1337\nfinal_int8")
 SUMMARY = "".join(line + "\n" for line in LOG.split("\n") if "loss" in line or "size" in line or "val_loader" in line)
@@ -120,7 +131,10 @@ SUMMARY = "".join(line + "\n" for line in LOG.split("\n") if "loss" in line or "
         pytest.param(LACKING, OTHER, "A net", id="an earlier version of the script"),
         pytest.param(LACKING, OTHER, "A net with losses and layers", id="what any title says"),
         pytest.param(LACKING.replace("GPT", "ZirconiumGPT"), OTHER, TITLE, id="told by another line"),
-        pytest.param(LACKING.replace("Code size: SIZE bytes\n", ""), OWN, TITLE, id="no code size"),
+        pytest.param(LOG.replace("Code size: SIZE bytes\n", ""), OWN, TITLE, id="no code size"),
+        pytest.param(
+            LACKING.replace("Code size: SIZE bytes\n", ""), OWN, "A net", id="no code size, and another title"
+        ),
         pytest.param(LACKING.partition("step:0")[2], OWN, TITLE, id="cut at its beginning"),
         pytest.param(LOG.replace("peak memory allocated: 11273 MiB\n", ""), OTHER, "Allocated", id="the last line"),
         pytest.param(LOG.partition("\n")[2], OTHER, "Shards", id="the first line"),

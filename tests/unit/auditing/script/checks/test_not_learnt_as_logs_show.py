@@ -102,6 +102,7 @@ def _found(
     opening: str = OPENING,
     settings: dict[str, str] | None = None,
     readme: str = "",
+    said: tuple[str, ...] = (),
 ) -> list[Finding]:
     path, written = folder / "train.log", folder / "train_gpt.py"
     written.write_text(script.replace("OPENING", opening))
@@ -111,7 +112,12 @@ def _found(
     before = tuple((number, 1.2345) for number, line in enumerate(lines[: last - 1], 1) if "val_bpb" in line)
     logged = (LoggedScore(path, "train.log", last, 0, before, float(lines[last - 1].rpartition(":")[2])),)
     context = ScriptContext(
-        rules=GOLF, claimed_labels=("final val_bpb:",), logged=logged, settings=settings or {}, readme=readme
+        rules=GOLF,
+        claimed_labels=("final val_bpb:",),
+        logged=logged,
+        settings=settings or {},
+        readme=readme,
+        said=said,
     )
     return [each for each in check_scripts([written], context) if each.code == "BPB273"]
 
@@ -293,3 +299,29 @@ def test_settings_of_a_readme_that_gives_the_claimed_score(tmp_path: Path, said:
     log = LOG.format(size="OWN", digits=LOWER)
     (found,) = _found(tmp_path, log, script, settings={"ADAPTS": "1"}, readme=readme)
     assert found.severity is severity
+
+
+@pytest.mark.parametrize(
+    ("blurb", "severity"),
+    [
+        ("Eleven layers. An exponential mean.", Severity.INFORMS),
+        ("Eleven layers. TTT over the whole text, 3 rounds.", Severity.WARNS),
+        ("Eleven layers, adapting before the score", Severity.WARNS),
+        ("Eleven layers + order-adaptive mixture", Severity.INFORMS),
+    ],
+)
+@pytest.mark.parametrize("why", ["another size", "does not fall", "by its settings"])
+def test_the_words_of_the_json_may_claim_the_training(tmp_path: Path, blurb: str, severity: Severity, why: str) -> None:
+    log = LOG.format(size=OTHER_SIZE if why == "another size" else "OWN", digits=HIGHER if "fall" in why else LOWER)
+    is_off = why == "by its settings"
+    script = SCRIPT.replace('"ADAPTS", "1"', '"ADAPTS", "0"') if is_off else SCRIPT
+    settings = {"ADAPTS": "1"} if is_off else {}
+    (found,) = _found(tmp_path, log, script, settings=settings, said=("A net", blurb))
+    assert found.severity is severity
+
+
+def test_words_of_the_json_that_deny_the_training_claim_nothing(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, LOG.format(size="OWN", digits=HIGHER), said=("Eleven layers, no TTT; a mean",))
+    assert found.severity is Severity.INFORMS
+    (found,) = _found(tmp_path, LOG.format(size="OWN", digits=HIGHER), said=("No masks, TTT; a mean",))
+    assert found.severity is Severity.WARNS

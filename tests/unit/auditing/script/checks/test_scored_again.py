@@ -164,11 +164,37 @@ WITHOUT = "step:1000/1000 val_loss:2.0900 val_bpb:1.2345\nfinal val_bpb:1.051234
 
 
 def test_passes_that_the_settings_ask_for_and_no_log_shows(tmp_path: Path) -> None:
-    (found,) = _found(tmp_path, {"rounds": "range(3)"}, WITHOUT, severity=Severity.WARNS)
-    assert "each time with sums of its own, 3 times by its settings" in found.message
-    assert "No log of the claim holds the line that each pass prints" in found.message
+    for rounds in ("range(3)", "range(s.passes)"):
+        (found,) = _found(tmp_path, {"rounds": rounds}, WITHOUT, severity=Severity.WARNS)
+        assert "each time with sums of its own, 3 times by its settings" in found.message
+        assert "No log of the claim holds the line that each pass prints" in found.message
     for rounds in ("range(1)", "range(s.unknown)", "range(int(load()))"):
         assert _found(tmp_path, {"rounds": rounds}, WITHOUT, severity=Severity.WARNS) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "turn", "is_found"),
+    [
+        ("{turn}", 2, True), ("{turn + 1}", 3, True), ("{turn + 1}/{s.passes}", "3/3", True),
+        ("{turn}", 0, False), ("{turn + 1}", 1, False),  # the first: the run had one, or its score is claimed
+        ("{1 + turn}", 3, False), ("{s.seed}", 3, False),  # which pass it is, is not followed
+    ],
+)  # fmt: skip
+def test_a_later_pass_whose_line_stands_alone_in_the_log(
+    tmp_path: Path, told: str, turn: int | str, is_found: bool
+) -> None:
+    changes = {"told": f'log(f"passes: {told} bpb={{bpb:.6f}}")'}
+    log = WITHOUT.replace("final", f"passes: {turn} bpb=1.051234\nfinal")
+    for rounds in ("range(s.passes)", "range(s.unknown)"):
+        found = _found(tmp_path, changes | {"rounds": rounds}, log, severity=Severity.WARNS)
+        assert [("train0.log:2 is the line of pass 3, with 1.05123" in each.message) for each in found] == [
+            True
+        ] * is_found
+        assert _found(tmp_path, changes | {"rounds": rounds, "learnt": "train_tokens"}, log) == []
+    assert not any(
+        "is the line of pass" in each.message
+        for each in _found(tmp_path, changes | {"rounds": "range(1, 4)"}, log, severity=Severity.WARNS)
+    )
 
 
 def test_logs_of_which_no_line_of_a_pass_is_asked(tmp_path: Path) -> None:
