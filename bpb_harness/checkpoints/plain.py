@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from bpb_harness.checkpoints.torch_pickle import ForeignObject
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
@@ -51,19 +54,21 @@ def parse_json(text: str, *, what: str, largest: int = _LARGEST_JSON) -> Any:
     return _PlainCopy(drop=False, most=len(text) + 1).copy(content)[0]
 
 
-def plain_values(value: Any, *, drop_tensors: bool = False) -> Any:
+def plain_values(value: Any, *, drop_objects: bool = False, silent: re.Pattern[str] | None = None) -> Any:
     """A copy of nested dictionaries and lists that holds only numbers, text and None.
 
     Args:
         value: what to copy.
-        drop_tensors: leave tensors and foreign objects out instead of refusing them; a foreign object with attributes
-            or items becomes the dictionary of them.
+        drop_objects: leave foreign objects out instead of refusing them; one with attributes or items becomes the
+            dictionary of them. A tensor of one number becomes that number, any other a text that says so, for whoever
+            accounts for the values to meet it.
+        silent: names under which tensors say nothing, such as those of optimizers, and are left out.
 
     Raises:
         UnsafeCheckpointError: if it is nested beyond 64 levels, or has more than two million values if unfolded.
         CheckpointError: for anything else inside.
     """
-    return _PlainCopy(drop=drop_tensors, most=_MAX_VALUES).copy(value)[0]
+    return _PlainCopy(drop=drop_objects, most=_MAX_VALUES, silent=silent).copy(value)[0]
 
 
 _DROPPED = object()
@@ -72,18 +77,20 @@ _DROPPED = object()
 class _PlainCopy:
     """Copies each container once and counts as if it were unfolded: sixty lists of a pickle can share 2^60 values."""
 
-    def __init__(self, *, drop: bool, most: int) -> None:
-        self._drop, self._most = drop, most
-        self._done: dict[int, tuple[Any, int, int]] = {}
+    def __init__(self, *, drop: bool, most: int, silent: re.Pattern[str] | None = None) -> None:
+        self._drop, self._most, self._silent = drop, most, silent
+        self._done: dict[tuple[int, bool], tuple[Any, int, int]] = {}
 
-    def copy(self, value: Any, depth: int = 0) -> tuple[Any, int, int]:
-        """The copy, the values in it if unfolded, and its levels."""
+    def copy(self, value: Any, depth: int = 0, *, is_silent: bool = False) -> tuple[Any, int, int]:
+        """The copy, the values in it if unfolded, and its levels; tensors are left out where it is silent."""
         if isinstance(value, str | int | float | bool | None):
             return value, 1, 0
-        done = self._done.get(id(value))
+        if isinstance(value, Tensor) and self._drop:
+            return (_DROPPED if is_silent else _in_words(value)), 1, 0
+        done = self._done.get((id(value), is_silent))
         if done is None:
             self._require(depth <= _DEEPEST)
-            done = self._done[id(value)] = self._container(value, depth)
+            done = self._done[id(value), is_silent] = self._container(value, depth, is_silent)
         self._require(depth + done[2] <= _DEEPEST and done[1] <= self._most)
         return done
 
@@ -95,16 +102,19 @@ class _PlainCopy:
                 expected=f"at most {_DEEPEST} levels and {self._most} values",
             )
 
-    def _container(self, value: Any, depth: int) -> tuple[Any, int, int]:
+    def _container(self, value: Any, depth: int, is_silent: bool) -> tuple[Any, int, int]:
         if isinstance(value, ForeignObject) and self._drop:
-            inner, size, levels = self.copy(_inside(value), depth + 1)
+            inner, size, levels = self.copy(_inside(value), depth + 1, is_silent=is_silent)
             return inner, size, levels + 1
         if isinstance(value, Mapping):
-            parts = [(str(key), self.copy(item, depth + 1)) for key, item in value.items()]
+            parts = [
+                (str(key), self.copy(item, depth + 1, is_silent=is_silent or self._says_nothing(key)))
+                for key, item in value.items()
+            ]
             copied: Any = {key: part[0] for key, part in parts if part[0] is not _DROPPED}
             counts = [part for _, part in parts]
         elif isinstance(value, list | tuple):
-            counts = [self.copy(item, depth + 1) for item in value]
+            counts = [self.copy(item, depth + 1, is_silent=is_silent) for item in value]
             copied = [part[0] for part in counts if part[0] is not _DROPPED]
         elif self._drop:
             return _DROPPED, 1, 0
@@ -112,6 +122,15 @@ class _PlainCopy:
             raise CheckpointError("a value of the checkpoint", seen=type(value).__name__, expected="a number or text")
         size = 1 + sum(part[1] for part in counts)
         return copied, size, 1 + max((part[2] for part in counts), default=0)
+
+    def _says_nothing(self, key: Any) -> bool:
+        return self._silent is not None and isinstance(key, str) and bool(self._silent.fullmatch(key))
+
+
+def _in_words(tensor: Tensor) -> Any:
+    """The number of a tensor of one; of any other what it is."""
+    number = tensor.item() if tensor.numel() == 1 else None
+    return number if isinstance(number, int | float) else f"a tensor of {list(tensor.shape)}"
 
 
 def _inside(value: ForeignObject) -> Any:

@@ -16,11 +16,12 @@ from bpb_harness.checkpoints.quantized import dequantize, dequantize_mixed, hold
 from bpb_harness.checkpoints.record import EMA_PREFIX, FORMAT, Checkpoint, digest_of, is_folder
 from bpb_harness.checkpoints.safetensors_file import read_exported, read_safetensors
 from bpb_harness.checkpoints.torch_pickle import TorchFile, is_torch_zip, read_bare_pickle, read_torch_zip
-from bpb_harness.checkpoints.weight_sets import find_weights, holds_weights
+from bpb_harness.checkpoints.weight_sets import NO_WEIGHTS, find_weights, holds_weights
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 
 CHECKPOINT_FORMATS = "torch.save (.pt), safetensors, torch.export (.pt2), zlib, xz or zstd of it (.ptz) or a folder"
 _LARGEST_BARE_PICKLE = 1 << 20
+_ANY_NAME = re.compile(".*", re.DOTALL)
 
 # What trainers pickle into Lightning checkpoints beside tensors: configuration, tokenizers, bookkeeping. These become
 # inert records too; any other name means that the file wants something a checkpoint has no business with.
@@ -114,19 +115,24 @@ def _from_content(path: Path, file: TorchFile, digest: str, weights: str | None)
     if "quantized" in content and "passthrough" in content:
         require_no_choice(path, weights)
         tensors, settings = dequantize(content, path)
-        return Checkpoint(path, "golf-int8", digest, tensors, config=plain_values(settings, drop_tensors=True))
+        return Checkpoint(path, "golf-int8", digest, tensors, config=_settings(settings))
     if holds_mixed_levels(content):
         require_no_choice(path, weights)
         return Checkpoint(path, "golf-int6", digest, dequantize_mixed(content["w"], content["m"], path))
     if lightning and (weights in (None, "state_dict") or (weights == "ema" and _shadow_parameters(content, path))):
         return _from_lightning(path, content, digest, weights)
     found = find_weights(content, path, weights)
-    config = plain_values(found.rest, drop_tensors=True)
+    config = _settings(found.rest)
     tensors = without_wrappers(found.tensors, path)
     layout = "lightning" if lightning else "tensors"
     return Checkpoint(
         path, layout, digest, tensors, config=config, weights=found.key, weights_chosen=weights is not None
     )
+
+
+def _settings(beside: dict[Any, Any]) -> Any:
+    """What stands beside the weights, for an adapter to account for; tensors of optimizers and the like left out."""
+    return plain_values(beside, drop_objects=True, silent=NO_WEIGHTS)
 
 
 def require_no_choice(path: Path, weights: str | None) -> None:
@@ -156,9 +162,10 @@ def _from_lightning(path: Path, content: dict[Any, Any], digest: str, weights: s
         raise CheckpointError(f"{path.name}: state_dict", seen=f"more than tensors under {nested[0]}")
     tensors = without_wrappers(tensors, path)
     tensors |= {f"{EMA_PREFIX}{i}": value for i, value in enumerate(shadow)}
-    config = plain_values(
-        {**rest, **{key: value for key, value in content.items() if key not in known}}, drop_tensors=True
-    )
+    beside = {**rest, **{key: value for key, value in content.items() if key not in known}}
+    config = _settings({key: value for key, value in beside.items() if key not in others})
+    # Tensors that the user did not choose.
+    config |= plain_values({key: beside[key] for key in others}, drop_objects=True, silent=_ANY_NAME)
     return Checkpoint(
         path, "lightning", digest, tensors, config=config, weights=weights or "", weights_chosen=weights is not None
     )

@@ -28,9 +28,10 @@ _KEYS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 # Keys under which tensors are no weights: what optimizers, random streams and loaders remember.
-_NO_WEIGHTS = re.compile(
+NO_WEIGHTS = re.compile(
     r"""(\w+_)?(optim|optims|optimizer|optimizers|opt)(_state(_?dict)?s?|_states?|_\d+|s)?
-    | (\w+_)?(scheduler|schedulers|lr_sched|grad_scaler|scaler|amp)(_state(_?dict)?s?)?
+    | (?!(\w+_)?(noise|mask|masking|diffusion|corruption|forward|sigma|alpha|snr|time|timestep)_schedulers?)
+      (\w+_)?(scheduler|schedulers|lr_sched|grad_scaler|scaler|amp)(_state(_?dict)?s?)?
     | (\w+_)?(rng|rng_states?|random_states?|generator_state) | (data)?loader(_state)? | sampler(_state)?
     | optimizer_states | lr_schedulers | loops | MixedPrecisionPlugin | NativeMixedPrecisionPlugin""",
     re.VERBOSE | re.IGNORECASE,
@@ -116,7 +117,7 @@ def _chosen(content: dict[Any, Any], path: Path, chosen: str) -> WeightSet:
 def _whole(content: dict[Any, Any], path: Path, key: str, rest: dict[Any, Any]) -> WeightSet:
     """A state dict without sets of weights inside; what is no tensor in it is settings too."""
     tensors, others = split_tensors(content, _what(path, key))
-    tensors = {name: value for name, value in tensors.items() if not _NO_WEIGHTS.fullmatch(name)}
+    tensors = {name: value for name, value in tensors.items() if not NO_WEIGHTS.fullmatch(name)}
     if not tensors:
         raise CheckpointError(
             f"{path.name} holds no tensors" + (f" under {key!r}" if key else ""),
@@ -134,7 +135,7 @@ def _beside(content: Mapping[Any, Any], taken: Any) -> dict[Any, Any]:
     """What stands beside a set: numbers in tensors of no dimension as numbers, states of optimizers left out."""
     beside = {}
     for name, value in content.items():
-        if name is taken or (isinstance(name, str) and _NO_WEIGHTS.fullmatch(name)):
+        if name is taken or (isinstance(name, str) and NO_WEIGHTS.fullmatch(name)):
             continue
         beside[name] = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
     return beside
@@ -142,13 +143,13 @@ def _beside(content: Mapping[Any, Any], taken: Any) -> dict[Any, Any]:
 
 def holds_weights(name: Any, value: Any) -> bool:
     """Whether a value that is no tensor has tensors with dimensions inside, and may be a set of weights."""
-    if isinstance(value, Tensor) or (isinstance(name, str) and _NO_WEIGHTS.fullmatch(name)):
+    if isinstance(value, Tensor) or (isinstance(name, str) and NO_WEIGHTS.fullmatch(name)):
         return False
     return any(tensor.ndim > 0 for tensor in _tensors_inside(value))
 
 
 def _counts(name: Any, value: Tensor) -> bool:
-    return value.ndim > 0 and not _NO_WEIGHTS.fullmatch(str(name))
+    return value.ndim > 0 and not NO_WEIGHTS.fullmatch(str(name))
 
 
 def _has_weights(name: Any, value: Any) -> bool:
@@ -166,7 +167,7 @@ def _tensors_inside(value: Any) -> Iterator[Tensor]:
         if isinstance(value, ForeignObject):
             parts: list[Any] = [value.args, value.state, value.items]
         elif isinstance(value, Mapping):
-            parts = [part for name, part in value.items() if not _NO_WEIGHTS.fullmatch(str(name))]
+            parts = [part for name, part in value.items() if not NO_WEIGHTS.fullmatch(str(name))]
         elif isinstance(value, list | tuple):
             parts = list(value)
         else:

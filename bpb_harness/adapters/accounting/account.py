@@ -16,7 +16,12 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from bpb_harness.adapters.accounting.trainer_settings import ASIDE, CANONICAL, SECTIONS
+from bpb_harness.adapters.accounting.trainer_settings import (
+    CANONICAL,
+    NONE_SAYS_WITHOUT,
+    SECTIONS,
+    is_of_training,
+)
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.checkpoints.names import require_weights
@@ -76,7 +81,14 @@ class Account:
     def __init__(self, checkpoint: Checkpoint, adapter: str) -> None:
         self.checkpoint, self.adapter = checkpoint, adapter
         self._tensors_left = dict.fromkeys(checkpoint.tensors)
-        self.settings = dict(_leaves(checkpoint.config))
+        stated = dict(_leaves(checkpoint.config))
+        # What is None or empty states nothing, but for what a network may be without.
+        self.settings = {name: value for name, value in stated.items() if value is not None and value != []}
+        self._without = {
+            CANONICAL[_own_name(name)]: name
+            for name, value in reversed(stated.items())
+            if value is None and CANONICAL.get(_own_name(name)) in NONE_SAYS_WITHOUT
+        }
         self._settings_left = dict.fromkeys(self.settings)
         self._schedule_left = checkpoint.schedule
 
@@ -162,7 +174,7 @@ class Account:
         return self.settings.get(name)
 
     def stated(self, fact: str) -> Any:
-        """A setting by what it means, whatever trainers call it (see ``_settings.py``); None where it is not stated.
+        """A setting by what it means, whatever trainers call it ; None where it is not stated.
 
         Raises:
             CheckpointError: if it is stated twice, differently.
@@ -189,10 +201,11 @@ class Account:
         """
         for fact, value in facts.items():
             stated = self.stated(fact)
-            if stated is not None and not _same(stated, value):
+            without = self._without.get(fact)
+            if without is not None or (stated is not None and not _same(stated, value)):
                 raise CheckpointError(
-                    f"{self._name}: {self._spelling(fact)}",
-                    seen=stated,
+                    f"{self._name}: {without or self._spelling(fact)}",
+                    seen="None" if without is not None else stated,
                     expected=f"{value}, as the adapter {self.adapter!r} builds it",
                     hint="the network is a variant that this adapter does not know; " + _OWN_LOADER,
                 )
@@ -230,7 +243,7 @@ class Account:
                 seen=first_of([*self._tensors_left], _MAX_NAMED),
                 hint=_hint_for(self._tensors_left) + _OWN_LOADER,
             )
-        unknown = {name: self.settings[name] for name in self._settings_left if not ASIDE.fullmatch(_own_name(name))}
+        unknown = {name: self.settings[name] for name in self._settings_left if not is_of_training(_own_name(name))}
         if unknown:
             raise CheckpointError(
                 f"{self._name} has settings that the adapter {self.adapter!r} does not know",
@@ -266,12 +279,12 @@ def _hint_for(names: Iterable[str]) -> str:
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Settings by dotted name. What is None or empty states nothing."""
+    """Settings by dotted name."""
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{name}.")
-        elif value is not None and value != []:
+        else:
             yield name, value
 
 

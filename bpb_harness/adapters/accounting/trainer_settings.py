@@ -27,17 +27,20 @@ _SPELLINGS = {
     "num_diffusion_steps": "diffusion_num_steps diffusion_steps num_diffusion_steps max_diffusion_step",
     "diffusion_enabled": "diffusion_enabled",
     "time_conditioned": "time_conditioned time_conditioning",
-    "schedule": "schedule noise_schedule noise_type",
+    "schedule": "schedule noise_schedule noise_scheduler noise_type mask_schedule mask_scheduler masking_schedule"
+    " masking_scheduler",
     "noise_eps": "noise_eps",
     "causal": "causal is_causal causal_attention",
     "bias": "bias use_bias",
     "num_parts": "mp_world_size tensor_parallel_size model_parallel_size tp_size",
 }
+# Of these to state None is to say that the network has none.
+NONE_SAYS_WITHOUT = ("rotary_base", "logit_cap")
 # A setting's meaning by every name that it goes by.
 CANONICAL = {spelling: fact for fact, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 
 # Settings that belong to training, to its log or to its machine. Whole names, in lower case.
-ASIDE = re.compile(
+_ASIDE = re.compile(
     r"""(\w+_)?(steps?|iters?|iterations?|iter_num|epochs?|num_updates|tokens_seen|samples)
     | (max|num|total|warmup|warmdown|cooldown|train)_tokens | (\w+_)?(warmup|warmdown|cooldown)(_\w+)?
     | (\w+_)?(loss|losses|acc|accuracy|metrics?|bpb|bpd|bpc|bpt|ppl|perplexity|nll|elbo|best)(_\w+)? | (\w+_)?score
@@ -60,3 +63,20 @@ ASIDE = re.compile(
     | frozen_param\w*(\..*)? | shared_params(\..*)? | (sparse_tensor|csr_tensor)_module_names | _metadata(\..*)?""",
     re.VERBOSE,
 )
+# Names of that form which speak of the network or its noise after all: layers that are run several times, weights that
+# learn while they are asked, what noise is told as and drawn by, how pairs are hashed, which token an answer is of.
+_DECIDES = re.compile(
+    r"""(\w+_)?(loop|recur\w*|unroll\w*|repeat\w*|inner|depth|layer|block|refine\w*|ponder\w*|think\w*|ttt)_
+        (steps?|iters?|iterations?)
+    | (\w+_)?(noise|mask|masking|diffusion|corruption|forward|sigma|alpha|snr|time|timestep)_schedulers?(_\w+)?(\..*)?
+    | log_(sigma|snr|noise|time|timestep|t|alpha|scale|space|n)(_\w+)?
+    | (\w+_)?(\w*gram|token|embed\w*)_hash
+    | (\w+_)?(shift(ed)?|next(_token)?)_loss(_\w+)? | (\w+_)?loss_(shift(ed)?|next(_token)?)
+    | (\w+_)?(rope|rotary|freqs?|pos|position)_(dtype|precision)""",
+    re.VERBOSE,
+)
+
+
+def is_of_training(name: str) -> bool:
+    """Whether a setting, by its own name in lower case, says nothing of what a trained network computes."""
+    return bool(_ASIDE.fullmatch(name)) and not _DECIDES.fullmatch(name)

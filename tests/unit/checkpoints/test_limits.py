@@ -44,13 +44,15 @@ def test_foreign_objects_are_levels_too() -> None:
     value: Any = 1
     for _ in range(32):
         value = ForeignObject("argparse.Namespace", state={"a": value})
-    assert plain_values(value, drop_tensors=True) == nested(32, 1, key="a")
+    assert plain_values(value, drop_objects=True) == nested(32, 1, key="a")
     with pytest.raises(UnsafeCheckpointError):
-        plain_values([value], drop_tensors=True)
+        plain_values([value], drop_objects=True)
 
 
 def test_what_is_left_out_is_no_level() -> None:
-    assert plain_values(nested(64, torch.ones(1)), drop_tensors=True) == nested(63, [])
+    left_out = ForeignObject("torch.float32")
+    assert plain_values(nested(63, left_out), drop_objects=True) == nested(62, [])
+    assert plain_values(nested(64, torch.ones(1)), drop_objects=True) == nested(64, 1.0)
 
 
 @pytest.mark.parametrize("kind", ["list", "dictionary", "object"])
@@ -62,7 +64,7 @@ def test_what_holds_itself_is_refused(kind: str) -> None:
     holder = ForeignObject("argparse.Namespace")
     holder.state = {"a": holder}
     with pytest.raises(UnsafeCheckpointError):
-        plain_values({"list": items, "dictionary": content, "object": holder}[kind], drop_tensors=True)
+        plain_values({"list": items, "dictionary": content, "object": holder}[kind], drop_objects=True)
 
 
 def test_values_are_counted_as_if_nothing_were_shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +74,7 @@ def test_values_are_counted_as_if_nothing_were_shared(monkeypatch: pytest.Monkey
     assert plain_values({"a": pair, "b": {"c": 1}}) == {"a": [1, 2], "b": {"c": 1}}
     for value in ([pair, pair, 1], {"a": pair, "b": pair, "c": 1}, [pair, pair, torch.ones(1)]):
         with pytest.raises(UnsafeCheckpointError, match="7 values"):
-            plain_values(value, drop_tensors=True)
+            plain_values(value, drop_objects=True)
 
 
 def test_lists_that_share_their_parts_without_end() -> None:
@@ -84,7 +86,7 @@ def test_lists_that_share_their_parts_without_end() -> None:
         value = (value, value)
     assert holds_weights("a", value)
     with pytest.raises(UnsafeCheckpointError, match="sharing without end"):
-        plain_values(value, drop_tensors=True)
+        plain_values(value, drop_objects=True)
 
 
 def test_tensors_are_looked_for_as_deep_as_values_are_read() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -137,14 +138,31 @@ def test_json(tmp_path: Path) -> None:
 def test_what_of_foreign_objects_is_plain() -> None:
     node = ForeignObject("omegaconf.nodes.AnyNode", state={"_val": 3, "_parent": None})
     tree = ForeignObject("omegaconf.dictconfig.DictConfig", state={"_content": {"a": node}, "_metadata": 1})
-    assert plain_values(tree, drop_tensors=True) == {"a": 3}
+    assert plain_values(tree, drop_objects=True) == {"a": 3}
     other = ForeignObject("argparse.Namespace", state={"a": [1, torch.ones(1)]})
-    assert plain_values({"x": other, "t": torch.ones(1)}, drop_tensors=True) == {"x": {"a": [1]}}
+    assert plain_values({"x": other, "t": torch.tensor(2)}, drop_objects=True) == {"x": {"a": [1, 1.0]}, "t": 2}
     pairs = ForeignObject("collections.defaultdict", items=[("a", 1), (2, "b")])
-    assert plain_values(pairs, drop_tensors=True) == {"a": 1, "2": "b"}
-    assert plain_values({"x": ForeignObject("a.b", items=[1])}, drop_tensors=True) == {}
-    assert plain_values({"x": ForeignObject("a.b", items=[("a", 1, 2)])}, drop_tensors=True) == {}
+    assert plain_values(pairs, drop_objects=True) == {"a": 1, "2": "b"}
+    assert plain_values({"x": ForeignObject("a.b", items=[1])}, drop_objects=True) == {}
+    assert plain_values({"x": ForeignObject("a.b", items=[("a", 1, 2)])}, drop_objects=True) == {}
+    assert (
+        said(lambda: plain_values({"t": torch.ones(1)}))
+        == "a value of the checkpoint: got Tensor, expected a number or text"
+    )
     assert said(lambda: plain_values({"x": tree})).startswith("a value of the checkpoint: got ForeignObject, expected")
+
+
+def test_tensors_are_said_to_be_there() -> None:
+    """But where a name says that they are what an optimizer remembers."""
+    content = {"a": torch.ones(2, 3), "b": [torch.ones(0)], "c": torch.tensor(True), "d": torch.tensor(1j)}
+    assert plain_values(content, drop_objects=True) == {
+        "a": "a tensor of [2, 3]", "b": ["a tensor of [0]"], "c": True, "d": "a tensor of []"
+    }  # fmt: skip
+    shared = {"m": torch.ones(2), "lr": 0.1}
+    content = {"optim": {"state": [shared]}, "more": shared}
+    assert plain_values(content, drop_objects=True, silent=re.compile("optim")) == {
+        "optim": {"state": [{"lr": 0.1}]}, "more": {"m": "a tensor of [2]", "lr": 0.1}
+    }  # fmt: skip
 
 
 def test_rows_times_scales() -> None:
@@ -290,12 +308,14 @@ def test_words_of_int8_files(tmp_path: Path) -> None:
     assert found.digest == hashlib.sha256((tmp_path / "x.pt").read_bytes()).hexdigest()
 
 
-def test_tensors_beside_the_parts_of_an_int8_file_are_no_settings(tmp_path: Path) -> None:
+def test_tensors_beside_the_parts_of_an_int8_file_are_left_to_account_for(tmp_path: Path) -> None:
     path = tmp_path / "x.ptz"
     levels = torch.ones(2, 3, dtype=torch.int8)
     content = {"quantized": {"w": levels}, "scales": {"w": torch.ones(2)}, "passthrough": {}, "steps": 3}
-    path.write_bytes(zlib.compress(saved({**content, "moments": torch.ones(2)})))
-    assert read_checkpoint(path).config == {"steps": 3}
+    more = {"zero_points": {"w": torch.ones(2)}, "optimizer": {"exp_avg": torch.ones(2)}}
+    path.write_bytes(zlib.compress(saved({**content, **more})))
+    config = {"steps": 3, "zero_points": {"w": "a tensor of [2]"}, "optimizer": {}}
+    assert read_checkpoint(path).config == config
 
 
 def test_the_digest_of_a_program_changes_with_what_stands_beside_it(tmp_path: Path) -> None:
