@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, final
 
 from bpb_harness.adapters.accounting.account import Account
@@ -76,6 +77,13 @@ class MdlmSettings:
         value = self._account.setting(self._prefix + dotted)
         reference = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
         return self.get(reference[1], depth + 1) if reference and depth < 8 else value
+
+    def record_of(self, *keys: str) -> Mapping[str, Any]:
+        """An object that stands in the checkpoint, as the attributes that it was pickled with; empty where none is."""
+        inside: Any = self._account.checkpoint.config
+        for key in keys:
+            inside = inside.get(key) if isinstance(inside, Mapping) else None
+        return inside if isinstance(inside, Mapping) else {}
 
     def either(self, name: str, *others: str) -> Any:
         """A setting that stands at the top, under ``algo``, or in another place; None where none states it.
@@ -201,6 +209,11 @@ class MdlmSettings:
         if self.get("data.num_classes") is not None:
             raise self.refuse("data.num_classes", self.get("data.num_classes"), "none: no classes to condition on")
         self.flag("subs_masking")  # either way the mask's probability is removed here
+        if not is_causal and not self._has_algo() and self.time_conditioned:  # its successors do not read it
+            self.one_of(
+                "training.change_of_variables", self.get("training.change_of_variables"), (False,),
+                "false in a network that is told the noise: with it that code tells it t, at mask rates of another law",
+            )  # fmt: skip
         self.either("T")
 
     def _require_folder(self, name: str, expected: str) -> None:
@@ -258,6 +271,9 @@ class MdlmSettings:
         """Empty for the published folders, which all use GPT-2's."""
         return "" if self.is_folder else str(self.get("data.tokenizer_name_or_path") or "")
 
+    def _has_algo(self) -> bool:
+        return any(name.startswith(f"{self._prefix}algo.") for name in self._account.settings)
+
     def _is_of_bd3lm(self) -> bool:
         """Whether BD3-LM's mask rate, t itself, was trained on; its settings say so, block diffusion's need not."""
         scale, of_blocks = self.flag("mdlm_loss_scale"), "bd3lm" in (self.get("algo.name"), self.get("model_type"))
@@ -278,7 +294,7 @@ class MdlmSettings:
         if kind is None:
             self._require_folder("noise.type", "the name of a noise schedule")
             return LogLinear(0.0) if self._is_of_bd3lm() else LogLinear(_NOISE_EPS)
-        has_algo = any(name.startswith(f"{self._prefix}algo.") for name in self._account.settings)
+        has_algo = self._has_algo()
         if kind == "log-linear":  # Duo, where eps is a setting
             return LogLinear(eps)
         if eps != _NOISE_EPS:

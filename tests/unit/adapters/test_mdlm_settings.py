@@ -434,6 +434,78 @@ def test_notes(tmp_path: Path) -> None:
     assert notes[1:] == ("mask id 37 of 38 rows: appended, since the tokenizer gpt2 has none of its own",)
 
 
+class TestWhatTheNetworkWasTold:
+    """With a change of variables that code tells its network t in the place of sigma."""
+
+    def test_another_time_is_refused(self, tmp_path: Path) -> None:
+        said = refusal(tmp_path, changed(_OF_MDLM, training__change_of_variables=True))
+        assert "x.ckpt: training.change_of_variables: got True, expected false in a network that is told" in said
+
+    @pytest.mark.parametrize("lineage", ["bd3lm", "duo"])
+    def test_its_successors_state_it_and_never_read_it(self, tmp_path: Path, lineage: str) -> None:
+        load(tmp_path, changed(_OF_ALL[lineage], training__change_of_variables=True))
+
+    def test_where_none_is_told_it_decides_nothing(self, tmp_path: Path) -> None:
+        plain = load(tmp_path, changed(_OF_MDLM, time_conditioning=False))
+        other = load(tmp_path, changed(_OF_MDLM, time_conditioning=False, training__change_of_variables=True))
+        assert torch.equal(logits_of(other), logits_of(plain))
+        load(tmp_path, changed(_OF_MDLM, training__change_of_variables=False))
+
+
+class TestWhichMask:
+    """The tokenizer says, as its record in the checkpoint has it, or its name; where neither does, none is guessed."""
+
+    def mask(self, path: Path, name: str, record: dict[str, Any] | None, rows: int = 38) -> int:
+        weights = make_mdlm_parameters(vocab_size=rows - 1)
+        config = changed(_OF_MDLM, data__tokenizer_name_or_path=name)
+        adapted = load(path, config, weights, hyper_parameters={"config": config, "tokenizer": record})
+        assert isinstance(adapted.model, Denoiser)
+        return adapted.model.mask_token_id
+
+    @pytest.mark.parametrize(
+        ("name", "record", "mask"),
+        [
+            ("gpt2", None, 37),
+            ("openai-community/gpt2-medium", {"vocab_file": "x"}, 37),
+            ("EleutherAI/gpt-neox-20b", {}, 37),
+            ("someone/own", {"_special_tokens_map": {"bos_token": "<s>", "mask_token": None}}, 37),
+            ("someone/own", {"_mask_token": None, "init_kwargs": {}}, 37),
+            ("someone/own", {"_mask_token": "<m>", "_added_tokens_decoder": {7: {"content": "<m>"}}}, 7),
+            ("someone/own", {"_mask_token": {"content": "<m>"}, "_added_tokens_encoder": {"<s>": 3, "<m>": 9}}, 9),
+            (
+                "someone/own",
+                {"init_kwargs": {"mask_token": "<m>", "added_tokens_decoder": {"5": {"content": "<m>"}}}},
+                5,
+            ),
+            ("text8", {"_mask_token": "[MASK]", "_vocab_str_to_int": {"[CLS]": 0, "[MASK]": 4}}, 4),
+            ("text8", None, 4),
+            ("bert-base-uncased", {"_mask_token": "[MASK]", "vocab": {"[PAD]": 0, "[MASK]": 6}}, 6),
+        ],
+    )
+    def test_is_known(self, tmp_path: Path, name: str, record: dict[str, Any] | None, mask: int) -> None:
+        assert self.mask(tmp_path, name, record) == mask
+
+    @pytest.mark.parametrize("name", ["google-bert/bert-large-uncased", "distilbert-base-uncased", "bert-base-cased"])
+    def test_of_berts(self, tmp_path: Path, name: str) -> None:
+        assert self.mask(tmp_path, name, {"_special_tokens_map": {"mask_token": "[MASK]"}}, rows=120) == 103
+        assert self.mask(tmp_path, name, None, rows=120) == 103
+
+    @pytest.mark.parametrize(
+        ("name", "record", "line"),
+        [
+            ("answerdotai/ModernBERT-base", None, "the tokenizer 'answerdotai/ModernBERT-base', of which no mask is"),
+            ("someone/own", {"vocab_file": "x"}, "the tokenizer 'someone/own', of which no mask is known, expected"),
+            ("someone/own", {"_mask_token": "<m>"}, "the tokenizer 'someone/own', whose mask is '<m>', expected a tok"),
+            ("gpt2", {"_special_tokens_map": {"mask_token": "<m>"}}, "the tokenizer 'gpt2', whose mask is '<m>'"),
+        ],
+    )
+    def test_is_not_guessed(self, tmp_path: Path, name: str, record: dict[str, Any] | None, line: str) -> None:
+        with pytest.raises(CheckpointError) as caught:
+            self.mask(tmp_path, name, record)
+        assert f"x.ckpt: mask id: got {line}" in str(caught.value)
+        assert "--model FILE.py:LOADER" in str(caught.value)
+
+
 class TestFolders:
     def folder(self, path: Path, **changes: Any) -> AdaptedModel:
         from safetensors.torch import save_file
