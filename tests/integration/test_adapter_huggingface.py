@@ -92,8 +92,9 @@ def test_causal_and_a_contract_that_it_keeps(tmp_path: Path) -> None:
 
 
 def test_a_mask_in_the_config_makes_a_denoiser_of_a_causal_architecture(tmp_path: Path) -> None:
-    """LLaDA's way: its architecture is called causal, and config.json names the mask."""
-    _llama(tmp_path, mask_token_id=47)
+    """LLaDA's way: its architecture is called causal, sees both sides, and config.json names the mask."""
+    config = transformers.BertConfig(vocab_size=50, max_position_embeddings=32, mask_token_id=47, **_SIZES)
+    transformers.BertLMHeadModel(config).save_pretrained(tmp_path)
     _, adapted = load_model(tmp_path, adapter="huggingface", **_CPU)
     assert isinstance(adapted.model, Denoiser)
     assert adapted.model.mask_token_id == 47

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bpb_harness import evaluate
 from bpb_harness.adapters import load_model
-from bpb_harness.adapters.huggingface import HuggingFaceDenoiser
+from bpb_harness.adapters.huggingface import HuggingFaceCausalLM, HuggingFaceDenoiser
 from bpb_harness.adapters.huggingface.blocks import HuggingFaceBlockDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear
@@ -252,18 +252,32 @@ class TestWhoIsRefused:
         with pytest.raises(CheckpointError, match="the network fails on a row of blocks: got ValueError: no rows, exp"):
             loaded(folder)
 
-    def test_causal_networks_that_call_themselves_masked(self, tmp_path: Path) -> None:
-        saved = save(tmp_path / "llama", network("llama"))
+    @pytest.mark.parametrize("kind", ["llama", "gpt2", "mamba", "qwen2"])
+    @pytest.mark.parametrize("block_size", [None, 4])
+    def test_causal_networks_that_call_themselves_masked(
+        self, tmp_path: Path, kind: str, block_size: int | None
+    ) -> None:
+        """Nobody knows which attention they were trained with: that of their class, or one that their trainer gave."""
+        saved = save(tmp_path / kind, network(kind))
         change_config(saved, mask_token_id=49)
-        assert isinstance(loaded(saved, None, allow_code=False).model, HuggingFaceDenoiser)
         with pytest.raises(CheckpointError) as caught:
-            loaded(saved, allow_code=False)
+            loaded(saved, block_size, allow_code=False)
         assert str(caught.value) == (
-            "llama: --block-size with a network that sees one side of a row alone: got a position that hears nothing "
-            "of the next one, expected one that sees both, or a model type whose blocks are understood: llada2_moe; "
-            "score it by a loader of your own that gives it the attention mask of its blocks: --model FILE.py:LOADER "
-            "--allow-code (docs/adapters.md, networks of blocks)"
+            f"{kind}: mask_token_id in config.json says that it fills masks, and the network of its class sees one "
+            "side of a row alone: got a position that hears nothing of the next one, expected one that sees both "
+            "sides: no file says which attention it was trained with, nor of which token its logits are; take "
+            "mask_token_id out of config.json if it is an autoregressive model (--method ar); else score it by a "
+            "loader of your own that gives it its attention: --model FILE.py:LOADER --allow-code"
         )
+        change_config(saved, mask_token_id=None)
+        assert isinstance(loaded(saved, None, allow_code=False).model, HuggingFaceCausalLM)
+
+    def test_code_of_the_folder_brings_its_own_attention(self, folder: Path) -> None:
+        backwards = "attention_mask = torch.ones(h.shape[1], h.shape[1]).tril().bool()"
+        write(folder, backwards, model_type="homemade", mask_token_id=MASK)
+        assert isinstance(loaded(folder, None).model, HuggingFaceDenoiser)
+        with pytest.raises(CheckpointError, match="--block-size with a network that sees one side of a row alone: got"):
+            loaded(folder)
 
     def test_a_folder_that_names_no_mask(self, folder: Path) -> None:
         (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": []}))

@@ -18,7 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters.adapter import AdaptedModel
-from bpb_harness.adapters.huggingface.blocks import BLOCK_TYPES, of_blocks, require_both_sides
+from bpb_harness.adapters.huggingface.blocks import (
+    BLOCK_TYPES,
+    of_blocks,
+    require_both_sides,
+    require_both_sides_of_a_mask,
+)
 from bpb_harness.adapters.huggingface.network import build_network, is_known_type
 from bpb_harness.adapters.huggingface.settings import names_known_to
 from bpb_harness.checkpoints import LARGEST_TOKENIZER, Checkpoint, read_json
@@ -37,6 +42,13 @@ _CONTEXT_KEYS = (
     "max_seq_len",
     "context_length",
 )
+# What says that both sides of a row are seen; gemma's "vision" speaks of images.
+_BOTH_SIDES: Mapping[str, tuple[object, ...]] = {
+    "use_bidirectional_attention": (True, "all"),
+    "bidirectional": (True,),
+    "is_causal": (False,),
+    "causal": (False,),
+}
 _ANY_LENGTH = 1 << 20  # of networks that have no longest window: --context says how long
 
 
@@ -121,6 +133,8 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
             expected="mask_token_id in config.json, or a mask token in the tokenizer's files",
             hint="copy the tokenizer's files into the folder, or add mask_token_id to config.json",
         )
+    if is_causal:
+        _require_one_side(checkpoint)
     network, findings = build_network(checkpoint, kind, allow_code=runs_code)
     ready(network, device)
     notes = ["code from the checkpoint's folder was run, as permitted"] if runs_code else []
@@ -157,6 +171,8 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
     notes.append(
         f"mask id {mask_token_id}; the network gets the windows as they are: no [CLS] or [SEP] is put round them"
     )
+    if kind == "causal" and not runs_code:
+        require_both_sides_of_a_mask(denoiser, denoiser.row_logits, folder=folder, device=denoiser.device)
     sees = partial(_seeing_both_sides, denoiser, folder)
     return AdaptedModel(denoiser, "huggingface", schedule, tuple(notes), of_blocks=sees, **known)
 
@@ -192,6 +208,19 @@ def _kind(checkpoint: Checkpoint) -> str:
         hint="a head that scores or classifies gives no likelihood of text; score a language model's folder, or this "
         "one by a loader of your own: --model FILE.py:LOADER --allow-code",
     )
+
+
+def _require_one_side(checkpoint: Checkpoint) -> None:
+    """Refuse a network of no mask that config.json lets see both sides; some kernels of the library pass that over."""
+    for key, sees_both in _BOTH_SIDES.items():
+        value = checkpoint.config.get(key)
+        if value in sees_both and isinstance(value, bool | str):
+            raise CheckpointError(
+                f"{checkpoint.path.name}: config.json lets an autoregressive network see both sides",
+                seen=f"{key} {value!r}",
+                expected="a network that sees what is behind it, or one with mask_token_id in config.json",
+                hint="name its mask in config.json if it is a masked language model",
+            )
 
 
 def _vocab_size(checkpoint: Checkpoint, network: nn.Module) -> int:

@@ -107,16 +107,46 @@ def require_both_sides(denoiser: Denoiser, logits: _Logits, *, folder: str, devi
     Raises:
         CheckpointError: naming the folder.
     """
-    row = _row(2, denoiser, device)
-    with _failures_by_name(folder):
-        is_deaf = _change(logits, row, denoiser.mask_token_id, [1], [0]) == 0
-    if is_deaf:
+    if _hears_nothing_behind(denoiser, logits, folder=folder, device=device):
         raise CheckpointError(
             f"{folder}: --block-size with a network that sees one side of a row alone",
             seen="a position that hears nothing of the next one",
             expected=f"one that sees both, or a model type whose blocks are understood: {', '.join(BLOCK_TYPES)}",
             hint=_OWN_LOADER,
         )
+
+
+def require_both_sides_of_a_mask(denoiser: Denoiser, logits: _Logits, *, folder: str, device: torch.device) -> None:
+    """Refuse a network that the library builds with one side in sight, while config.json calls it one of masks.
+
+    Trainers turn such classes into denoisers by handing them another mask of attention, of which no file says a word;
+    some go on reading the logits of a position as those of the next token.
+
+    Args:
+        denoiser: the network.
+        logits: of rows, whatever the noise.
+        folder: its name, for messages.
+        device: where it runs.
+
+    Raises:
+        CheckpointError: naming the folder.
+    """
+    if _hears_nothing_behind(denoiser, logits, folder=folder, device=device):
+        raise CheckpointError(
+            f"{folder}: mask_token_id in config.json says that it fills masks, and the network of its class sees one "
+            "side of a row alone",
+            seen="a position that hears nothing of the next one",
+            expected="one that sees both sides: no file says which attention it was trained with, nor of which token "
+            "its logits are",
+            hint="take mask_token_id out of config.json if it is an autoregressive model (--method ar); else score it "
+            "by a loader of your own that gives it its attention: --model FILE.py:LOADER --allow-code",
+        )
+
+
+def _hears_nothing_behind(denoiser: Denoiser, logits: _Logits, *, folder: str, device: torch.device) -> bool:
+    row = _row(2, denoiser, device)
+    with _failures_by_name(folder):
+        return _change(logits, row, denoiser.mask_token_id, [1], [0]) == 0
 
 
 def _require_blocks(logits: _Logits, model: HuggingFaceBlockDenoiser, folder: str, device: torch.device) -> None:

@@ -271,3 +271,23 @@ def test_tensors_that_a_folder_lacks_or_has_too_many() -> None:
     assert str(tensors.left_over("folder", ["x.lora_A.w"], lacking=[])) == f"{unused}: got x.lora_A.w; {lora}"
     quantised = f"these belong to quantised weights; {tensors._DEQUANTIZE}"
     assert str(tensors.left_over("folder", ["x.qweight"], lacking=[])) == f"{unused}: got x.qweight; {quantised}"
+
+
+@pytest.mark.parametrize(
+    ("config", "seen"),
+    [
+        ({"use_bidirectional_attention": True}, "use_bidirectional_attention True"),
+        ({"use_bidirectional_attention": "all"}, "use_bidirectional_attention 'all'"),
+        ({"is_causal": False}, "is_causal False"),
+        ({"causal": False}, "causal False"),
+        ({"use_bidirectional_attention": "vision", "causal": True, "is_causal": None}, None),
+        ({"use_bidirectional_attention": False, "bidirectional": 0, "causal": 0}, None),
+    ],
+)
+def test_autoregressive_networks_see_one_side(tmp_path: Path, config: dict[str, Any], seen: str | None) -> None:
+    checkpoint = _checkpoint(tmp_path, **config)
+    if seen is None:
+        huggingface._require_one_side(checkpoint)
+    else:
+        said = _said(huggingface._require_one_side, checkpoint)
+        assert f"config.json lets an autoregressive network see both sides: got {seen}, expected a network" in said
