@@ -25,6 +25,8 @@ class AdaptedModel:
         notes: findings worth printing beside the score.
         context_is_guess: the file does not state the length of the training windows, and ``model.context_length`` is
             only the longest that the network takes; worth a remark where the user did not say ``--context``.
+        vocabulary_is_guess: the file does not state how many of its rows are tokens, and ``model.vocab_size``, with the
+            mask behind it, is the usual number for so many rows; a tokenizer of another size tells that it is not.
         window_length: tokens of a window where the user does not say ``--context``; None for
             ``model.context_length``, the longest that the network takes.
         context_is_open: nothing states how long a window may be, so that the user must say ``--context``.
@@ -37,6 +39,7 @@ class AdaptedModel:
     schedule: NoiseSchedule | None = None
     notes: tuple[str, ...] = ()
     context_is_guess: bool = False
+    vocabulary_is_guess: bool = False
     window_length: int | None = None
     context_is_open: bool = False
     of_blocks: Callable[[int | None], Denoiser] | None = None

@@ -214,4 +214,7 @@ class GolfMdlmAdapter(AccountedAdapter):
         )
         # The length of the rotary tables is often twice that of the training windows.
         schedule = account.schedule() or SCHEDULE
-        return AdaptedModel(model, self.name, schedule, (note,), context_is_guess=stated is None)
+        return AdaptedModel(
+            model, self.name, schedule, (note,), context_is_guess=stated is None,
+            vocabulary_is_guess=account.stated("vocab_size") is None and account.stated("mask_token_id") is None,
+        )  # fmt: skip

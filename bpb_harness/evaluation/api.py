@@ -17,7 +17,7 @@ from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.beside import Beside
 from bpb_harness.evaluation.device_ahead import start_device
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
-from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
+from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces, require_guessed_vocabulary
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.remarks import (
@@ -215,6 +215,8 @@ def _remarks_before(job: Job, checkpoint: Checkpoint, adapted: AdaptedModel) -> 
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
         remarks.append(Remark("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
+    if adapted.vocabulary_is_guess:
+        require_guessed_vocabulary(text.tokenizer, job.model.vocab_size, checkpoint.path.name)
     if chosen.wants_documents:
         text.require_borders("--document-table" if chosen.with_documents else "--slice")
     if not job.tokenizer_is_own and checkpoint.tokenizer is not None:

@@ -258,6 +258,29 @@ def require_same_vocabulary(
         )
 
 
+def require_guessed_vocabulary(tokenizer: Tokenizer, vocab_size: int, name: str) -> None:
+    """Refuse a tokenizer of another size than the guess at a file's vocabulary: the mask would be another row.
+
+    Args:
+        tokenizer: that of the text.
+        vocab_size: the guess.
+        name: of the file.
+
+    Raises:
+        TokenizerError: if the sizes differ.
+    """
+    pieces = tokenizer.vocab_size - tokenizer.num_unnamed
+    if pieces != vocab_size:
+        raise TokenizerError(
+            f"{name} does not say how many of its rows are tokens, and which is the mask",
+            seen=f"a tokenizer of {pieces} pieces",
+            expected=f"{vocab_size}, the usual number for so many rows",
+            hint=f"pass the --tokenizer that it was trained with; if its mask is {vocab_size} all the same, say so "
+            f"beside the weights: torch.save({{'model': weights, 'mask_token_id': {vocab_size}}}, 'model.pt'); else "
+            "score it through a loader of your own (--model FILE.py:LOADER --allow-code)",
+        )
+
+
 def num_foreign_pieces(checkpoint: Checkpoint, text: EvaluationText) -> int:
     """How many token ids spell something else by the tokenizer inside the checkpoint, if that is a usable one."""
     tokenizer = text.tokenizer

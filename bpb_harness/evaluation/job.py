@@ -313,9 +313,17 @@ class Job:
         # a last window that is nothing else.
         ends_before, begins = np.append(0, spans.ends), np.append(spans.starts, self.text.corpus.num_tokens)
         given = Spans.without_context(ends_before, begins).take(np.flatnonzero(ends_before < begins))
-        raw -= int(span_bytes(self.text.corpus, given, counter, "exact").sum())
+        unpaid = int(span_bytes(self.text.corpus, given, counter, "exact").sum())
         # Raw bytes belong to documents, not tokens: spans share them in proportion to their exact bytes.
         exact = span_bytes(self.text.corpus, spans, counter, "exact")
+        if self.settings.unpaid_prefix and raw != (normalised := unpaid + int(exact.sum())):
+            raise UsageError(
+                "--bytes raw with --unpaid-prefix: nobody knows which of the original bytes are paid for",
+                seen=f"{raw:,} of them, of which the normaliser makes {normalised:,}",
+                expected="a text that its normaliser leaves alone",
+                hint="pass --bytes exact",
+            )
+        raw -= unpaid
         shares = np.floor(np.cumsum(exact) * (raw / max(int(exact.sum()), 1)) + 0.5).astype(np.int64)
         shares[-1] = raw
         return np.asarray(np.diff(shares, prepend=0), dtype=np.int64)

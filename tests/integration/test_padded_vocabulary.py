@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 import bpb_harness
 from bpb_harness.errors import TokenizerError, UsageError
 from bpb_harness.evaluation.inputs import require_same_vocabulary
+from tests.tiny_checkpoints import make_golf_mdlm
 from tests.tiny_folders import network, save
 
 pytest.importorskip("transformers")
@@ -89,3 +90,27 @@ def test_how_many_rows_are_padding(pieces: int, rows: int, clean: int, is_own: b
         return
     with pytest.raises(TokenizerError, match=rf"got a tokenizer of {pieces} pieces, expected {rows}"):
         require_same_vocabulary(tokenizer, rows, clean, is_own=is_own)
+
+
+def test_rows_of_which_no_file_says_how_many_are_tokens(tmp_path: Path) -> None:
+    """The mask of golf-mdlm stands behind the vocabulary: where the tokenizer has another size, that is another row."""
+    weights = make_golf_mdlm(vocab_size=320)
+    byte_tokenizer(tmp_path / "257.json")
+    byte_tokenizer(tmp_path / "320.json", *(f"<|{i}|>" for i in range(63)))
+    (tmp_path / "docs.jsonl").write_text(json.dumps({"text": TEXT}) + "\n")
+    torch.save(weights, tmp_path / "x.pt")
+    scoring = {
+        "adapter": "golf-mdlm", "method": "mc", "docs": [tmp_path / "docs.jsonl"], "context_length": 32, "device": "cpu"
+    }  # fmt: skip
+    with pytest.raises(TokenizerError) as caught:
+        bpb_harness.evaluate(tmp_path / "x.pt", tokenizer=tmp_path / "257.json", **scoring)
+    assert str(caught.value) == (
+        "x.pt does not say how many of its rows are tokens, and which is the mask: got a tokenizer of 257 pieces, "
+        "expected 320, the usual number for so many rows; pass the --tokenizer that it was trained with; if its mask "
+        "is 320 all the same, say so beside the weights: torch.save({'model': weights, 'mask_token_id': 320}, "
+        "'model.pt'); else score it through a loader of your own (--model FILE.py:LOADER --allow-code)"
+    )
+    known = bpb_harness.evaluate(tmp_path / "x.pt", tokenizer=tmp_path / "320.json", **scoring)
+    torch.save({"model": weights, "mask_token_id": 320}, tmp_path / "model.pt")  # the next step that the error names
+    stated = bpb_harness.evaluate(tmp_path / "model.pt", tokenizer=tmp_path / "257.json", **scoring)
+    assert stated.length.nats == pytest.approx(known.length.nats)

@@ -229,6 +229,26 @@ def test_raw_bytes_are_of_whole_documents_alone(text, monkeypatch):
         )
 
 
+@pytest.mark.parametrize(("raw", "is_known"), [(9, True), (13, False), (8, False)])
+def test_raw_bytes_of_tokens_that_are_paid_for(text, monkeypatch, raw, is_known):
+    """Known where the normaliser leaves a text alone; else the prefixes' share of what it changed is not."""
+    raw_text: Any = SimpleNamespace(
+        corpus=SimpleNamespace(num_raw_bytes=raw, num_tokens=48, raw_bytes_per_document=None),
+        tokenizer=text.tokenizer, counter=None, answers=None,
+    )  # fmt: skip
+    monkeypatch.setattr(job_module, "span_bytes", lambda _, spans, *__: np.array([3, 0, 5] if len(spans) == 3 else [1]))
+    part = job(raw_text, byte_rule="raw", limit=None, context_length=16, unpaid_prefix=1)
+    three = end_to_end([16] * 3, begin=1)
+    if is_known:
+        assert part._bytes_of_spans(three, 3).tolist() == [3, 0, 5]
+        return
+    assert refusal(lambda: part._bytes_of_spans(three, 3), UsageError) == (
+        "--bytes raw with --unpaid-prefix: nobody knows which of the original bytes are paid for: got "
+        f"{raw} of them, of which the normaliser makes 9, expected a text that its normaliser leaves alone; pass "
+        "--bytes exact"
+    )
+
+
 def test_the_signature_names_what_is_left_out(text):
     of = job(text, limit=3, num_samples=1)
     layout = of.lay_out()
