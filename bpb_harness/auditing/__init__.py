@@ -2,6 +2,7 @@
 
 auditor.py         a claim through every check
 in_processes.py    many audits, in a few processes; nothing.py what is no record at all
+twin_logs.py       logs that several of them share
 contested.py       settings that commands of a README give otherwise
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
@@ -21,7 +22,8 @@ checks/            one file a family of codes:
                    and shared_losses.py BPB426 lines that no run prints, own_result.py a score's own file,
                    lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
-                   unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate
+                   unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate,
+                   borrowed_logs.py BPB454 and 455 logs of another author's submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
                    packed_code.py with the script as it is packed
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,

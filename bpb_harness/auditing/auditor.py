@@ -11,6 +11,7 @@ from typing import Any
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.before_packing import check_before_packing
 from bpb_harness.auditing.checks.best_seed import check_best_seed
+from bpb_harness.auditing.checks.borrowed_logs import check_borrowed_logs
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
@@ -38,6 +39,7 @@ from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.said import texts_of
+from bpb_harness.auditing.twin_logs import Twin, twin_logs
 from bpb_harness.auditing.unchecked import unchecked
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
@@ -80,6 +82,7 @@ def _audited(
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
     rules: NamedRules = None,
+    beside: Sequence[Twin] = (),
 ) -> AuditReport:
     if allow_code and tokenizer is None:
         raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
@@ -97,9 +100,10 @@ def _audited(
     findings = list(
         _findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer, paths=_paths(paths))
     )
+    folders = [path for path in _paths(paths) if path.is_dir()]
+    findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
     report = _report(evidence, findings, rescored)
     if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
-        folders = [path for path in _paths(paths) if path.is_dir()]
         origin = [*check_log_origin(evidence, folders)]
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, _paths(paths))))
@@ -131,9 +135,17 @@ def audit_folders(
         ClaimError: if ``root`` is no folder.
     """
     candidates = candidates_of(rules)
-    for name, folder in submissions_below(Path(root)):
+    found = submissions_below(Path(root))
+    twins = twin_logs(found)
+    for name, folder in found:
         yield from audit_each(
-            folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates
+            folder,
+            name,
+            baseline=baseline,
+            allow_code=allow_code,
+            tokenizer=tokenizer,
+            rules=candidates,
+            beside=twins.get(folder, ()),
         )
 
 
@@ -155,6 +167,7 @@ def audit_each(
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
     rules: NamedRules = None,
+    beside: Sequence[Twin] = (),
 ) -> list[AuditReport]:
     """`audit_one_of_many`, once for each claim of a submission's folder that holds claim files of several."""
     try:
@@ -166,7 +179,7 @@ def audit_each(
         below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         shown = name if path == folder else f"{name}/{below}"
         report = audit_one_of_many(
-            path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=rules
+            path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=rules, beside=beside
         )
         reports.append(report)
     return reports
@@ -180,6 +193,7 @@ def audit_one_of_many(
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
     rules: NamedRules = None,
+    beside: Sequence[Twin] = (),
 ) -> AuditReport:
     """`audit`, for one of many claims: whatever is wrong with one, the others get their reports.
 
@@ -190,13 +204,16 @@ def audit_one_of_many(
         allow_code: see `audit`.
         tokenizer: see `audit`.
         rules: see `audit`.
+        beside: logs of it that others of the many hold too.
 
     Raises:
         UsageError: see `audit`; what is wrong with the command is wrong with all of its claims.
     """
     candidates = candidates_of(rules)  # what is wrong with a pack is wrong with the command
     try:
-        report = _audited(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates)
+        report = _audited(
+            folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates, beside=beside
+        )
     except UsageError:
         raise
     except HarnessError as problem:

@@ -292,6 +292,19 @@ CUT_SHORT = register(
     _WARNS,
     "The score is a candidate of a search, and the log ends in an error before the run printed a score of its own.",
 )
+LOG_OF_ANOTHER_SUBMISSION = register(
+    "BPB454",
+    "log-of-another-submission",
+    _WARNS,
+    "The claimed score stands in logs that are byte for byte those of a submission that names another author, whose "
+    "script wrote them: none here did.",
+)
+LOG_SHARED = register(
+    "BPB455",
+    "log-shared",
+    _INFORMS,
+    "Logs of the claim and all scripts are byte for byte those of a submission that names another author.",
+)
 
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")

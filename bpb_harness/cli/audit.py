@@ -287,6 +287,7 @@ def _audit_many(
     """Of folders: each a claim, called by its name or by its path; or all submissions below them."""
     from bpb_harness.auditing import audit_each, submissions_below, unreadable
     from bpb_harness.auditing.in_processes import audit_in_processes
+    from bpb_harness.auditing.twin_logs import twin_logs
 
     folders = [paths[0] for paths in claims]
     if recursive:
@@ -299,7 +300,8 @@ def _audit_many(
     names = distinct_names([folder for _, folder in found], [name for name, _ in found])
     named = [*zip(names, (folder for _, folder in found), strict=True)]
     one = audit_each if recursive or by_path else _audit_whole
-    audits = [partial(one, folder, name, **how) for name, folder in named]
+    twins = twin_logs(named)
+    audits = [partial(one, folder, name, beside=twins.get(folder, ()), **how) for name, folder in named]
     yield from audit_in_processes(audits, lambda number, why: unreadable(named[number][0], why))
 
 

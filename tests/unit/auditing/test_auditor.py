@@ -152,7 +152,13 @@ def test_every_folder_is_audited_with_what_the_command_was_given(
         (tmp_path / name / "submission.json").write_text("{}")
     monkeypatch.setattr(auditor, "_audited", audited)
     reports = list(audit_folders(tmp_path, baseline="base", allow_code=True, tokenizer="t.model", rules="none"))
-    options = {"baseline": "base", "allow_code": True, "tokenizer": "t.model", "rules": candidates_of("none")}
+    options = {
+        "baseline": "base",
+        "allow_code": True,
+        "tokenizer": "t.model",
+        "rules": candidates_of("none"),
+        "beside": (),
+    }
     assert given == [(tmp_path / "a/c", options), (tmp_path / "b", options)]
     assert [report.name for report in reports] == ["a/c", "b"]
     assert [report.name for report in audit_folders(tmp_path / "b")] == ["b"]

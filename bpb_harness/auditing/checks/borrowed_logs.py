@@ -1,0 +1,128 @@
+"""BPB454 and BPB455: the score stands in logs that are, byte for byte, those of another author's submission."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.twin_logs import Twin
+from bpb_harness.claim import LogRecord
+from bpb_harness.claim.listing import kind_by_name, list_files
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.claim.tolerant_json import parse_json
+from bpb_harness.errors import HarnessError
+from bpb_harness.findings import Finding, Json, first_of
+
+_MAX_NAMES = 3
+_LETTERS = re.compile(r"[^\W_]+")
+
+
+def check_borrowed_logs(evidence: Evidence, twins: Sequence[Twin], folders: Sequence[Path]) -> Iterator[Finding]:
+    """All logs that the score stands in are another's too: whose script ran, the size of its code may tell.
+
+    Versions of one submission share their logs, so nothing is said where another of the same author holds them too, or
+    of one that names nobody; nor of logs that somebody shows beside a script of his own.
+
+    Args:
+        evidence: the claim and its record.
+        twins: logs of the record that other submissions of the batch hold too.
+        folders: of the record.
+    """
+    logs = [log for log in evidence.claim_logs if log.path is not None]
+    if len(folders) != 1 or not logs:
+        return
+    holding = [
+        found for other in dict.fromkeys(twin.folder for twin in twins) if (found := _all_of(logs, twins, other))
+    ]
+    own = _author(folders[0])
+    if all(own.is_other_than(_author(found[0].folder)) for found in holding):
+        yield from islice((each for found in holding if (each := _finding(evidence, logs, found)) is not None), 1)
+
+
+def _all_of(logs: Sequence[LogRecord], twins: Sequence[Twin], other: Path) -> list[Twin]:
+    """The logs as another submission holds them; none where it does not hold all."""
+    of_other = {twin.path: twin for twin in twins if twin.folder == other}
+    found = [of_other[log.path] for log in logs if log.path in of_other]
+    return found if len(found) == len(logs) else []
+
+
+def _finding(evidence: Evidence, logs: Sequence[LogRecord], twins: Sequence[Twin]) -> Finding | None:
+    names = first_of([log.file for log in logs], _MAX_NAMES)
+    are = f"{'are' if len(logs) > 1 else 'is'} byte for byte {_shown(logs, twins)}of {twins[0].name}"
+    are = f"{names}, which the score stands in, {are}, which names another author"
+    facts: Mapping[str, Json] = {"logs": [log.file for log in logs], "other": twins[0].name}
+    size = _code_of_other(evidence, logs[0], twins[0])
+    if size is not None:
+        message = (
+            f"{are}, and {'state' if len(logs) > 1 else 'states'} a code size of {size:,} bytes, which a script there "
+            "has and none here has: the score is that of a run of another script than is submitted here"
+        )
+        missing = "a log that the script beside it wrote"
+        return codes.LOG_OF_ANOTHER_SUBMISSION.finding(message, code_size=size, missing=missing, facts=facts)
+    if not _has_scripts_of(evidence, twins[0]):
+        return None
+    message = f"{are}, and so is every script here: both show one run of one script"
+    return codes.LOG_SHARED.finding(message, facts=facts)
+
+
+def _shown(logs: Sequence[LogRecord], twins: Sequence[Twin]) -> str:
+    """What the logs are called there, where that is not the same."""
+    names = [twin.shown for twin in twins]
+    if names == [log.file for log in logs]:
+        return f"{'those' if len(logs) > 1 else 'that'} "
+    return f"{first_of(names, _MAX_NAMES)} "
+
+
+def _code_of_other(evidence: Evidence, log: LogRecord, twin: Twin) -> int | None:
+    """The code size that a log states, where a script of the other submission has it and none here."""
+    from bpb_harness.auditing.script import foreign_code_size  # deferred: most records share no log
+
+    if log.path is None or not evidence.claim.scripts:
+        return None
+    try:
+        text = read_text(log.path, log.file).text
+        scripts = [path for path, _ in list_files(twin.folder).files if kind_by_name(path) == "script"]
+        size = foreign_code_size(text, evidence.claim.scripts)
+        return size if scripts and foreign_code_size(text, scripts) is None else None
+    except HarnessError:
+        return None
+
+
+def _has_scripts_of(evidence: Evidence, twin: Twin) -> bool:
+    """Whether each script of the record, one at the least, is byte for byte one of the other submission."""
+    try:
+        theirs = {path.read_bytes() for path, _ in list_files(twin.folder).files if kind_by_name(path) == "script"}
+        return bool(evidence.claim.scripts) and all(path.read_bytes() in theirs for path in evidence.claim.scripts)
+    except (HarnessError, OSError):
+        return False
+
+
+@dataclass(frozen=True)
+class _Author:
+    """Whom `submission.json` names; empty texts where it names nobody."""
+
+    name: str
+    account: str
+
+    def is_other_than(self, other: _Author) -> bool:
+        """Whether two are named and are not one: by their accounts, or else by names, none of them within the other."""
+        if self.account and other.account:
+            return self.account != other.account
+        if not self.name or not other.name:
+            return False
+        return self.name not in other.name and other.name not in self.name
+
+
+def _author(folder: Path) -> _Author:
+    try:
+        value = parse_json(read_text(folder / "submission.json", "submission.json").text, "submission.json").value
+    except HarnessError:
+        value = None
+    named = value if isinstance(value, dict) else {}
+    name, account = ("".join(_LETTERS.findall(str(named.get(key) or "").lower())) for key in ("author", "github_id"))
+    return _Author(name, account)

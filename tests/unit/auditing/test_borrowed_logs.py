@@ -1,0 +1,156 @@
+"""Scores that stand in logs which are byte for byte those of another author's submission, in one batch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bpb_harness.auditing import AuditReport, audit, audit_folders
+from bpb_harness.auditing.twin_logs import twin_logs
+from bpb_harness.cli.audit import app
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+NATS = 2.0312
+SCRIPT = 'print(f"final_int8_zlib_roundtrip val_loss:{loss:.4f} val_bpb:{score:.4f}")\n'
+OTHER = SCRIPT + "DISPERSION = 0.1\n"
+
+
+def _log(seed: int = 1, nats: float = NATS, code: int = len(SCRIPT)) -> str:
+    steps = "".join(
+        f"step:{step}/900 train_loss:{2.9 - step / 900:.4f} train_time:{step * 41}ms\n" for step in range(20)
+    )
+    return f"{steps}Code size: {code} bytes\n{log(nats, SP1024, seed=seed)}"
+
+
+def _submit(folder: Path, logs: dict[str, str], script: str, **named: object) -> None:
+    folder.mkdir(parents=True)
+    scores = [bpb(NATS + seed / 1000, SP1024) for seed in range(len(logs))]
+    (folder / "submission.json").write_text(submission(val_bpb=round(sum(scores) / len(scores), 8), **named))
+    for name, text in {**logs, "train_gpt.py": script}.items():
+        (folder / name).write_text(text)
+
+
+def _reports(root: Path) -> dict[str, AuditReport]:
+    return {report.name: report for report in audit_folders(root)}
+
+
+ANN, BOB = {"author": "Ann B.", "github_id": "ann-b"}, {"author": "Bob", "github_id": "bob"}
+NOBODY = {"author": ""}
+
+
+def _two(root: Path, script: str = OTHER, theirs: dict[str, str] = ANN, ours: dict[str, str] = BOB) -> AuditReport:
+    """The report on the second of two submissions with one log."""
+    _submit(root / "a", {"train.log": _log()}, SCRIPT, **theirs)
+    _submit(root / "b", {"train_1.log": _log()}, script, **ours)
+    return _reports(root)["b"]
+
+
+def test_a_log_of_another_authors_script(tmp_path: Path) -> None:
+    report = _two(tmp_path)
+    (found,) = report.with_code("BPB454")
+    assert found.message == (
+        "train_1.log, which the score stands in, is byte for byte train.log of a, which names another author, and "
+        f"states a code size of {len(SCRIPT)} bytes, which a script there has and none here has: the score is that of "
+        "a run of another script than is submitted here"
+    )
+    assert (report.verdict, report.judgement.reason) == ("unverifiable", found.message)
+    assert "a log that the script beside it wrote" in report.judgement.missing
+    first = _reports(tmp_path)["a"]
+    assert (first.verdict, first.with_code("BPB454"), first.with_code("BPB455")) == ("consistent", [], [])
+    assert audit(tmp_path / "b").verdict == "consistent"  # by itself nothing tells
+
+
+def test_a_log_and_a_script_of_another_author(tmp_path: Path) -> None:
+    report = _two(tmp_path, SCRIPT)
+    (found,) = report.with_code("BPB455")
+    assert found.message == (
+        "train_1.log, which the score stands in, is byte for byte train.log of a, which names another author, and so "
+        "is every script here: both show one run of one script"
+    )
+    assert (report.verdict, report.with_code("BPB454")) == ("consistent", [])
+    (tmp_path / "b" / "prepare.py").write_text("print(1)\n")
+    assert _reports(tmp_path)["b"].with_code("BPB455") == []
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (ANN, ANN),
+        (ANN, {"author": "Somebody", "github_id": "Ann-B"}),
+        (ANN, NOBODY),
+        (NOBODY, BOB),
+        ({"author": "Ann"}, {"author": "Ann B."}),
+        ({"author": "Ann B.", "github_id": ""}, {"author": "ann b", "github_id": "bob"}),
+    ],
+    ids=["one", "one account", "nobody here", "nobody there", "short name", "one name"],
+)
+def test_versions_of_one_submission_share_their_logs(
+    tmp_path: Path, theirs: dict[str, str], ours: dict[str, str]
+) -> None:
+    report = _two(tmp_path, theirs=theirs, ours=ours)
+    assert report.verdict == "consistent"
+    assert report.with_code("BPB454") == report.with_code("BPB455") == []
+
+
+def test_a_version_whose_logs_somebody_copied(tmp_path: Path) -> None:
+    _two(tmp_path, SCRIPT)
+    _submit(tmp_path / "c", {"train.log": _log()}, OTHER, **ANN)
+    reports = _reports(tmp_path)
+    assert [reports["c"].with_code(code) for code in ("BPB454", "BPB455")] == [[], []]
+    assert len(reports["b"].with_code("BPB455")) == 1
+
+
+def test_a_reproduction_that_shows_one_of_theirs_beside_its_own(tmp_path: Path) -> None:
+    _submit(tmp_path / "a", {"train.log": _log()}, SCRIPT, **ANN)
+    own = _log(2, NATS + 0.001, len(OTHER))
+    _submit(tmp_path / "b", {"train_1.log": _log(), "train_2.log": own}, OTHER, **BOB)
+    report = _reports(tmp_path)["b"]
+    assert report.verdict == "consistent"
+    assert report.with_code("BPB454") == report.with_code("BPB455") == []
+
+
+def test_all_logs_of_a_mean_of_theirs(tmp_path: Path) -> None:
+    logs = {"train_1.log": _log(1), "train_2.log": _log(2, NATS + 0.001)}
+    _submit(tmp_path / "a", logs, SCRIPT, **ANN)
+    _submit(tmp_path / "b", logs, OTHER, **BOB)
+    (found,) = _reports(tmp_path)["b"].with_code("BPB454")
+    assert found.message.startswith(
+        "train_1.log, train_2.log, which the score stands in, are byte for byte those of a, which names another "
+        "author, and state a code size of "
+    )
+    assert found.evidence["other"] == "a"
+
+
+def test_a_log_of_theirs_that_nothing_is_claimed_of(tmp_path: Path) -> None:
+    _submit(tmp_path / "a", {"train.log": _log()}, SCRIPT, **ANN)
+    _submit(tmp_path / "b", {"train.log": _log(7, code=len(OTHER))}, OTHER, **BOB)
+    (tmp_path / "b" / "baseline.log").write_text(_log())
+    report = _reports(tmp_path)["b"]
+    assert (report.verdict, report.with_code("BPB454")) == ("consistent", [])
+
+
+def test_a_code_size_that_neither_has(tmp_path: Path) -> None:
+    for name, script, who in (("a", SCRIPT + "\n\n\n", ANN), ("b", OTHER, BOB)):
+        _submit(tmp_path / name, {"train.log": _log()}, script, **who)
+    report = _reports(tmp_path)["b"]
+    assert (report.with_code("BPB455"), report.with_code("BPB454"), report.verdict) == ([], [], "consistent")
+
+
+def test_the_command_finds_them(tmp_path: Path) -> None:
+    _two(tmp_path)
+    done = CliRunner().invoke(app, [str(tmp_path), "--recursive", "--format", "json"])
+    audits = {each["name"]: each for each in json.loads(done.stdout)["audits"]}
+    assert "BPB454" in {finding["code"] for finding in audits["b"]["findings"]}
+
+
+def test_logs_of_one_size_are_no_twins(tmp_path: Path) -> None:
+    for name, letter in (("a", "x"), ("b", "y"), ("c", "x")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.log").write_text(letter * 2000)
+        (tmp_path / name / "short.log").write_text("x" * 999)
+    found = twin_logs([(name, tmp_path / name) for name in "abc"])
+    assert {folder.name: [twin.name for twin in twins] for folder, twins in found.items()} == {"a": ["c"], "c": ["a"]}
+    assert twin_logs([("gone", tmp_path / "gone")]) == {}
