@@ -31,6 +31,10 @@ _FEWEST_LOSSES = 2  # among these: what is started around a script prints sizes 
 _FEWEST_WITH_SCORE, _SHARE_WITH_SCORE = 4, 0.3  # where the claimed score's own line is one of them
 _MAX_SHOWN, _MAX_NAMES, _LONGEST_SHOWN = 3, 3, 90
 _MOST_CHARACTERS = 2**20  # of scripts
+# What packs a network, or runs a program that may; torch's own files are zip archives that are not compressed.
+_PACKS = re.compile(
+    r"zlib|zst|lzma|brotli|bz2|gzip|lz4|compress|snappy|blosc|huffman|rans\b|zipfile|runpy|importlib|exec\("
+)
 _TELLS_LOSS = re.compile(r"loss|bpb", re.IGNORECASE)
 
 
@@ -42,6 +46,7 @@ class _Strange:
     lines: Sequence[FigureLine]
     num_kinds: int
     text: str
+    packs: bool = True  # some program, for all that is known
 
 
 def check_log_origin(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
@@ -95,7 +100,8 @@ def _strange(evidence: Evidence, logs: Sequence[LogRecord], programs: Sequence[P
     printable = Printable(texts) if texts else None
     if printable is None or not printable.is_known:
         return []
-    found = (_held_against(printable, evidence, log) for log in logs)
+    packs = any(_PACKS.search(text) for text in texts)
+    found = (_held_against(printable, evidence, log, packs=packs) for log in logs)
     return [each for each in found if each is not None]
 
 
@@ -115,7 +121,7 @@ def _sources(programs: Sequence[Path]) -> list[str]:
     return texts
 
 
-def _held_against(printable: Printable, evidence: Evidence, log: LogRecord) -> _Strange | None:
+def _held_against(printable: Printable, evidence: Evidence, log: LogRecord, *, packs: bool) -> _Strange | None:
     assert log.path is not None
     try:
         text = read_text(log.path, log.file).text
@@ -128,7 +134,16 @@ def _held_against(printable: Printable, evidence: Evidence, log: LogRecord) -> _
     num_losses = sum(_TELLS_LOSS.search(line.text) is not None for line in lines)
     is_strange = len(lines) >= _FEWEST and share >= _SHARE and num_losses >= _FEWEST_LOSSES
     is_strange |= bool(of_score) and len(lines) >= _FEWEST_WITH_SCORE and share >= _SHARE_WITH_SCORE
-    return _Strange(log, lines, len(kinds), text) if is_strange else None
+    packs |= not _is_packed_and_scored(log, lines)
+    return _Strange(log, lines, len(kinds), text, packs) if is_strange or not packs else None
+
+
+def _is_packed_and_scored(log: LogRecord, strange: Sequence[FigureLine]) -> bool:
+    """Whether lines that no script can print tell the size of a packed network, and two losses or scores behind it."""
+    sizes = {size.source.line for size in log.packed}
+    first = next((line.number for line in strange if line.number in sizes), None)
+    behind = [line for line in strange if first is not None and line.number > first and _TELLS_LOSS.search(line.text)]
+    return len(behind) >= _FEWEST_LOSSES
 
 
 def _is_strange(printable: Printable, line: FigureLine) -> bool:
@@ -161,9 +176,11 @@ def _finding(strange: _Strange, all_strange: Sequence[_Strange], scripts: Sequen
     size = foreign_code_size(strange.text, scripts)
     stated = f"; it states a code size of {size:,} bytes, which no script there has" if size is not None else ""
     which = first_of(names, _MAX_NAMES)
+    unpacked = "" if strange.packs else "; that run packed its network, and no script there packs one"
     message = (
         f"no script of the record can have written {file}: of the {strange.num_kinds} kinds of lines in it that print "
-        f"figures of a run, {len(strange.lines)} are none that {which} can print{others}: {listed(shown)}{stated}"
+        f"figures of a run, {len(strange.lines)} are none that {which} can print{others}: "
+        f"{listed(shown)}{stated}{unpacked}"
     )
     facts: dict[str, Json] = {"lines_of_log": [line.number for line in strange.lines]}
     facts |= {} if size is None else {"code_size": size}

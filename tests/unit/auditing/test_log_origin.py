@@ -286,3 +286,41 @@ def test_sizes_that_a_script_has_are_not_named(tmp_path: Path) -> None:
     (found,) = _report(tmp_path, {"train_gpt.py": OTHER}, logs=logs).with_code("BPB427")
     assert "code size of" not in found.message
     assert "code_size" not in found.evidence
+
+
+PACKING = """Serialized model int6+zstd: 15424198 bytes
+read back int6 val_loss:1.9311 val_bpb:1.1437 eval_time:6150ms
+read back int6 exact val_loss:1.93114580 val_bpb:1.14373332
+"""
+SCORED = "read back int6 exact val_loss:1.93114580 val_bpb:1.14373332\n"
+PACKED_LOG = LOG.replace("final_int8_zlib_roundtrip val", f"{PACKING}final_int8_zlib_roundtrip val", 1)
+
+
+def test_a_log_whose_run_packed_what_no_script_packs(tmp_path: Path) -> None:
+    report = _report(tmp_path, {"train_gpt.py": OWN}, logs={"train.log": PACKED_LOG})
+    (found,) = report.with_code("BPB427")
+    assert report.verdict == "unverifiable"
+    assert "`Serialized model int6+zstd: 15424198 bytes` (train.log:8)" in found.message
+    assert ", 3 are none that train_gpt.py can print" in found.message
+    assert found.message.endswith("; that run packed its network, and no script there packs one")
+
+
+@pytest.mark.parametrize(
+    ("scripts", "text"),
+    [
+        ({"train_gpt.py": f"import zlib\n{OWN}"}, PACKED_LOG),
+        ({"train_gpt.py": OWN, "pack.py": "import brotli\n"}, PACKED_LOG),
+        ({"train_gpt.py": OWN, "pack.sh": "zstd --ultra -22 model.pt\n"}, PACKED_LOG),
+        ({"train_gpt.py": f"import runpy\n{OWN}"}, PACKED_LOG),
+        (
+            {"train_gpt.py": OWN},
+            PACKED_LOG.replace(SCORED, ""),
+        ),
+        ({"train_gpt.py": OWN}, PACKED_LOG.replace("Serialized model int6+zstd: 15424198 bytes\n", "")),
+        ({"train_gpt.py": OWN}, PACKED_LOG.replace(" int6+zstd", "")),
+    ],
+    ids=["packs", "packs elsewhere", "a shell packs", "runs another", "one score", "no size", "a size that is printed"],
+)
+def test_a_log_whose_packing_may_be_that_of_a_script(tmp_path: Path, scripts: dict[str, str], text: str) -> None:
+    report = _report(tmp_path, scripts, logs={"train.log": text})
+    assert (report.with_code("BPB427"), report.verdict) == ([], "consistent")
