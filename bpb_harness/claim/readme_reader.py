@@ -125,12 +125,7 @@ def headline(readme: Readme) -> Printed | None:
     Without prose the row of means of its tables, or the only score in them, columns of earlier stages left out; None
     where several could be meant.
     """
-    lines = readme.text.split("\n")
-    of_line = {score: lines[(score.source.line or 1) - 1] for score in readme.scores}
-    finals = [score for score, line in of_line.items() if not _OF_A_RUN.search(line)]
-    finals = [score for score in finals if not _BEFORE_ANOTHER.search(of_line[score].partition(str(score))[0])]
-    own = [score for score in finals if not _BESIDE_ANOTHER.search(of_line[score])] or finals
-    if own:
+    if own := headlines(readme):
         return own[0]
     rows = [row for row in readme.rows if _MEAN.search(" ".join(row.cells.values()))] or list(readme.rows)
     rows = [row for row in rows if not _EARLIER.search(row.score.name or "")] or rows
@@ -138,6 +133,15 @@ def headline(readme: Readme) -> Printed | None:
         return None
     last = rows[-1].score
     return last if all(last.agrees_with(row.score.value, row.score.half_unit) for row in rows) else None
+
+
+def headlines(readme: Readme) -> list[Printed]:
+    """The scores in a README's prose that it does not call another's or an earlier one, in their order."""
+    lines = readme.text.split("\n")
+    of_line = {score: lines[(score.source.line or 1) - 1] for score in readme.scores}
+    finals = [score for score, line in of_line.items() if not _OF_A_RUN.search(line)]
+    finals = [score for score in finals if not _BEFORE_ANOTHER.search(of_line[score].partition(str(score))[0])]
+    return [score for score in finals if not _BESIDE_ANOTHER.search(of_line[score])] or finals
 
 
 def title_of(readme: Readme) -> str | None:

@@ -1,10 +1,12 @@
-"""BPB501: a packed network that is over the cap by itself, in a record that states a size below it."""
+"""BPB501: a packed network that is over the cap by itself, in a record that states another size."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from functools import reduce
+from math import inf
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
@@ -15,27 +17,40 @@ from bpb_harness.findings import Finding
 
 _WHOLE = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:[,_]?[0-9]{3}){2,3}(?![0-9]|[.,_][0-9])")
 _WITH_CODE = re.compile(r"total|submission|artifact|code", re.IGNORECASE)
+_PACKS = re.compile(r"quanti|gptq|prun|pack|compress|strip|serializ", re.IGNORECASE)
 _NEAR = 0.7  # of the cap; a number from here to the cap may be the size that it was packed into in the end
+_Lines = tuple[float, float]  # of a run in a log: behind the first of two numbers, and before the other
 
 
 def check_packed_over_cap(evidence: Evidence, stated: Sequence[Printed], cap: int) -> list[Finding]:
-    """Sizes of packed networks in the logs of the claim, where these print nothing that could be of a smaller one.
+    """Sizes of packed networks in the claimed runs, where these print nothing that could be of a smaller one.
 
     What the record states is another network's then, or nobody's.
 
     Args:
         evidence: the claim and its record.
-        stated: the sizes that the record states, none of them over the cap.
+        stated: the sizes that the record states.
         cap: what the rules allow, in bytes.
     """
-    found = [size for log in evidence.claim_logs if (size := _smallest_packed(log)) is not None and size.value > cap]
+    found = [
+        (log, run, size)
+        for log in evidence.claim_logs
+        for run in own_runs(evidence, log)
+        if (size := _smallest_packed(log, run)) is not None and size.value > cap
+    ]
     if not found:  # as of nearly all: their logs are not read again
         return []
-    numbers = {log.file: _whole_numbers(log) for log in evidence.claim_logs}
-    over = [size for size in found if not any(_NEAR * cap < number < cap for number in numbers[size.source.file])]
+    lines = {log.file: _lines_of(log) for log in evidence.claim_logs}
+    over = [
+        size
+        for log, run, size in found
+        if not _may_be_smaller(lines[log.file], run, size, cap)
+        and not _is_scored_elsewhere(evidence, log, run)
+        and not any(each.value > cap and int(each.value) in _whole_numbers(lines[log.file], run) for each in stated)
+    ]
     if not over:
         return []
-    printed = reduce(set.union, numbers.values(), set[int]())
+    printed = reduce(set.union, (_whole_numbers(each, (0, inf)) for each in lines.values()), set[int]())
     foreign = next((size for size in stated if int(size.value) not in printed), None)
     listed = "; ".join(f"{size.value:,.0f} ({size.source})" for size in over[:3])
     beside = "" if foreign is None else f"; no log of the claim prints {foreign.value:,.0f}, of {foreign.source}"
@@ -43,18 +58,55 @@ def check_packed_over_cap(evidence: Evidence, stated: Sequence[Printed], cap: in
     return [codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])]
 
 
-def _smallest_packed(log: LogRecord) -> Printed | None:
+def own_runs(evidence: Evidence, log: LogRecord) -> list[_Lines]:
+    """The lines of the runs that the claim's scores in a log are of; all of them where it holds one run."""
+    ends = {line.run: line.bpb.source.line or 0 for line in log.lines}
+    runs = sorted(ends)
+    own = {line.run for line in (*evidence.lines, *evidence.siblings) if line in log.lines}
+    if len(runs) < 2:
+        return [(0, inf)]
+    behind = {run: ends[before] for before, run in itertools.pairwise(runs)}
+    return [(behind.get(run, 0), ends[run] + 1 if run != runs[-1] else inf) for run in runs if run in own]
+
+
+def _is_scored_elsewhere(evidence: Evidence, log: LogRecord, run: _Lines) -> bool:
+    """Whether another log, of another packing, prints a claimed score of a run too."""
+    own = {
+        line.bpb.value for line in evidence.lines if line in log.lines and run[0] < (line.bpb.source.line or 0) < run[1]
+    }
+    others = (each for each in evidence.claim.logs if each is not log and each.packed != log.packed)
+    return any(line.bpb.value in own for other in others for line in other.lines)
+
+
+def _may_be_smaller(lines: Sequence[str], run: _Lines, size: Printed, cap: int) -> bool:
+    """Whether a run prints a number that may be of a smaller network, or speaks of another packing behind its size."""
+    if any(_NEAR * cap < number < cap for number in _whole_numbers(lines, run)):
+        return True
+    behind = (text for number, text in enumerate(lines, 1) if (size.source.line or 0) < number < run[1])
+    return any(_PACKS.search(text) and not _TELLS.search(text) for text in behind)
+
+
+_TELLS = re.compile(r"bpb|bytes|val_loss", re.IGNORECASE)  # a score or a size, of what was packed
+
+
+def _smallest_packed(log: LogRecord, run: _Lines) -> Printed | None:
     """In whole bytes, without code; what was packed in several ways is submitted in the smallest."""
-    smallest = min(log.packed, key=lambda size: size.value, default=None)
+    packed = [size for size in log.packed if run[0] < (size.source.line or 0) < run[1]]
+    smallest = min(packed, key=lambda size: size.value, default=None)
     if smallest is None or smallest.decimals != 0 or _WITH_CODE.search(smallest.name):
         return None
     return smallest
 
 
-def _whole_numbers(log: LogRecord) -> set[int]:
-    """The whole numbers of a million and more that a log prints; none where it cannot be read again."""
+def _lines_of(log: LogRecord) -> list[str]:
+    """The lines of a log; none where it cannot be read again."""
     try:
-        text = "" if log.path is None else read_text(log.path, log.file).text
+        return [] if log.path is None else read_text(log.path, log.file).text.split("\n")
     except ClaimError:
-        return set()
+        return []
+
+
+def _whole_numbers(lines: Sequence[str], run: _Lines) -> set[int]:
+    """The whole numbers of a million and more that a log prints in some lines."""
+    text = "\n".join(line for number, line in enumerate(lines, 1) if run[0] < number < run[1])
     return {int(re.sub("[,_]", "", found[0])) for found in _WHOLE.finditer(text)}

@@ -14,7 +14,7 @@ from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_see
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
-from bpb_harness.claim.readme_reader import headline
+from bpb_harness.claim.readme_reader import headline, headlines
 from bpb_harness.claim.wandb_summary import is_summary_name
 from bpb_harness.findings import Finding, Json, Rule, Severity, first_of, listed
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
@@ -76,7 +76,7 @@ def _place(line: ScoreLine) -> str:
     return str(line.bpb.source)
 
 
-_MAX_VALUES = 6
+_MAX_VALUES, _MAX_GIVEN = 6, 3
 
 
 def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
@@ -509,9 +509,10 @@ def _tables(evidence: Evidence) -> Iterator[Finding]:
     printed_at_all = any(abs(number - score.value) <= max(score.half_unit, half) * 2 for number, half in readme.numbers)
     if not printed_at_all and not any(score.agrees_with(p.value, p.half_unit) for p in everything):
         own = headline(readme) or readme.scores[0]
-        message = (
-            f"{score.source} claims {score}, and no score of {readme.file} is that; its own is {own} ({own.source})"
-        )
+        others = {each.value: each for each in headlines(readme) if each.value != own.value}
+        given = [f"{each} ({each.source})" for each in (own, *others.values())]
+        its = f"its own is {given[0]}" if not others else f"it gives {first_of(given, _MAX_GIVEN)}"
+        message = f"{score.source} claims {score}, and no score of {readme.file} is that; {its}"
         # A log that prints the claim outweighs what is said of it, unless the README claims something better.
         is_settled = bool(evidence.lines) and own.value >= score.value * (1.0 - _SAME_CLAIM)
         yield codes.TABLE_CONTRADICTS.finding(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
-from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap
+from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap, own_runs
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.claim import Printed
 from bpb_harness.claim.line_template import SECONDS
@@ -68,7 +68,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         yield codes.NO_SIZE.finding(message, cap=cap)
         return
     over = [size for size in sizes if size.value - size.half_unit > cap]
-    if stated and not over:
+    if stated and (not over or len(evidence.claim_logs) > 1):
         yield from check_packed_over_cap(evidence, stated, cap)
     packed = {size: with_code for size in over if (with_code := with_packed_code(evidence, size)) is not None}
     within = [with_code for with_code in packed.values() if with_code.total <= cap]
@@ -100,8 +100,10 @@ def _of_packed_code(code: PackedCode, cap: int) -> Finding:
 def _sizes_in_logs(evidence: Evidence) -> Iterator[Printed]:
     # A log prints the size before and after compression; what is submitted is the smaller.
     for log in evidence.claim_logs or evidence.claim.logs:
-        if log.artifact_bytes:
-            yield min(log.artifact_bytes, key=lambda size: size.value)
+        runs = own_runs(evidence, log)
+        own = [size for size in log.artifact_bytes if any(a < (size.source.line or 0) < b for a, b in runs)]
+        if own or log.artifact_bytes:
+            yield min(own or log.artifact_bytes, key=lambda size: size.value)
 
 
 def _time(evidence: Evidence) -> Iterator[Finding]:

@@ -129,14 +129,14 @@ def _of_a_mean(spread: StatedSpread) -> str:
 def _logs_that_print(evidence: Evidence) -> list[str]:
     """The log of the claim's line, with others that end a line of that name with a score which is rounded to it too.
 
-    Which of them it is, the size of what is submitted may tell.
+    Which of them it is, the size of what is submitted may tell, of those that print one.
     """
     first, claim = evidence.lines[0], evidence.claim
     own = first.bpb.source.file
     sizes = {size.value for size in claim.artifact_bytes}
     alike = [log for log in claim.logs if log.file != own and _ends_alike(evidence, log)]
     if any(log.file == own and any(size.value in sizes for size in log.artifact_bytes) for log in claim.logs):
-        return [own]
+        alike = [log for log in alike if not log.artifact_bytes]
     return [own, *(log.file for log in alike)]
 
 

@@ -506,3 +506,49 @@ def test_a_packed_network_that_is_over_the_cap_by_itself(tmp_path: Path) -> None
 )
 def test_a_packed_network_that_may_be_below_the_cap(tmp_path: Path, lines: str) -> None:
     assert _packed_codes(tmp_path, lines) == []
+
+
+def _run(nats: float, packed: int, seed: int = 7) -> str:
+    """A run that packs its network before it scores it."""
+    size = f"Serialized model int8+zlib: {packed} bytes\nTotal submission size int8+zlib: {packed + 50_000} bytes\n"
+    lines = log(nats, SP1024, seed=seed).split("\n")
+    final = next(number for number, line in enumerate(lines) if line.startswith("final"))
+    return "\n".join([*lines[1:final], size + lines[final], *lines[final + 1 :]])
+
+
+@pytest.mark.parametrize(
+    ("nats", "is_over"), [(2.0312, True), (2.0333, False)], ids=["of the first run", "of the second run"]
+)
+def test_the_size_is_that_of_the_run_whose_score_is_claimed(tmp_path: Path, nats: float, is_over: bool) -> None:
+    (tmp_path / "train.log").write_text(_run(2.0312, 16_100_000) + _run(2.0333, 15_900_000))
+    score = round(bpb(nats, SP1024), 8)
+    said = "the packed network alone is over the cap of 16,000,000 bytes, by its log: 16,100,000 (train.log:7)"
+    said += "; no log of the claim prints 15,950,001, of submission.json (bytes_total)"
+    for stated in ({"bytes_total": 15_950_001}, {}):
+        (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": score, **stated}))
+        found = [each.message for each in audit(tmp_path, rules="parameter-golf").with_code("BPB501")]
+        if stated:
+            assert found == [said] * is_over
+        else:
+            assert [message.endswith(": by train.log 16,150,000 (line 8)") for message in found] == [True] * is_over
+
+
+@pytest.mark.parametrize(
+    ("behind", "is_over"), [("ttt:start chunks=12", True), ("GPTQ: collecting Hessians", False), ("pruned 3 %", False)]
+)
+def test_a_run_that_packs_its_network_once_more_has_another_size(tmp_path: Path, behind: str, is_over: bool) -> None:
+    (tmp_path / "train.log").write_text(_run(2.0312, 16_100_000).replace("final_", f"{behind}\nfinal_", 1))
+    score = round(bpb(2.0312, SP1024), 8)
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": score, "bytes_total": 15_900_000}))
+    assert ("BPB501" in _codes(audit(tmp_path, rules="parameter-golf"))) is is_over
+    (tmp_path / "repacked.log").write_text(f"repacked: 15900000 bytes\nfinal_exact val_bpb:{score:.8f}\n")
+    assert "BPB501" not in _codes(audit(tmp_path, rules="parameter-golf"))
+
+
+def test_the_packed_network_of_each_seed_is_looked_at(tmp_path: Path) -> None:
+    for seed, nats, size in ((1, 2.0312, 15_900_000), (2, 2.0333, 16_100_000)):
+        (tmp_path / f"seed{seed}.log").write_text(_run(nats, size, seed))
+    mean = round((bpb(2.0312, SP1024) + bpb(2.0333, SP1024)) / 2, 8)
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": mean, "bytes_total": 15_950_000}))
+    (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
+    assert "by its log: 16,100,000 (seed2.log:7)" in found.message

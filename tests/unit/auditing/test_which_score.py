@@ -151,6 +151,15 @@ def test_a_readme_that_claims_something_better_is_another_claim(tmp_path: Path, 
     assert f"its own is {own}" in found.message
 
 
+def test_a_readme_that_gives_several_scores_is_told_of_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 8)))
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    lines = ("Pre-quant: val_bpb:1.2011", "Round trip: val_bpb:1.2512", "**Sliding window: val_bpb:1.2218**")
+    (tmp_path / "README.md").write_text("# A run\n\n" + "\n\n".join(lines) + "\n")
+    (found,) = audit(tmp_path).with_code("BPB407")
+    assert found.message.endswith("of README.md is that; it gives 1.2512 (README.md:5), 1.2218 (README.md:7)")
+
+
 def test_a_log_that_is_a_copy_of_another_is_no_seed(tmp_path: Path) -> None:
     losses = {1337: 2.0312, 42: 2.0344, 7: 2.0293}
     scores = {seed: bpb(loss, SP1024) for seed, loss in losses.items()}
@@ -652,6 +661,10 @@ def test_the_size_of_what_is_submitted_tells_which_of_several_runs_it_is(tmp_pat
     report = _of_seeds(tmp_path, LOGS, val_bpb=1.1321, bytes_total=15_000_001)
     assert report.with_code("BPB401")[0].message == "the score is in the log: 'final_exact' at b.log:3"
     assert "one run (b.log)" in report.with_code("BPB304")[0].message
+    without = (tmp_path / "c.log").read_text().split("\n")
+    (tmp_path / "c.log").write_text("\n".join(line for line in without if "submission size" not in line))
+    report = audit(tmp_path)  # which prints none may be that of the packed network, scored once more
+    assert "one run (b.log or c.log)" in report.with_code("BPB304")[0].message
 
 
 def test_a_mean_that_is_rounded_to_the_score_comes_first(tmp_path: Path) -> None:
