@@ -4,6 +4,7 @@ auditor.py         a claim through every check
 in_processes.py    many audits, in a few processes; nothing.py what is no record at all
 twin_logs.py       logs that several of them share
 contested.py       settings that commands of a README give otherwise
+ran_script.py      the script that made a score, where its log holds it
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.before_packing import check_before_packing
@@ -37,6 +37,7 @@ from bpb_harness.auditing.checks.two_orders import check_two_orders
 from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.nothing import require_something
+from bpb_harness.auditing.ran_script import script_that_ran, with_script_that_ran
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.said import texts_of
 from bpb_harness.auditing.twin_logs import Twin, twin_logs
@@ -52,6 +53,9 @@ from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
 from bpb_harness.rules.pack import NATS_PER_TOKEN
+
+if TYPE_CHECKING:
+    from bpb_harness.auditing.script import ScriptContext
 
 AnyPath = str | PathLike[str]
 NamedRules = AnyPath | Sequence[AnyPath] | Candidates | None
@@ -307,8 +311,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
 
 def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:
     # Deferred: most records come without a script.
-    from bpb_harness.auditing.contested import with_contested
-    from bpb_harness.auditing.script import LoggedScore, ScriptContext, check_scripts
+    from bpb_harness.auditing.script import LoggedScore, ScriptContext
 
     protocol, scripts = evidence.claim.protocol, _scripts_of(evidence)
     context = ScriptContext(
@@ -332,17 +335,31 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         rules=evidence.rules,
     )
     names = {str(script): script.name for script in scripts}
-
-    def checked(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
-        given = replace(context, settings=settings, flags=flags)
-        return [*check_scripts(scripts, given, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code)]
-
-    for finding in with_contested(checked, context.settings, context.flags):
+    found = _checked(context, scripts, Path(tokenizer) if tokenizer else None, allow_code=allow_code)
+    log = script_that_ran(evidence)
+    if log is not None and log.path is not None:
+        names[str(log.path)] = log.path.name
+        found = [*with_script_that_ran(found, _checked(context, [log.path]), log)]
+    for finding in found:
         # The report speaks of the submission's files, wherever they lie on this machine.
         message = finding.message
         for path, name in names.items():
             message = message.replace(path, name)
         yield replace(finding, message=message, evidence=_named(finding.evidence, names))
+
+
+def _checked(
+    context: ScriptContext, scripts: Sequence[Path], tokenizer: Path | None = None, *, allow_code: bool = False
+) -> list[Finding]:
+    """What scripts show, with each of the values that the README's commands give their settings."""
+    from bpb_harness.auditing.contested import with_contested
+    from bpb_harness.auditing.script import check_scripts
+
+    def checked(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
+        given = replace(context, settings=settings, flags=flags)
+        return [*check_scripts(scripts, given, tokenizer=tokenizer, allow_code=allow_code)]
+
+    return with_contested(checked, context.settings, context.flags)
 
 
 def _word_hints(evidence: Evidence) -> int | None:
