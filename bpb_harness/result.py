@@ -22,6 +22,7 @@ EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate o
 
 
 FORMAT = "bpb-result/1"  # of the JSON
+MAX_SAMPLES = MAX_PASSES = 10_000  # draws a window, and passes over the text, that a score takes
 UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark
 WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM = "score.worse-than-uniform", "score.worse-than-unigram"
 

@@ -42,6 +42,13 @@ def read_characters(document: Any, model_bytes: bytes, name: str) -> Tokenizer:
             expected="single characters beside a few special tokens",
             hint="a byte-level BPE vocabulary comes as tokenizer.json, or as vocab.json with merges.txt beside it",
         )
+    if all(vocabulary.get(chr(byte)) == byte for byte in range(256)):
+        raise TokenizerError(
+            f"{name}: a vocabulary of characters that looks like one of bytes",
+            seen="chr(0) to chr(255), each with its own number",
+            expected="the characters of a text; above 127 the two spell other bytes",
+            hint="for tokens that are raw bytes give a rank file of 256 lines: docs/bytes.md has it",
+        )
     return LibraryTokenizer(model_bytes, name, _one_by_one(vocabulary), "characters")
 
 

@@ -78,8 +78,10 @@ class RankTokenizer(Tokenizer):
         self.bos_id = next((named[mark] for mark in ("<|bos|>", *BOS_NAMES) if mark in named), None)
         self.spaces = SpaceHabit(escapes=False)
         missing = sum(bytes([byte]) not in self._ranks for byte in range(256))
-        self._splitter = None
-        if pattern is None:
+        self._splitter = self._of_byte = None
+        if not missing and len(self._ranks) == 256:  # bytes alone: however a text is cut, nothing is joined
+            self._of_byte = np.array([self._ranks[bytes([byte])] for byte in range(256)], dtype=np.int64)
+        elif pattern is None:
             self.unwritable = "a rank file does not say how a text is cut"
         elif missing:
             self.unwritable = f"{missing} of the 256 bytes have no rank"
@@ -87,6 +89,8 @@ class RankTokenizer(Tokenizer):
             self._splitter = _splitter(pattern, name)
 
     def encode(self, text: str) -> NDArray[np.int64]:
+        if self._of_byte is not None:
+            return self._of_byte[np.frombuffer(text.encode(), dtype=np.uint8)]
         if self._splitter is None:
             raise TokenizerError(
                 f"{self.name}: a text cannot be encoded with it",

@@ -37,14 +37,13 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
 from bpb_harness.evaluation.short_spans import enumerate_short_spans
-from bpb_harness.result import UNTRUSTED_ERROR, Remark
+from bpb_harness.result import MAX_PASSES, UNTRUSTED_ERROR, Remark
 from bpb_harness.sampling.design import IndependentDesign, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import reason_to_doubt
 from bpb_harness.text.document_pieces import Stretches
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
-MAX_PASSES = 10_000
 _BATCHES_OF_LONG_TEXT = 64
 
 

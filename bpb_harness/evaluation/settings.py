@@ -25,7 +25,7 @@ from bpb_harness.adaptation.settings import (
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known, require_values
 from bpb_harness.evaluation.methods import METHODS, Method, either
-from bpb_harness.result import Signature
+from bpb_harness.result import MAX_SAMPLES, Signature
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ Dtype = Literal["float32", "bfloat16"]
 Order = Literal["left-to-right", "random", "confidence", "entropy", "margin"]
 DEFAULT_SAMPLES = 2
 # Far beyond what changes a score: at a million steps the bounds of a real model differ by 1e-6 bits a byte.
-MAX_STEPS, MAX_SAMPLES = 1_000_000, 10_000
+MAX_STEPS = 1_000_000
 MAX_STEPS_OF_ALL = 10_000  # every one of them is a draw of every window
 _CPU_BATCH_TOKENS = 8_192
 # Of a GPU: of a full batch every multiprocessor gets the same number of tiles of 128 tokens; none waits for a last few.
@@ -149,7 +149,7 @@ class Settings:
         0, "First tokens of each window that are visible and not paid for.", key="prefix", least=0, of=_MASKED,
     )  # fmt: skip
     compare: bool = flagged(False, "Both bounds on the same draws, and their gap.", of=attrgetter("other"))
-    schedule: str | None = flagged(None, "NAME[eps], where the checkpoint carries none.", key="sched")
+    schedule: str | None = flagged(None, "NAME[eps], where the checkpoint carries none.", key="sched", of=_MASKED)
     tail: Tail = flagged("score", "score or drop the last, shorter window.", key="tail", one_of=get_args(Tail))
     check_contract: bool = flagged(
         True, "Skip the checks of the network.", option="--no-contract", key="contract", kind=bool,

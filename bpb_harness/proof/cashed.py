@@ -173,7 +173,8 @@ class Cashed:
         if self.falls_below():
             return ", by more than 4 errors of both more"
         if self.tolerance > _COARSE * self.claimed:
-            return f"; the two are hardly told apart, 4 errors reach {self.tolerance:.4f}"
+            few = f", by Student's t for {len(self.span_bits):,} windows," if self.stderr else ""
+            return f"; hardly told apart: 4 errors of both{few} reach {self.tolerance:.4f} bits per {self.unit}"
         return ", which is the same within 4 errors"
 
 

@@ -144,7 +144,7 @@ class Proof:
         around = self.file_bytes - bits // 8
         overhead = 100.0 * (bits / costs.coded_bits - 1.0) if costs.coded_bits else 0.0
         size = "" if not written.num_bytes else f", {written.num_bytes:,} bytes"
-        words = "against the whole, for a score taken is not by window"
+        words = "against the whole of the score taken (it has no numbers of single windows)"
         taken = [] if written.whole is None else [f"  {words}: {written.whole}"]
         return "\n".join([
             written.score,

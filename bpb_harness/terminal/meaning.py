@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 import re
 
-from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult, Expectation, ReferenceMarks
+from bpb_harness.result import (
+    ESTIMATED_BOUND,
+    EXACT,
+    MAX_PASSES,
+    MAX_SAMPLES,
+    UNTRUSTED_ERROR,
+    BpbResult,
+    Expectation,
+    ReferenceMarks,
+)
 
 WANTED = 0.01  # half of an interval, in bits per byte, that papers print two digits by
 _NORMAL_95 = 1.959963984540054
@@ -83,7 +92,7 @@ def about_masks(result: BpbResult) -> str:
 
 def about_other_text(result: BpbResult) -> str:
     """How far the number would move on other text of the same kind."""
-    what = "answers" if result.answers is not None else "windows"
+    what = _parts_of_text(result)
     if result.corpus_stderr is not None:
         return (
             f"standard error {result.corpus_stderr:.4f}, in no interval above: how far the score would move on other "
@@ -99,7 +108,15 @@ def about_other_text(result: BpbResult) -> str:
 
 def _more_draws(result: BpbResult) -> str:
     drawn = result.signature.num_samples
-    return f"--samples {4 * int(drawn)}" if drawn is not None and drawn.isdecimal() else "more text"
+    more = 4 * int(drawn) if drawn is not None and drawn.isdecimal() else math.inf
+    return f"--samples {more}" if more <= MAX_SAMPLES else "more text"
+
+
+def _parts_of_text(result: BpbResult) -> str:
+    """What the score is a sum over: answers, windows, or parts of them."""
+    if result.answers is not None:
+        return "answers"
+    return "windows" if result.signature.block_size is None and result.signature.stride is None else "spans"
 
 
 def ways_to_less_error(result: BpbResult) -> list[str]:
@@ -112,12 +129,10 @@ def ways_to_less_error(result: BpbResult) -> list[str]:
     if result.mc_stderr and result.ci95 is not None and not is_untrusted(result):
         half = (result.ci95[1] - result.ci95[0]) / 2.0
         if half > WANTED:
-            more_text = "; so would more of the text" if num_windows_in_all(result) is not None else ""
-            needed = _draws_needed(result, (half / WANTED) ** 2)
-            ways.append(f"of the masks (now +- {half:.4f}): {needed}{more_text}")
+            ways.append(f"of the masks (now +- {half:.4f}): {_draws_needed(result, (half / WANTED) ** 2)}")
     if result.corpus_stderr is not None and (half := _NORMAL_95 * result.corpus_stderr) > WANTED:
         scored = result.length.num_windows
-        what = "answers" if result.answers is not None else "windows"
+        what = _parts_of_text(result)
         windows = math.ceil(scored * (half / WANTED) ** 2)
         now = f"of the choice of text (now +- {half:.4f})"
         ways.append(f"{now}: about {_rounded(windows):,} {what} of such text, in place of {scored:,}")
@@ -132,7 +147,8 @@ def num_windows_in_all(result: BpbResult) -> int | None:
 
 def expected(asked: Expectation, bits_per_byte: float) -> str:
     """What ``--expect`` asked, and whether the score is that near."""
-    away = f"{bits_per_byte - asked.bits_per_byte:+.4f}"
+    digits = max(4, 1 - math.floor(math.log10(asked.within))) if asked.within else 9  # two of what is allowed
+    away = f"{bits_per_byte - asked.bits_per_byte:+.{min(digits, 12)}f}"
     met = "met" if asked.is_met(bits_per_byte) else "MISSED"
     return f"{asked.bits_per_byte} +- {asked.within}, {met}: the score is {away} away"
 
@@ -141,12 +157,18 @@ def _draws_needed(result: BpbResult, times: float) -> str:
     """What to pass for so many times as many draws."""
     drawn, passes = result.signature.num_samples or "all", int(result.signature.passes or 1)
     longer = f"about {_rounded(round(times))} times as long" if times >= _LONGER else "somewhat longer"
-    if drawn.isdecimal() and passes == 1:
-        needed = _rounded(math.ceil(int(drawn) * times))
-        return f"--samples {needed} in place of {drawn} would do, and take {longer}"
-    needed = _rounded(math.ceil(passes * times))
+    by_samples = drawn.isdecimal() and passes == 1
+    needed = _rounded(math.ceil((int(drawn) if by_samples else passes) * times))
+    if needed > (MAX_SAMPLES if by_samples else MAX_PASSES):
+        most = f"--samples {MAX_SAMPLES:,}" if by_samples else f"{MAX_PASSES:,} passes"
+        return (
+            f"more of such text, for it would take about {_rounded(round(times)):,} times as many draws (most: {most})"
+        )
+    more_text = "; so would more of the text" if num_windows_in_all(result) is not None else ""
+    if by_samples:
+        return f"--samples {needed} in place of {drawn} would do, and take {longer}{more_text}"
     more = f"about {needed} passes over the text in place of {passes}"
-    return f"--tolerance {WANTED}, {more}, would do, and take {longer}"
+    return f"--tolerance {WANTED}, {more}, would do, and take {longer}{more_text}"
 
 
 def _rounded(number: int) -> int:

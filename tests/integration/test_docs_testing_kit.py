@@ -21,12 +21,12 @@ def _examples(page: Path) -> list[str]:
 def test_examples_run(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = repository / "docs" / "testing-kit.md"
     examples = _examples(page)
-    assert len(examples) == 5
+    assert len(examples) == 6
     names: dict[str, object] = {}
     for number, example in enumerate(examples, 1):
         exec(compile(example, f"{page.name}, example {number}", "exec"), names)
     tests = [value for name, value in names.items() if name.startswith("test_")]
-    assert len(tests) == 2
+    assert len(tests) == 4
     for test in tests:
         test()
     printed = capsys.readouterr().out

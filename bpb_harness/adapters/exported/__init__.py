@@ -33,7 +33,12 @@ from torch import Tensor, nn
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.exported.archive import read_archive, require_known_layout
 from bpb_harness.adapters.exported.check import ExportedProgram, check_program
-from bpb_harness.adapters.exported.description import Description, describe, read_description
+from bpb_harness.adapters.exported.description import (
+    Description,
+    describe,
+    read_description,
+    require_no_other_json,
+)
 from bpb_harness.adapters.exported.memory import bytes_beyond, memory_of
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser, own_block_size
@@ -81,13 +86,14 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
         schedule: name of the noise schedule, such as "loglinear[0.001]"; None for autoregressive models.
 
     Raises:
-        UsageError: for another suffix or an unknown schedule.
+        UsageError: for another suffix, an unknown schedule, or a ``PATH.json`` that no export has written.
         CheckpointError: if the network lacks what a denoiser or a causal model has, or has more (contexts, blocks), or
             torch cannot trace it with a variable batch and length, or this torch writes a layout that is not read.
     """
     path = Path(path)
     if path.suffix != ".pt2":
         raise UsageError("suffix of an exported program", seen=repr(path.suffix), expected=".pt2")
+    require_no_other_json(path.with_suffix(".json"))
     if schedule is not None:
         parse_schedule(schedule)
     _require_protocol(model, denoiser=schedule is not None)

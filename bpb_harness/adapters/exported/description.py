@@ -6,11 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 from bpb_harness.adapters.exported.archive import parse_object
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.errors import CheckpointError
+from bpb_harness.checkpoints.plain import read_json
+from bpb_harness.errors import CheckpointError, UsageError
 
 FORMAT = "bpb-harness-exported"
 FORMAT_VERSION = 1
@@ -117,6 +119,27 @@ def _check_digest(checkpoint: Checkpoint, name: str, stated: object) -> None:
     if digest != stated:
         raise CheckpointError(
             f"{name} describes another file", seen=f"sha256 {digest[:8]}", expected=stated[:8], hint="export again"
+        )
+
+
+def require_no_other_json(path: Path) -> None:
+    """Refuse to write over a JSON file that is no description: a score, say, of the same name.
+
+    Raises:
+        UsageError: with what the file is.
+    """
+    if not path.is_file():
+        return
+    try:
+        found = read_json(path).get("format")
+    except CheckpointError:
+        found = None
+    if found != FORMAT:
+        raise UsageError(
+            f"{path} would be written over by the description of the export",
+            seen="a file of another kind" if found is None else f'one of format "{found}"',
+            expected="none, or the description of an earlier export",
+            hint="move it away, or export under another name",
         )
 
 

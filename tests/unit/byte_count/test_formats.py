@@ -197,10 +197,36 @@ def test_nothing_that_a_pickle_names_is_run(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("shift", [0, 3], ids=["byte b is token b", "another order"])
+def test_a_rank_file_of_bytes_alone_encodes_any_text(shift):
+    lines = [base64.b64encode(bytes([byte])) + b" %d\n" % ((byte + shift) % 256) for byte in range(256)]
+    ours = load_tokenizer(b"".join(lines), name="it")
+    text = "h\u00e9! \u2581\n\x00"
+    assert ours.unwritable is None
+    assert ours.encode(text).tolist() == [(byte + shift) % 256 for byte in text.encode()]
+    assert b"".join(ours.piece_bytes[token] for token in ours.encode(text)) == text.encode()
+    assert ours.encode("").tolist() == []
+
+
+def test_a_rank_file_that_lacks_a_byte_or_joins_two_encodes_nothing():
+    singles = b"".join(base64.b64encode(bytes([byte])) + b" %d\n" % byte for byte in range(256))
+    for lines in (singles[: singles.rindex(b"\n", 0, -1) + 1], singles + base64.b64encode(b"ab") + b" 256\n"):
+        assert load_tokenizer(lines, name="it").unwritable == "a rank file does not say how a text is cut"
+
+
 # --- characters ---------------------------------------------------------------------------------------------------
 
 STOI = {"a": 0, "b": 1, "\n": 2, "\u00e9": 3}
 ITOS = {token: piece for piece, token in STOI.items()}
+
+
+def test_characters_that_look_like_bytes_are_refused():
+    letters = [chr(byte) for byte in range(256)]
+    for entries in (letters, [*letters, "<|bos|>"], {letter: number for number, letter in enumerate(letters)}):
+        with pytest.raises(TokenizerError, match=r"looks like one of bytes: .*rank file of 256 lines: docs/bytes\.md"):
+            load_tokenizer(json.dumps(entries).encode(), name="it")
+    others = [*letters[:128], *(chr(0x400 + number) for number in range(128))]
+    assert load_tokenizer(json.dumps(others).encode(), name="it").kind == "characters"
 
 
 @pytest.mark.parametrize(

@@ -204,4 +204,6 @@ def test_the_whole_of_an_exact_score_leaves_nothing_open():
 
 
 def test_what_is_hardly_told_apart_is_not_called_the_same():
-    assert "hardly told apart, 4 errors reach" in str(cashed(SPREAD, claimed=0.9))
+    assert "hardly told apart: 4 errors of both, by Student's t for 4 windows, reach" in str(
+        cashed(SPREAD, claimed=0.9)
+    )

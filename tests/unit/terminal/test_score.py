@@ -140,6 +140,14 @@ def test_an_error_that_is_not_to_be_trusted_is_doubted_wherever_it_stands():
             {"ci95": (1.981, 2.019), "signature": Signature(method="discrete", num_samples="all")},
             "--tolerance 0.01, about 4 passes over the text in place of 1",
         ),
+        (
+            {"ci95": (-11.0, 53.0)},
+            "more of such text, for it would take about 11,000,000 times as many draws (most: --samples 10,000)",
+        ),
+        (
+            {"ci95": (1.0, 3.0), "signature": Signature(method="mc", num_samples="1", passes="1001")},
+            "more of such text, for it would take about 10,000 times as many draws (most: 10,000 passes)",
+        ),
         ({"corpus_stderr": 0.05101}, "of the choice of text (now +- 0.1000): about 1,000 windows of such text"),
         ({"corpus_stderr": 0.05101, **exact()}, "about 1,000 windows of such text, in place of 10"),
     ],
@@ -168,6 +176,11 @@ def test_what_was_expected_and_whether_it_is_met(wanted, outcome):
     assert f"expected {wanted} +- 0.005, {outcome}: the score is {2 - wanted:+.4f} away" in text
 
 
+@pytest.mark.parametrize(("within", "away"), [(1e-6, "-0.0000004"), (0.0, "-0.000000400"), (0.5, "-0.0000")])
+def test_a_difference_has_the_digits_of_what_is_allowed(within, away):
+    assert f": the score is {away} away" in words(expectation=Expectation(2.0000004, within))
+
+
 def test_nothing_is_asked_for_that_is_there():
     assert "for +- 0.01" not in words(ci95=(1.99, 2.01), corpus_stderr=0.005)
     assert "of the masks (now" not in words(**exact(corpus_stderr=0.5))
@@ -188,3 +201,12 @@ def test_tokens_without_bytes_are_priced_per_token():
     assert "1,000 tokens, bytes not counted" in text
     assert "bits per document not known" in text
     assert "bits per byte" not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"), [({"block_size": "8"}, "spans"), ({"stride": "4"}, "spans"), ({}, "windows")]
+)
+def test_what_errors_are_judged_by_are_the_parts_that_were_scored(settings, parts):
+    text = words(signature=Signature(method="mc", num_samples="2", **settings), corpus_stderr=0.05101, mc_stderr=0.02)
+    assert f"judged by how these 10 {parts} differ" in " ".join(text.split())
+    assert f"about 1,000 {parts} of such text" in " ".join(text.split())
