@@ -15,7 +15,7 @@ import torch
 from bpb_harness.adapters.accounting.account import AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
 from bpb_harness.adapters.user_code import load_user_model
-from bpb_harness.checkpoints import Checkpoint, read_checkpoint
+from bpb_harness.checkpoints import Checkpoint, read_checkpoint, read_json
 from bpb_harness.checkpoints.names import require_distinct, shorter_names
 from bpb_harness.checkpoints.record import unchanged
 from bpb_harness.errors import CheckpointError, HarnessError, UsageError
@@ -139,6 +139,8 @@ def _refusal_of(adapter: Adapter, checkpoint: Checkpoint) -> str | None:
 
 
 def _no_fit_hint(checkpoint: Checkpoint) -> str:
+    if checkpoint.layout == "tensors" and _is_of_a_model_folder(checkpoint.path):
+        return f"it is of a model folder, whose config.json says what it is: pass {checkpoint.path.parent}"
     keys = ", ".join(list(checkpoint.tensors)[:6])
     raw = [name for name, value in checkpoint.tensors.items() if value.itemsize == 1 and value.dtype != torch.bool]
     if raw:
@@ -147,6 +149,13 @@ def _no_fit_hint(checkpoint: Checkpoint) -> str:
         f"no adapter fits its layout {checkpoint.layout!r} (first tensors: {keys or 'none'}); "
         "export it (docs/adapters.md, exported) or pass --model FILE.py:LOADER --allow-code"
     )
+
+
+def _is_of_a_model_folder(path: Path) -> bool:
+    try:
+        return isinstance(read_json(path.parent / "config.json").get("model_type"), str)
+    except (HarnessError, OSError):
+        return False
 
 
 def load_model(

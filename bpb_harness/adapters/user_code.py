@@ -129,12 +129,27 @@ def _wrap(model: Any, what: str, dtype: torch.dtype) -> Any:
             seen=f"no {', '.join(missing) or 'method logits'}",
             expected="a Denoiser or CausalLM (docs/adapters.md has a worked example)",
         )
+    _require_whole_numbers(model, what)
     if isinstance(model, nn.Module):
         model.eval()
     wrapped = _wrapped(model, what, dtype)
     if takes(model, "adapt", 1):
         wrapped.adapt = model.adapt
     return wrapped
+
+
+def _require_whole_numbers(model: Any, what: str) -> None:
+    """Refuse sizes, and the id of a mask, that are no whole numbers; 32.0 is one."""
+    for name in ("vocab_size", "context_length", "mask_token_id"):
+        value = getattr(model, name, 1)
+        try:
+            is_whole = not isinstance(value, bool) and int(value) == float(value) >= 0
+        except (TypeError, ValueError, OverflowError):
+            is_whole = False
+        if not is_whole or (name != "mask_token_id" and int(value) == 0):
+            raise UsageError(
+                f"{what} returned {type(model).__name__}", seen=f"{name} {value!r}", expected="a whole number"
+            )
 
 
 def _wrapped(model: Any, what: str, dtype: torch.dtype) -> Any:

@@ -36,6 +36,10 @@ NO_WEIGHTS = re.compile(
     | optimizer_states | lr_schedulers | loops | MixedPrecisionPlugin | NativeMixedPrecisionPlugin""",
     re.VERBOSE | re.IGNORECASE,
 )
+# Keys of averaged weights, and what stands beside them of how the average is taken.
+_AVERAGE = re.compile(r"(.*[._])?(ema|averaged?|shadow|swa)([._].*)?", re.IGNORECASE)
+_AVERAGED_MODEL = "n_averaged"  # of how many, in a state dict of torch.optim.swa_utils
+_OF_AVERAGES = frozenset(("decay", "num_updates", "updates", "n_averaged", "initted"))
 _MAX_WRAPPERS = 8
 _DEEPEST = 64
 
@@ -84,7 +88,7 @@ def find_weights(content: dict[Any, Any], path: Path, chosen: str | None = None)
         inner = f"{key}.{holder}" if key else str(holder)
         if not (isinstance(content[holder], dict) and _KEYS.fullmatch(str(holder))):
             raise _unnamed(path, inner, content[holder])
-        rest |= _beside(content, holder)
+        rest |= _beside(content, holder, key)
         key, content = inner, content[holder]
     else:
         hint = "save the weights alone: torch.save(network.state_dict(), ...)"
@@ -109,15 +113,38 @@ def _chosen(content: dict[Any, Any], path: Path, chosen: str) -> WeightSet:
                 expected=f"--weights {' or '.join(sets)}" if sets else "no --weights: the file is one state dict",
             )
         # Other sets, and tensors of none, are what the user did not choose.
-        rest |= _beside({name: value for name, value in inside.items() if not _has_weights(name, value)}, key)
+        others = {name: value for name, value in inside.items() if not _has_weights(name, value)}
+        rest |= _beside(others, key, chosen.removesuffix(left).rstrip("."))
         left, inside = None if left == key else left[len(key) + 1 :], inside[key]
+    for _ in range(_MAX_WRAPPERS):  # what was chosen may hold the one set that there is in it, and how it was averaged
+        holders = [name for name, value in inside.items() if holds_weights(name, value)]
+        if len(holders) != 1 or any(_counts(name, value) for name, value in split_tensors(inside, "")[0].items()):
+            break
+        (holder,) = holders
+        if not isinstance(inside[holder], dict):
+            raise _nameless(path, f"{chosen}.{holder}", inside[holder])
+        rest |= _beside(inside, holder, chosen)
+        inside = inside[holder]
     return _whole(inside, path, chosen, rest)
+
+
+def _nameless(path: Path, key: str, value: Any) -> CheckpointError:
+    kind = value.name if isinstance(value, ForeignObject) else type(value).__name__
+    return CheckpointError(
+        f"{path.name} holds its tensors under {key!r} without names",
+        seen=f"a {kind}",
+        expected="a state dict: tensors by name",
+        hint="load them into the network with the code that trained it, and save its state_dict()",
+    )
 
 
 def _whole(content: dict[Any, Any], path: Path, key: str, rest: dict[Any, Any]) -> WeightSet:
     """A state dict without sets of weights inside; what is no tensor in it is settings too."""
     tensors, others = split_tensors(content, _what(path, key))
-    tensors = {name: value for name, value in tensors.items() if not NO_WEIGHTS.fullmatch(name)}
+    tensors = {
+        name: value for name, value in tensors.items()
+        if not NO_WEIGHTS.fullmatch(name) and not (name == _AVERAGED_MODEL and value.ndim == 0)
+    }  # fmt: skip
     if not tensors:
         raise CheckpointError(
             f"{path.name} holds no tensors" + (f" under {key!r}" if key else ""),
@@ -131,11 +158,18 @@ def _whole(content: dict[Any, Any], path: Path, key: str, rest: dict[Any, Any]) 
     return WeightSet(key, tensors, rest | _beside(others, None))
 
 
-def _beside(content: Mapping[Any, Any], taken: Any) -> dict[Any, Any]:
-    """What stands beside a set: numbers in tensors of no dimension as numbers, states of optimizers left out."""
+def _beside(content: Mapping[Any, Any], taken: Any, key: str = "") -> dict[Any, Any]:
+    """What stands beside a set: numbers in tensors of no dimension as numbers, states of optimizers left out.
+
+    Args:
+        content: of the dictionary that holds the set.
+        taken: the set's key in it.
+        key: of the dictionary itself; of an average, how it is taken is left out too.
+    """
+    of_average = _OF_AVERAGES if _AVERAGE.fullmatch(key) else frozenset()
     beside = {}
     for name, value in content.items():
-        if name is taken or (isinstance(name, str) and NO_WEIGHTS.fullmatch(name)):
+        if name is taken or name in of_average or (isinstance(name, str) and NO_WEIGHTS.fullmatch(name)):
             continue
         beside[name] = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
     return beside

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from bpb_harness.adapters import load_model
 from bpb_harness.adapters.exported import export_model
@@ -132,6 +133,34 @@ def test_a_network_that_torch_cannot_trace_is_one_line(tmp_path: Path) -> None:
         export_model(LooksAtValues(), tmp_path / "x.pt2")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_takes_no_single_token_is_told_how_to(tmp_path: Path) -> None:
+    """Smear gates and hashed bigrams look one token back; what they pad with must come before the slice."""
+
+    class Smears(HonestCausalLM):
+        def before(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat((torch.zeros_like(x[:, :1]), x[:, :-1]), dim=1)
+
+        def logits(self, x: torch.Tensor) -> torch.Tensor:
+            return super().logits(x) + super().logits(self.before(x))
+
+    class Pads(Smears):
+        def before(self, x: torch.Tensor) -> torch.Tensor:
+            return functional.pad(x, (1, 0))[:, :-1]
+
+    with pytest.raises(CheckpointError) as caught:
+        export_model(Smears(), tmp_path / "x.pt2")
+    assert str(caught.value).endswith(
+        "; every length from 1 token on must work: where the network leaves the last token out, x[:, :-1], let it pad "
+        "first, functional.pad(x, (1, 0))[:, :-1]"
+    )
+    export_model(Pads(), tmp_path / "x.pt2")
+    model = load_model(tmp_path / "x.pt2", **_CPU)[1].model
+    assert isinstance(model, CausalLM)
+    for length in (1, 2, 9):
+        x = torch.randint(64, (2, length))
+        torch.testing.assert_close(model.logits(x), Smears().logits(x), atol=1e-5, rtol=1e-5)
 
 
 class _WithoutLogits(torch.nn.Module):

@@ -55,6 +55,10 @@ from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.whole_file import write_whole
 
 _LARGEST_BATCH = 1 << 16
+_FROM_LENGTH_ONE = (
+    "every length from 1 token on must work: where the network leaves the last token out, x[:, :-1], let it pad first, "
+    "functional.pad(x, (1, 0))[:, :-1]"
+)
 
 
 class _DenoiserProgram(nn.Module):
@@ -174,6 +178,7 @@ def _export(model: Denoiser | CausalLM) -> bytes:
         raise CheckpointError(
             f"torch.export cannot trace {type(model).__name__}",
             seen=f"{type(error).__name__}: {line[0] if line else ''}",
+            hint=_FROM_LENGTH_ONE if "Constraints violated (length" in str(error) else None,
         ) from error
     return buffer.getvalue()
 

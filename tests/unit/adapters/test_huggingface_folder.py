@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from bpb_harness.adapters import huggingface
+from bpb_harness.adapters import huggingface, load_model
 from bpb_harness.adapters.huggingface import settings, tensors
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
@@ -291,3 +291,19 @@ def test_autoregressive_networks_see_one_side(tmp_path: Path, config: dict[str, 
     else:
         said = _said(huggingface._require_one_side, checkpoint)
         assert f"config.json lets an autoregressive network see both sides: got {seen}, expected a network" in said
+
+
+@pytest.mark.parametrize("adapter", ["huggingface", None])
+def test_a_file_of_a_folder_is_told_to_be_one(tmp_path: Path, adapter: str | None) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    torch.save({"lm_head.weight": torch.ones(2, 2)}, folder / "pytorch_model.bin")
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    hint = f"it is of a model folder, whose config.json says what it is: pass {folder}"
+    with pytest.raises(CheckpointError) as caught:
+        load_model(folder / "pytorch_model.bin", adapter=adapter)
+    assert str(caught.value).endswith(hint)
+    for config in ('{"model_type": 3}', "{}", "[]", "no JSON"):
+        (folder / "config.json").write_text(config)
+        with pytest.raises(CheckpointError, match="no adapter fits its layout 'tensors'"):
+            load_model(folder / "pytorch_model.bin", adapter=adapter)

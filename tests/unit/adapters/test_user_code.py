@@ -106,6 +106,19 @@ def test_calls_are_handed_on_in_the_dtype_and_without_gradients(
     assert not offers or getattr(model, "block_size", 3) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("context_length", "None"), ("context_length", "True"), ("context_length", "0"), ("context_length", "8.5"),
+        ("vocab_size", "'five'"), ("vocab_size", "float('inf')"), ("vocab_size", "[5]"), ("mask_token_id", "None"),
+        ("mask_token_id", "-1"), ("mask_token_id", "False"),
+    ],
+)  # fmt: skip
+def test_what_is_no_whole_number_is_named(tmp_path: Path, name: str, value: str) -> None:
+    said = _refusal(tmp_path, f"type('N', (Network,), {{'{name}': {value}}})()")
+    assert said == f"x.py:load returned N: got {name} {eval(value)!r}, expected a whole number"
+
+
 def test_a_causal_network_has_no_mask(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"weights")
     source = (

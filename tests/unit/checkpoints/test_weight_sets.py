@@ -178,6 +178,34 @@ class TestDictionariesAroundTheWeights:
         assert f"tensors under {keys[0]} and under {keys[1]}" in said
         assert said.endswith(f"pass --weights {keys[0]} or --weights {keys[1]}")
 
+    @pytest.mark.parametrize(
+        ("chosen", "held"),
+        [
+            ("ema", {"decay": 0.999, "num_updates": 3, "module": _WEIGHTS}),
+            ("ema.module", {"decay": 0.999, "num_updates": 3, "module": _WEIGHTS}),
+            ("ema", {"state_dict": {"module": _WEIGHTS}, "updates": torch.tensor(3)}),
+            ("ema", {"n_averaged": torch.tensor(3), **{f"module.{name}": value for name, value in _WEIGHTS.items()}}),
+        ],
+    )
+    def test_the_one_set_in_what_is_chosen(
+        self, tmp_path: Path, right: Tensor, chosen: str, held: dict[str, Any]
+    ) -> None:
+        path = write(tmp_path / "x.pt", {"model": {}, "other": {"w": torch.ones(2)}, "ema": held})
+        assert torch.equal(logits_of(path, weights=chosen), right)
+        path = write(tmp_path / "x.pt", {"ema": held})
+        assert torch.equal(logits_of(path), right)
+
+    def test_a_decay_of_the_network_is_no_average(self, tmp_path: Path) -> None:
+        for content in ({"model": _WEIGHTS, "decay": 0.9}, {"model": {"net": _WEIGHTS, "decay": 0.9}}):
+            assert "does not know: got decay = 0.9" in refusal(write(tmp_path / "x.pt", content))
+
+    def test_a_chosen_average_without_names(self, tmp_path: Path) -> None:
+        content = {"model": _WEIGHTS, "ema": {"decay": 0.9, "shadow_params": list(_WEIGHTS.values())}}
+        assert refusal(write(tmp_path / "x.pt", content), weights="ema") == (
+            "x.pt holds its tensors under 'ema.shadow_params' without names: got a list, expected a state dict: "
+            "tensors by name; load them into the network with the code that trained it, and save its state_dict()"
+        )
+
     def test_tensors_beside_a_set(self, tmp_path: Path) -> None:
         said = refusal(write(tmp_path / "x.pt", {"model": _WEIGHTS, "extra_head": torch.ones(2, 2)}))
         assert "tensors under model, and 1 beside them (extra_head)" in said
