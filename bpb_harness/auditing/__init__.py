@@ -5,6 +5,7 @@ in_processes.py    many audits, in a few processes; nothing.py what is no record
 twin_logs.py       logs that several of them share
 contested.py       settings that commands of a README give otherwise
 ran_script.py      the script that made a score, where its log holds it
+held_script.py     BPB430 the script that a log holds, against those beside it
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks
@@ -23,6 +24,7 @@ checks/            one file a family of codes:
                    and shared_losses.py BPB426 lines that no run prints, own_result.py a score's own file,
                    lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
+                   other_version.py BPB431 that none wrote as it lies there,
                    unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate,
                    borrowed_logs.py BPB454 and 455 logs of another author's submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,

@@ -21,6 +21,7 @@ from bpb_harness.auditing.checks.log_of_a_run import check_log_of_a_run
 from bpb_harness.auditing.checks.log_origin import check_log_origin
 from bpb_harness.auditing.checks.losses import check_losses, told_losses
 from bpb_harness.auditing.checks.lowest_known import check_lowest_known
+from bpb_harness.auditing.checks.other_version import check_other_version
 from bpb_harness.auditing.checks.own_result import check_own_result
 from bpb_harness.auditing.checks.part_told import check_part_told
 from bpb_harness.auditing.checks.prose import check_prose
@@ -36,8 +37,9 @@ from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
 from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
 from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.held_script import differs
 from bpb_harness.auditing.nothing import require_something
-from bpb_harness.auditing.ran_script import script_that_ran, with_script_that_ran
+from bpb_harness.auditing.ran_script import script_that_ran, with_remarks_of, with_script_that_ran
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.said import texts_of
 from bpb_harness.auditing.twin_logs import Twin, twin_logs
@@ -108,7 +110,7 @@ def _audited(
     findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
     report = _report(evidence, findings, rescored)
     if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
-        origin = [*check_log_origin(evidence, folders)]
+        origin = [*check_log_origin(evidence, folders)] or [*check_other_version(evidence, folders)]
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, _paths(paths))))
 
@@ -274,10 +276,20 @@ def _findings(
         yield from check_rules(_with_runs(evidence), baseline)
     if _scripts_of(evidence):
         yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
+        yield from _held_script(evidence)
     if recomputed is not None:
         yield from check_rescored(evidence, recomputed, texts_of(paths))
     if proved is not None:
         yield from check_proved(evidence, proved, texts_of(paths))
+
+
+def _held_script(evidence: Evidence) -> Iterator[Finding]:
+    """That a log holds another script than lies beside it."""
+    held = evidence.held_script
+    if held is not None and held.same is None:
+        message = f"{held.log.file} holds the script that wrote it, which was read; {differs(held)}"
+        lines: list[Json] = [line for _, line, _ in held.differing[:20]]
+        yield codes.LOG_HOLDS_ANOTHER.finding(message, log=held.log.file, lines_of_log=lines)
 
 
 def _with_runs(evidence: Evidence) -> Evidence:
@@ -336,10 +348,15 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
     )
     names = {str(script): script.name for script in scripts}
     found = _checked(context, scripts, Path(tokenizer) if tokenizer else None, allow_code=allow_code)
-    log = script_that_ran(evidence)
-    if log is not None and log.path is not None:
-        names[str(log.path)] = log.path.name
-        found = [*with_script_that_ran(found, _checked(context, [log.path]), log)]
+    log, held = script_that_ran(evidence), evidence.held_script
+    inside = held.scripts if held is not None else ()
+    if log is not None and log.path is not None and not inside:
+        inside = (log.path,)
+    if inside:
+        names |= {str(script): script.name for script in inside}
+        ran = _checked(context, inside)
+        standing = found if log is None else [*with_script_that_ran(found, ran, log)]
+        found = standing if allow_code else with_remarks_of(standing, ran)
     for finding in found:
         # The report speaks of the submission's files, wherever they lie on this machine.
         message = finding.message

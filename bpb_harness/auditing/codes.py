@@ -283,6 +283,18 @@ LOG_OF_ANOTHER_SCRIPT = register(
     "The claimed score stands in a log that no script of the record can have written: too many of its lines match "
     "nothing that they print.",
 )
+LOG_HOLDS_ANOTHER = register(
+    "BPB430",
+    "log-holds-another-script",
+    _INFORMS,
+    "The log holds the script that wrote it, and what lies beside it is another one.",
+)
+OTHER_VERSION = register(
+    "BPB431",
+    "log-of-another-version",
+    _INFORMS,
+    "No script of the record wrote the log as it lies there: another version of it did, or one that was packed.",
+)
 UNLIKE_NETWORKS = register(
     "BPB428", "unlike-networks", _WARNS, "The score is a mean over networks of other numbers of parameters."
 )

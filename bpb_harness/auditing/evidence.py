@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from bpb_harness.auditing.held_script import HeldScript, held_script
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine, logs_called
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import vocabulary_of
@@ -129,6 +130,11 @@ class Evidence:
     def notes(self) -> list[tuple[str, str]]:
         """The notes beside the README that speak of the claim, by name, with their texts."""
         return notes_on(self.claim, [line.bpb.source.file for line in self.lines]) if self.claim.prose else []
+
+    @cached_property
+    def held_script(self) -> HeldScript | None:
+        """The script that the claim's logs hold, held against those beside them; None where they hold none."""
+        return held_script(self.claim.logs, self.lines, self.claim.scripts)
 
     @property
     def share_of_bytes(self) -> float | None:

@@ -65,3 +65,11 @@ def with_script_that_ran(beside: Sequence[Finding], ran: Sequence[Finding], log:
         if finding.severity in _STANDS and is_new:
             whose = f"the script is the one that {log.file} holds and states the size of, and none of those beside it"
             yield replace(finding, message=f"{finding.message}: {whose}")
+
+
+def with_remarks_of(found: Sequence[Finding], ran: Sequence[Finding]) -> list[Finding]:
+    """What stands against a score, with the remarks on the script that ran in place of those on the ones beside it."""
+    return [
+        *(each for each in found if each.severity in _STANDS),
+        *(each for each in ran if each.severity not in _STANDS),
+    ]

@@ -23,6 +23,7 @@ _CONSTANT_TOTAL = "BPB355"  # a script's: what it prints or divides by is no cou
 # Any of these says that the text was learnt before it was scored.
 _NOT_FOLLOWED, _ALL = "BPB954", "how the score was computed"
 _LEARNT = frozenset({"BPB272", "BPB273"})
+_VERSION = "how the version of the script that wrote the log computed the score"
 WROTE_THE_LOG = "that the script wrote the log"
 
 
@@ -48,8 +49,9 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
     if not is_again:
         parts = [*_not_followed(findings)] if has_script else [_ALL]
         yield from parts
-        if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found:
-            yield _who_wrote(evidence)
+        is_held = evidence.held_script is not None or not evidence.claim.scripts  # what was read stands in the log
+        if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found and not is_held:
+            yield _VERSION if codes.OTHER_VERSION.code in found else _who_wrote(evidence)
     if not any(finding.code in _LEARNT for finding in doubts_of_learning(findings)):
         yield UNSEEN
 

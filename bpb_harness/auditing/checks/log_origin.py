@@ -62,7 +62,7 @@ def check_log_origin(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Fi
     logs = {log.file: log for line in evidence.lines or evidence.siblings for log in _to_explain(evidence, line)}
     strange = _strange(evidence, [*logs.values()], scripts)
     if strange:  # programs that no other check reads: in folders further down, in other languages
-        strange = _strange(evidence, [each.log for each in strange], _every_program(evidence, folders))
+        strange = _strange(evidence, [each.log for each in strange], every_program(evidence, folders))
     unexplained = {each.log.file for each in strange}
     for line in evidence.lines or evidence.siblings:
         carrying = [log.file for log in _to_explain(evidence, line)]
@@ -85,7 +85,7 @@ def _to_explain(evidence: Evidence, line: ScoreLine) -> list[LogRecord]:
     return [log for log in ordered if log.path is not None and kind_by_name(log.path) == "log"]
 
 
-def _every_program(evidence: Evidence, folders: Sequence[Path]) -> list[Path] | None:
+def every_program(evidence: Evidence, folders: Sequence[Path]) -> list[Path] | None:
     """All programs of a record, and the logs that hold one; None where a notebook is among them."""
     programs = dict.fromkeys([*evidence.claim.scripts, *(file for each in folders for file in programs_below(each))])
     held = [log.path for log in evidence.claim.logs if log.path and log.holds_script]
@@ -96,7 +96,7 @@ def _strange(evidence: Evidence, logs: Sequence[LogRecord], programs: Sequence[P
     """The logs of which too much can be printed by none of some programs."""
     from bpb_harness.auditing.script import Printable  # deferred: most records come without a script
 
-    texts = _sources(programs or ()) if logs else []
+    texts = sources_of(programs or ()) if logs else []
     printable = Printable(texts) if texts else None
     if printable is None or not printable.is_known:
         return []
@@ -105,7 +105,7 @@ def _strange(evidence: Evidence, logs: Sequence[LogRecord], programs: Sequence[P
     return [each for each in found if each is not None]
 
 
-def _sources(programs: Sequence[Path]) -> list[str]:
+def sources_of(programs: Sequence[Path]) -> list[str]:
     """The sources of programs, unpacked; none where one of them cannot be read whole."""
     from bpb_harness.auditing.script import decode_source
 

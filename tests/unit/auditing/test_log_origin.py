@@ -74,6 +74,12 @@ def test_a_log_of_the_script_beside_it(tmp_path: Path) -> None:
     report = _report(tmp_path, {"train_gpt.py": OWN})
     assert report.with_code("BPB427") == []
     assert report.verdict == "consistent"
+    (version,) = report.with_code("BPB431")  # whose code has another size
+    assert version.severity == "info"
+    assert "how the version of the script that wrote the log computed the score" in report.unchecked
+    own = OWN + "#" * (63_214 - len(OWN)) + "\n"
+    report = _report(tmp_path, {"train_gpt.py": own})
+    assert (report.with_code("BPB427"), report.with_code("BPB431"), report.verdict) == ([], [], "consistent")
     assert "that the script wrote the log" in report.unchecked
 
 

@@ -31,6 +31,8 @@ def wrote_log(program: Program, score: LoggedScore) -> bool:
 def other_size(program: Program, score: LoggedScore) -> tuple[int, int] | None:
     """The size of its code that a log states, and the nearest one of a script, where they are not the same."""
     files = _files(program)
+    if any(Path(script.path) == score.path for script in program.scripts):
+        return None
     stated = foreign_code_size("\n".join(printed_lines_of(program, score)), files) if files else None
     if stated is None:
         return None
@@ -43,6 +45,8 @@ def _files(program: Program) -> list[Path]:
 
 
 def _wrote(program: Program, score: LoggedScore) -> bool:
+    if any(Path(script.path) == score.path for script in program.scripts):  # the log holds it
+        return True
     try:
         other = other_size(program, score)
     except (ClaimError, OSError):

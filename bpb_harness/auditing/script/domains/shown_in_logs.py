@@ -209,6 +209,8 @@ def is_of_another_script(program: Program, score: LoggedScore) -> bool:
 
 def _is_of_another_script(program: Program, score: LoggedScore) -> bool:
     files = [Path(script.path) for script in program.scripts]
+    if score.path in files:  # which holds the script that wrote it
+        return False
     files = [file for file in files if file.suffix in _SCRIPTS and file.is_file()]
     try:
         return bool(files) and foreign_code_size("\n".join(lines_of(program, score)), files) is not None

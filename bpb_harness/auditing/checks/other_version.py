@@ -1,0 +1,135 @@
+"""BPB431: a log that none of the scripts beside it wrote as they lie there, by its own words.
+
+Another version of the script wrote it, as did a third of the public logs, or a hand: nothing follows for the score, but
+what was read of the script is no reading of what made it. Each sign is sure: the line of the score is none that any of
+the scripts can print, the settings that the log lists at its head have names that are in none of them, or the code has
+another size. The last alone is that of the same script too, where it was packed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.log_origin import every_program, sources_of
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim import LogRecord, ScoreLine
+from bpb_harness.claim.figure_lines import figure_line
+from bpb_harness.claim.listing import kind_by_name
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Finding, listed
+
+_HEAD = re.compile(
+    r"\s*(?:hyper-?parameters|hparams|config(?:uration)?|arguments|args|settings)\s*:?\s*\Z", re.IGNORECASE
+)
+_LISTED = re.compile(r"(\s{0,8})([a-z][a-z0-9_]{2,60})\s?[:=](?:\s|\Z)")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_MOST_LISTED, _FEWEST_LISTED, _KNOWN = 400, 20, 0.8  # settings in a list; the share of them that scripts have too
+_MAX_SHOWN, _LONGEST_SHOWN, _MOST_FILES = 3, 90, 6
+_PACKED = 0.9  # of its size; what is packed is smaller than that
+
+
+def check_other_version(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
+    """Name the signs by which no script of the record wrote the claim's log, where each of its logs has one.
+
+    Args:
+        evidence: the claim and its record.
+        folders: of the record; files that somebody named one by one need not be all of it.
+    """
+    scripts = evidence.claim.scripts
+    logs = {line.bpb.source.file: (evidence.log_of(line), line) for line in evidence.lines}
+    if not scripts or not folders or not logs or evidence.held_script is not None:
+        return
+    programs = every_program(evidence, folders)
+    texts = sources_of(programs or ())
+    if programs is None or not texts:
+        return
+    words = set(_WORD.findall("\n".join(texts)))
+    signs = [_signs(log, line, programs, texts, words) for log, line in logs.values()]
+    if all(signs):
+        file = next(iter(logs))
+        message = f"no script of the record wrote {file} as it lies here: {'; '.join(signs[0])}"
+        yield codes.OTHER_VERSION.finding(message, log=file, logs=[*logs])
+
+
+def _signs(
+    log: LogRecord | None, line: ScoreLine, programs: Sequence[Path], texts: Sequence[str], words: set[str]
+) -> list[str]:
+    """What tells in a log that none of some programs wrote it; nothing where it holds one, or cannot be read."""
+    from bpb_harness.auditing.script import stated_code_sizes  # deferred: most records come without a script
+
+    if log is None or log.path is None or log.holds_script or kind_by_name(log.path) != "log":
+        return []
+    try:
+        text = read_text(log.path, log.file).text
+        found = [*_by_settings(log, text, words), *_by_size(text, programs)]
+        # The size of the very script settles it: nothing of what it prints need be gone through.
+        return found if not found and stated_code_sizes(text) else [*_by_line(line, text, texts), *found]
+    except (ClaimError, OSError):
+        return []
+
+
+def _by_line(line: ScoreLine, text: str, texts: Sequence[str]) -> Iterator[str]:
+    from bpb_harness.auditing.script import Printable  # deferred, as above
+
+    printable = Printable(texts)
+    number = line.bpb.source.line
+    lines = text.split("\n")
+    if number is None or number > len(lines) or not printable.is_known or printable.has_trainer:
+        return
+    printed = figure_line(lines[number - 1], number)
+    if (
+        printed is None
+        or printable.holds(printed)
+        or any(each.isalpha() and not each.isascii() for each in printed.text)
+    ):
+        return
+    shown = printed.text if len(printed.text) <= _LONGEST_SHOWN else f"{printed.text[:_LONGEST_SHOWN]}.."
+    yield f"the line of the score, `{shown}` ({line.bpb.source}), is none that any of them can print"
+
+
+def _by_settings(log: LogRecord, text: str, words: set[str]) -> Iterator[str]:
+    settings = [*_listed_settings(text.split("\n"))]
+    unknown = [(number, name) for number, name in settings if name not in words and name.upper() not in words]
+    if unknown and len(settings) >= _FEWEST_LISTED and len(unknown) <= (1.0 - _KNOWN) * len(settings):
+        shown = [f"`{name}` ({log.file}:{number})" for number, name in unknown[:_MAX_SHOWN]]
+        more = len(unknown) - len(shown)
+        shown += [f"{more} more"] if more else []
+        yield f"of the settings that it lists, {listed(shown)} {_is(unknown)} in none"
+
+
+def _is(found: Sequence[object]) -> str:
+    return "is" if len(found) == 1 else "are"
+
+
+def _listed_settings(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The settings that a log lists below a heading, each with its line."""
+    head = next((number for number, line in enumerate(lines) if _HEAD.match(line[:60])), None)
+    if head is None:
+        return
+    margin: str | None = None
+    for number, line in enumerate(lines[head + 1 : head + 1 + _MOST_LISTED], head + 2):
+        found = _LISTED.match(line)
+        if found is None or margin not in (None, found[1]):
+            return
+        margin = found[1]
+        yield number, found[2]
+
+
+def _by_size(text: str, programs: Sequence[Path]) -> Iterator[str]:
+    from bpb_harness.auditing.script import foreign_code_size  # deferred, as above
+
+    stated = foreign_code_size(text, programs)
+    if stated is None:
+        return
+    sizes = [file.stat().st_size for file in programs if file.suffix == ".py"]
+    several = (sum(some) for count in range(2, len(sizes) + 1) for some in combinations(sizes, count))
+    if not sizes or len(sizes) > _MOST_FILES or stated in several:
+        return
+    nearest = min(sizes, key=lambda size: abs(size - stated))
+    packed = ", unless that was packed" if stated < _PACKED * nearest else ""
+    yield f"it states {stated:,} bytes of code, where the nearest script has {nearest:,}{packed}"

@@ -1,0 +1,180 @@
+"""The script that a log holds, held against those that lie beside it: which of them wrote the log.
+
+Many trainers print their own source first. Where what lies beside the log is another script, by its syntax tree and not
+by comments or layout, the one in the log is what made the score: it is read too, and remarks are on that one.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpb_harness.claim import LogRecord, ScoreLine
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+from bpb_harness.findings import listed
+
+_MOST_CHARACTERS = 2**20
+_LEAST = 1_000  # characters of a script that stands in a log as it is
+_ALIKE = 0.5  # of the names in a script; with fewer it is no other version of the one in the log
+_Part = tuple[str, str, int]  # name, tree, line
+
+
+@dataclass(frozen=True)
+class HeldScript:
+    """The script in a log.
+
+    Attributes:
+        log: the log.
+        same: a script beside it that is the same one, up to comments and layout; None where there is none.
+        nearest: the script beside it that has most of its parts; None where none has half of their names.
+        differing: functions, classes and other statements that differ, each with its line in the log and in that
+            script, where it stands in them.
+        num_parts: how many the script in the log has.
+        others: scripts beside it that it imports, and that are no other version of it.
+    """
+
+    log: LogRecord
+    same: Path | None
+    nearest: Path | None
+    differing: tuple[tuple[str, int | None, int | None], ...]
+    num_parts: int
+    others: tuple[Path, ...]
+
+    @property
+    def scripts(self) -> tuple[Path, ...]:
+        """What to read as the script that ran: the log, and what that script imports; nothing where it lies beside."""
+        return (self.log.path, *self.others) if self.same is None and self.log.path is not None else ()
+
+
+def held_script(logs: Sequence[LogRecord], lines: Sequence[ScoreLine], scripts: Sequence[Path]) -> HeldScript | None:
+    """The script that each log of a claim holds; None where one holds none, or what lies beside cannot be read.
+
+    Args:
+        logs: of the record.
+        lines: that carry the claim.
+        scripts: beside the logs.
+    """
+    files = {line.bpb.source.file for line in lines}
+    own = [log for log in logs if log.file in files]
+    if not own or len(own) < len(files) or not scripts or not all(log.holds_script for log in own):
+        return None
+    found = [_held(log, scripts) for log in {log.code_digest: log for log in own}.values()]
+    first = found[0]
+    is_one_answer = len({each is not None and each.same is not None for each in found}) == 1
+    return first if is_one_answer and None not in found else None
+
+
+def differs(held: HeldScript) -> str:
+    """How the script in the log and the one beside it differ, in words."""
+    if held.nearest is None:
+        return "no script beside it is a version of that"
+    named = {name: (line, there) for name, line, there in reversed(held.differing) if name}
+    rest = sum(not name for name, _, _ in held.differing)
+    shown = [
+        f"`{name}` ({held.log.file}:{line}, {f'{held.nearest.name}:{there}' if there else 'not there'})"
+        for name, (line, there) in [*named.items()][::-1][:_MAX_SHOWN]
+    ]
+    more = len(named) - len(shown)
+    shown += [f"{more} more"] if more else []
+    shown += [f"{rest} statement{'s' if rest > 1 else ''} outside of functions and classes"] if rest else []
+    return f"{held.nearest.name} is another, which differs in {listed(shown)}"
+
+
+_MAX_SHOWN = 3
+
+
+def _held(log: LogRecord, scripts: Sequence[Path]) -> HeldScript | None:
+    from bpb_harness.auditing.script import decode_source, extract_embedded  # deferred: most logs hold no script
+
+    try:
+        text = read_text(log.path, log.file).text if log.path is not None else ""
+        plain = text.replace("\r\n", "\n")
+        for script in scripts:  # as in most cases: nothing has to be parsed
+            written = read_text(script, script.name).text.replace("\r\n", "\n").strip()
+            if len(written) >= _LEAST and written in plain:
+                return HeldScript(log, script, script, (), 0, ())
+        source = extract_embedded(text) if len(text) <= 8 * _MOST_CHARACTERS else None
+        beside = [(script, decode_source(script)) for script in scripts]
+    except ClaimError:
+        return None
+    if source is None or source.problems or any(other.problems for _, other in beside):
+        return None
+    own = _parts(source.text)
+    trees = [(script, _parts(other.text)) for script, other in beside]
+    if not own or any(parts is None for _, parts in trees):
+        return None
+    imported = {name for found in _IMPORTED.finditer(source.text) for name in re.findall(r"\w+", found[0])}
+    return _compared(log, own, [(script, parts or []) for script, parts in trees], imported)
+
+
+_IMPORTED = re.compile(r"^[ \t]*(?:import|from)[ \t][^\n]{1,300}", re.MULTILINE)
+
+
+def _compared(
+    log: LogRecord, own: list[_Part], beside: list[tuple[Path, list[_Part]]], imported: set[str]
+) -> HeldScript:
+    names = {name for name, _, _ in own}
+    versions = [(script, parts) for script, parts in beside if _is_version(names, parts)]
+    others = tuple(script for script, parts in beside if script.stem in imported and not _is_version(names, parts))
+    best: tuple[Path, list[_Part], list[_Part]] | None = None
+    for script, parts in versions:
+        left = _without(own, parts)
+        if not left:  # all that the log holds; where the log is cut, there is more of it in the script
+            return HeldScript(log, script, script, (), len(own), others)
+        if best is None or len(left) < len(best[2]):
+            best = script, parts, left
+    if best is None:
+        return HeldScript(log, None, None, (), len(own), others)
+    script, parts, left = best
+    there = {name: line for name, _, line in reversed(_without(parts, own))}
+    differing = [(name, line, there.get(name)) for name, _, line in left]
+    return HeldScript(log, None, script, tuple(differing), len(own), others)
+
+
+def _is_version(names: set[str], parts: list[_Part]) -> bool:
+    other = {name for name, _, _ in parts}
+    return len(names & other) >= _ALIKE * min(len(names), len(other))
+
+
+def _without(parts: list[_Part], others: list[_Part]) -> list[_Part]:
+    """The parts that are not among some others."""
+    left = Counter(tree for _, tree, _ in others)
+    found = []
+    for part in parts:
+        left[part[1]] -= 1
+        if left[part[1]] < 0:
+            found.append(part)
+    return found
+
+
+def _parts(text: str) -> list[_Part] | None:
+    """The functions, classes and other statements of a script; None where it cannot be read."""
+    if len(text) > _MOST_CHARACTERS:
+        return None
+    try:
+        tree = ast.parse(text)
+        return [*_statements(tree)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _statements(tree: ast.Module) -> Iterator[_Part]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and _is_text(node.body):
+            node.body = node.body[1:]
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield statement.name, ast.dump(statement), statement.lineno
+        elif not isinstance(statement, ast.Import | ast.ImportFrom):
+            yield "", ast.dump(statement), statement.lineno
+
+
+def _is_text(body: list[ast.stmt]) -> bool:
+    """Whether a body begins with a docstring."""
+    first = body[0] if body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

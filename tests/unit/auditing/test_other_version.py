@@ -1,0 +1,99 @@
+"""A log that no script beside it wrote as it lies there: by the score's line, its settings, the size of the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb
+
+NATS = 2.0312
+SCORE = f"final_exact val_loss:{NATS} val_bpb:{bpb(NATS, SP1024):.8f}\n"
+SETTINGS = "".join(f"  setting_{number}: {number}\n" for number in range(30))
+SCRIPT = (
+    "".join(f"setting_{number} = {number}\n" for number in range(30))
+    + """
+def main(print0, loss, score, ms):
+    print0(f"step:{1} train_loss:{loss} train_time:{ms}ms")
+    print0(f"step:{1} val_loss:{loss} val_bpb:{score} train_time:{ms}ms")
+    print0(f"peak memory allocated: {ms} MiB")
+    print0(f"Code size: {ms} bytes")
+    print0(f"final_exact val_loss:{loss} val_bpb:{score}")
+"""
+)
+SIZE = f"Code size: {len(SCRIPT)} bytes\n"
+
+
+def _report(folder: Path, log: str, script: str = SCRIPT, **more: str) -> AuditReport:
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": round(bpb(NATS, SP1024), 8)}))
+    for name, text in {"train.log": log, "train_gpt.py": script, **more}.items():
+        (folder / name).write_text(text)
+    report = audit(folder)
+    assert report.verdict == "consistent"
+    return report
+
+
+WROTE = "that the script wrote the log"
+VERSION = "how the version of the script that wrote the log computed the score"
+OTHER_SCORE = SCORE.replace("final_exact", "final_quantised")
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (OTHER_SCORE, "the line of the score, `final_quantised val_loss:2.0312 val_bpb:"),
+        (
+            f"Hyperparameters:\n{SETTINGS}  caseops_enabled: True\n  other: 2\n{SCORE}",
+            "of the settings that it lists, `caseops_enabled` (train.log:32) and `other` (train.log:33) are in none",
+        ),
+        (
+            f"Code size: 54,284 bytes\n{SCORE}",
+            f"it states 54,284 bytes of code, where the nearest script has {len(SCRIPT):,}",
+        ),
+        (f"Code size: 500 bytes\n{SCORE}", f"the nearest script has {len(SCRIPT):,}, unless that was packed"),
+        (f"Code size: {len(SCRIPT) - 5} bytes\n{SCORE}", f"has {len(SCRIPT):,}"),
+    ],
+    ids=["the line", "settings", "a larger size", "a packed size", "a size that is near"],
+)
+def test_a_log_of_another_version(tmp_path: Path, log: str, said: str) -> None:
+    report = _report(tmp_path, log)
+    (found,) = report.with_code("BPB431")
+    assert said in found.message
+    assert found.message.startswith("no script of the record wrote train.log as it lies here: ")
+    assert found.message.endswith("unless that was packed") is ("unless" in said)
+    assert VERSION in report.unchecked
+    assert WROTE not in report.unchecked
+
+
+@pytest.mark.parametrize(
+    ("log", "more"),
+    [
+        (SCORE, {}),
+        (f"{SIZE}{SCORE}", {}),
+        (f"{SIZE}{OTHER_SCORE}", {}),  # of that very script
+        (f"Code size: {len(SCRIPT) + 11} bytes\n{SCORE}", {"helper.py": "print('x')\n"}),  # of both
+        (f"Hyperparameters:\n{SETTINGS}{SCORE}", {}),
+        (f"Hyperparameters:\n{SETTINGS.upper()}{SCORE}", {}),
+        (f"Hyperparameters:\n{SETTINGS[:400]}\n\n  caseops_enabled: True\n{SCORE}", {}),  # behind the list
+        (f"Hyperparameters:\n{SETTINGS}resume_pack: from a file\n{SCORE}", {}),  # at another margin
+        (f"Hyperparameters:\n  caseops_enabled: True\n  other: 2\n{SCORE}", {}),  # too few to be its list
+    ],
+    ids=[
+        *("no sign", "its size", "its size, another line", "two files", "settings", "no names", "behind"),
+        *("a margin", "a few"),
+    ],
+)
+def test_a_log_that_the_script_may_have_written(tmp_path: Path, log: str, more: dict[str, str]) -> None:
+    report = _report(tmp_path, log, **more)
+    assert report.with_code("BPB431") == []
+    assert WROTE in report.unchecked
+
+
+def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
+    for number, text in enumerate((f"seed:1\nCode size: 5 bytes\n{SCORE}", f"seed:2\n{SIZE}{SCORE}")):
+        (tmp_path / f"{number}.log").write_text(text.replace("2.0312", f"2.031{number}"))
+    report = _report(tmp_path, f"seed:3\nCode size: 5 bytes\n{SCORE}")
+    assert len(report.with_code("BPB431")) == (1 if report.with_code("BPB401")[0].evidence["how"] == "line" else 0)
