@@ -10,7 +10,8 @@ Codes never change their meaning and are never used again for another one:
     BPB6xx  rescoring
     BPB9xx  reading: what was broken in the files
 
-In each hundred the checks of records take 01 to 29 (codes.py), the checks of scripts 30 to 99 (beside themselves).
+In each hundred the checks of records take 01 to 29 (codes.py), the checks of scripts 30 to 99 (beside themselves); of
+the fourth, whose first part is full, records take those from 51 on too.
 
 A check makes its findings with `Rule.finding`, so that a code's severity is written down once.
 """

@@ -3,7 +3,7 @@
 auditor.py         a claim through every check
 in_processes.py    many audits, in a few processes; nothing.py what is no record at all
 twin_logs.py       logs that several of them share
-contested.py       settings that commands of a README give otherwise
+contested.py       settings that commands of a README give otherwise; of_the_run.py those that the claim's log tells
 ran_script.py      the script that made a score, where its log holds it
 held_script.py     BPB430 the script that a log holds, against those beside it
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
@@ -26,6 +26,7 @@ checks/            one file a family of codes:
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
                    other_version.py BPB431 that none wrote as it lies there,
                    unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate,
+                   another_run.py BPB451 a README of another run than the log's,
                    borrowed_logs.py BPB454 and 455 logs of another author's submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
                    packed_code.py with the script as it is packed

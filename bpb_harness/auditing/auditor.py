@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.another_run import check_another_run
 from bpb_harness.auditing.checks.before_packing import check_before_packing
 from bpb_harness.auditing.checks.best_seed import check_best_seed
 from bpb_harness.auditing.checks.borrowed_logs import check_borrowed_logs
@@ -39,6 +40,7 @@ from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.held_script import differs
 from bpb_harness.auditing.nothing import require_something
+from bpb_harness.auditing.of_the_run import as_logged
 from bpb_harness.auditing.ran_script import script_that_ran, with_remarks_of, with_script_that_ran
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.said import texts_of
@@ -302,6 +304,7 @@ def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     """What somebody published, held against the rest of it."""
     yield from check_losses(evidence) if evidence.losses else check_record(evidence)
     yield from check_before_packing(evidence)
+    yield from check_another_run(evidence)
     yield from check_log_of_a_run(evidence)
     yield from check_cut_short(evidence)
     yield from check_unlike_networks(evidence)
@@ -340,7 +343,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         titles=_titles_of(evidence.claim),
         said=tuple(text for _, text in evidence.claim.said),
         readme=evidence.claim.readme.text if evidence.claim.readme is not None else "",
-        settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
+        settings=as_logged(evidence, settings_of(evidence.claim.readme.text)) if evidence.claim.readme else {},
         flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         set_beside=set_beside(evidence.claim.scripts),
         word_hints=_word_hints(evidence),

@@ -304,6 +304,13 @@ CUT_SHORT = register(
     _WARNS,
     "The score is a candidate of a search, and the log ends in an error before the run printed a score of its own.",
 )
+# 401 to 429 are taken.
+ANOTHER_RUN = register(
+    "BPB451",
+    "readme-of-another-run",
+    _WARNS,
+    "The README gives the claimed score with another network or training than the log that prints it tells.",
+)
 LOG_OF_ANOTHER_SUBMISSION = register(
     "BPB454",
     "log-of-another-submission",

@@ -49,6 +49,23 @@ class Contested(str):
         return made
 
 
+class Logged(str):
+    """A value that the claim's own log prints, where commands of the README give another, or several.
+
+    Attributes:
+        place: where the log prints it.
+        instead: what the commands give.
+    """
+
+    place: str
+    instead: str
+
+    def __new__(cls, value: str, *, place: str, instead: str) -> Self:
+        made = super().__new__(cls, value)
+        made.place, made.instead = place, instead
+        return made
+
+
 def settings_of(text: str) -> Mapping[str, str]:
     """What the commands of a README set in the environment; where they differ, `Contested`, without those of a trial.
 
@@ -67,10 +84,44 @@ def settings_of(text: str) -> Mapping[str, str]:
             continue
         found = tried if is_trial else meant
         for match in _SETTING.finditer(_COMMENT.sub(" ", block)):
-            value = next(part for part in match.group("double", "single", "plain") if part is not None)
-            found[match["name"]][value] = None
+            found[match["name"]][_value_of(match)] = None
     known = {name: _one_of(values) for name, values in {**tried, **meant}.items() if not any("$" in v for v in values)}
     return dict(list(known.items())[:_MAX_SETTINGS])
+
+
+def settings_of_every_command(text: str) -> Mapping[str, tuple[str, ...]]:
+    """What all commands of a README that set something and start a script set; and what blocks of settings alone do.
+
+    Args:
+        text: the README.
+
+    Returns:
+        By name the values, several where commands differ. What one command sets and another does not is left out.
+    """
+    started: list[dict[str, str]] = []
+    alone: dict[str, dict[str, None]] = {}
+    for block in _code_of(text[:_LARGEST_README]):
+        commands = _END_OF_COMMAND.split(_COMMENT.sub("", _CONTINUED.sub(" ", block)))
+        scripts = [_SCRIPT.search(command) for command in commands]
+        sets = [  # of a command in front of its script
+            {each["name"]: _value_of(each) for each in _SETTING.finditer(command[: script and script.start()])}
+            for command, script in zip(commands, scripts, strict=True)
+        ]
+        starting = [given for given, script in zip(sets, scripts, strict=True) if script is not None]
+        exported = [given for given, command in zip(sets, commands, strict=True) if command.lstrip()[:7] == "export "]
+        of_all = {name: value for given in exported for name, value in given.items()}
+        started += [{**of_all, **given} for given in starting if given or of_all]
+        for name, value in (each for given in sets if not starting for each in given.items()):
+            alone.setdefault(name, {})[value] = None
+    always = [name for name in started[0] if all(name in given for given in started)] if started else []
+    for name in always:
+        alone.setdefault(name, {}).update(dict.fromkeys(given[name] for given in started))
+    found = {name: tuple(values) for name, values in alone.items() if not any("$" in value for value in values)}
+    return dict(list(found.items())[:_MAX_SETTINGS])
+
+
+def _value_of(setting: re.Match[str]) -> str:
+    return next(part for part in setting.group("double", "single", "plain") if part is not None)
 
 
 def _one_of(values: Iterable[str]) -> str:
@@ -96,7 +147,7 @@ def set_beside(scripts: Iterable[Path]) -> Mapping[str, frozenset[str]]:
             continue  # a link, say: nothing is known of it
         commands = _COMMENT.sub(" ", text)
         for match in _SETTING.finditer(commands):
-            value = next(part for part in match.group("double", "single", "plain") if part is not None)
+            value = _value_of(match)
             found[match["name"]].update([] if "$" in value else [value])
         for match in _UNLESS_SET.finditer(commands):
             found[match["name"]].add(match["value"])

@@ -46,7 +46,7 @@ from bpb_harness.auditing.script.running.run_byte_table import check_table_by_ru
 from bpb_harness.auditing.script.running.run_scoring import check_scores_by_running
 from bpb_harness.auditing.script.running.weighing import weigh
 from bpb_harness.claim.packed_file import without_packing
-from bpb_harness.claim.settings import Contested
+from bpb_harness.claim.settings import Contested, Logged
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import UNPACKED, Finding, Json, Severity, first_of, listed
 
@@ -232,11 +232,14 @@ def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> F
 
 
 def _read_with(taken: Mapping[str, str]) -> Finding:
-    """What the README's commands set, which nothing but the README shows to have been set."""
-    shown, contested = list[str](), list[str]()
+    """What the README's commands set, which nothing but the README shows to have been set, or a log otherwise."""
+    shown, contested, logged = list[str](), list[str](), list[str]()
     for name, value in sorted(taken.items()):
         setting = f"`{name} {value}".rstrip() + "`" if name.startswith("--") else f"`{name}={value}`"
-        (contested if isinstance(value, Contested) else shown).append(setting)
+        if isinstance(value, Logged):
+            logged.append(f"{setting} by {value.place}, where commands in the README give {value.instead}")
+        else:
+            (contested if isinstance(value, Contested) else shown).append(setting)
     parts = [
         f"The script was read with {first_of(shown, _MAX_NAMES)}, as commands in the "
         "README set them, not with its own defaults; what holds with the defaults alone was not looked for"
@@ -245,6 +248,9 @@ def _read_with(taken: Mapping[str, str]) -> Finding:
         f"Commands in the README give {first_of(contested, _MAX_NAMES)}, and nothing says which of them made the "
         "score: what hangs on that was left as unknown"
     ][: len(contested)]
+    parts += [f"The claim's own log tells other settings than the README, and counts: {first_of(logged, _MAX_NAMES)}"][
+        : len(logged)
+    ]
     message = ". ".join(parts)
     return codes.WITH_SETTINGS.finding(message, settings=dict(sorted(taken.items())))
 

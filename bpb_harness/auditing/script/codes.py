@@ -120,7 +120,7 @@ NOT_READ = register("BPB950", "script-not-read", _INFORMS, "a script could not b
 READ_IN_PART = register("BPB952", "script-read-in-part", _INFORMS,
     "the analysis of a script reached its limit: a part was not looked at")
 WITH_SETTINGS = register("BPB953", "script-read-with-settings", _INFORMS,
-    "a script was read with settings of the README's commands in place of its own defaults")
+    "a script was read with settings of the README's commands, or of the log, in place of its own defaults")
 NOT_FOLLOWED = register("BPB954", "script-not-followed", _INFORMS,
     "a part of the way from the text to the score was not followed in the scripts: nothing follows from silence")
 UNWRAPPED = register("BPB951", "script-self-extracting", _INFORMS, "a self-extracting script was decoded as data")

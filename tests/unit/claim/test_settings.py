@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.claim.settings import Contested, flags_of, set_beside, settings_of
+from bpb_harness.claim.settings import Contested, flags_of, set_beside, settings_of, settings_of_every_command
 from tests.bounded import require_an_end
 
 
@@ -150,3 +150,20 @@ def test_a_command_for_something_else_than_the_claim_sets_nothing_of_it(
     assert settings_of(text) == expected
     alone = settings_of(text.replace(MAIN, ""))  # where nothing else starts the script, it is all that is known
     assert alone == settings_of(f"```bash\n{command}\n```\n")
+
+
+@pytest.mark.parametrize(
+    ("commands", "found"),
+    [
+        ("A=1 BB=2 python a.py\nA=3 BB=2 python b.py", {"BB": ("2",)}),
+        ("AA=1 BB=2 python a.py\nAA=3 python b.py", {"AA": ("1", "3")}),
+        ("AA=1 python a.py\npython b.py", {"AA": ("1",)}),  # a command that sets nothing leaves nothing out
+        ("export AA=1\nBB=2 python a.py\nBB=3 python b.py", {"BB": ("2", "3"), "AA": ("1",)}),
+        ("python a.py\nAA=1 ...", {}),
+        ("AA=1\nBB=2", {"AA": ("1",), "BB": ("2",)}),  # settings of no command
+        ("python a.py AA=1", {}),
+        ("AA=$X BB=2 python a.py", {"BB": ("2",)}),
+    ],
+)
+def test_what_every_command_sets(commands: str, found: dict[str, tuple[str, ...]]) -> None:
+    assert settings_of_every_command(_in_fence(commands)) == found

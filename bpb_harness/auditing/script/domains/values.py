@@ -19,7 +19,7 @@ from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
-from bpb_harness.claim.settings import Contested
+from bpb_harness.claim.settings import Contested, Logged
 
 UNKNOWN_ERRORS = (ArithmeticError, ValueError, TypeError, RecursionError)  # of arithmetic on what is read
 
@@ -722,7 +722,7 @@ class Evaluator(Walker[object]):
             own = None if default is None else str(self._elsewhere().visit(default, frame))
         except UNKNOWN_ERRORS:
             own = None
-        if own != value:
+        if own != value or isinstance(value, Logged):  # the README's would have been another
             self.program.note(name, value)
 
     def _given(self, name: ast.expr, frame: Frame) -> tuple[str, str] | None:

@@ -1,0 +1,103 @@
+"""BPB451: a README that gives the claimed score for a network or a training other than the one that its log tells.
+
+Runs are cut short by a clock, and settings of evaluations, of logging and of data differ between the commands of one
+run: of these nothing follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.of_the_run import lines_of_the_run, settings_of_the_run
+from bpb_harness.claim.settings_told import SettingTold, is_same_setting, may_differ
+from bpb_harness.claim.stated_settings import StatedSetting, stated_settings
+from bpb_harness.findings import Finding, listed
+
+# One of these is enough, with the word that other names of the same quantity hold.
+_OF_THE_NETWORK = {"num_layers": "layer", "model_dim": "dim", "train_seq_len": "seq"}
+_OF_THE_TRAINING = frozenset(
+    ("num_heads", "num_kv_heads", "mlp_mult", "mlp_hidden", "train_batch_tokens", "matrix_lr", "scalar_lr", "min_lr")
+)
+_SWITCH = "_enabled"
+_FEWEST = 2
+_MAX_SHOWN = 4
+_FOUR_DECIMALS = 5.1e-5  # half of the last digit
+
+
+def check_another_run(evidence: Evidence) -> Iterator[Finding]:
+    """Settings of the network or of its training that README and log give otherwise, where both give the score."""
+    readme = evidence.claim.readme
+    if readme is None or not _gives_the_score(evidence) or not _was_trained(evidence):
+        return
+    stated = {name: each for name, each in stated_settings(readme.text).items() if _counts(name)}
+    told = settings_of_the_run(evidence, stated)
+    differing = {name: each for name, each in stated.items() if _differs(evidence, name, each, told)}
+    if len(differing) < _FEWEST and not any(name in _OF_THE_NETWORK for name in differing):
+        return
+    shown = sorted(differing, key=lambda name: (name not in _OF_THE_NETWORK, differing[name].line))[:_MAX_SHOWN]
+    by_readme = listed([f"`{differing[name].words}` (line {differing[name].line})" for name in shown])
+    by_log = listed([f"`{told[name].words}` ({told[name].source})" for name in shown])
+    message = (
+        f"{readme.file} gives the claimed score with {by_readme}, and the log that prints it tells {by_log}: by the "
+        "record's own words the score is of another run than the one that is described"
+    )
+    yield codes.ANOTHER_RUN.finding(
+        message,
+        facts={"settings": {name: [differing[name].words, told[name].words] for name in differing}},
+        file=readme.file,
+        missing="the log of the run that the README describes, or the description of the one that the log is of",
+    )
+
+
+def _counts(name: str) -> bool:
+    return name in _OF_THE_NETWORK or name in _OF_THE_TRAINING or name.endswith(_SWITCH)
+
+
+def _gives_the_score(evidence: Evidence) -> bool:
+    score, readme = evidence.claim.score, evidence.claim.readme
+    if score is None or readme is None:
+        return False
+    return any(
+        half_unit <= _FOUR_DECIMALS and score.agrees_with(value, half_unit) for value, half_unit in readme.numbers
+    )
+
+
+def _was_trained(evidence: Evidence) -> bool:
+    """Whether each run that prints the score trained its network, too: the settings of an evaluation may be idle."""
+    lines = [*evidence.lines, *evidence.siblings]
+    return bool(lines) and all(
+        any(other.is_training_step for other in evidence.run_of(line))
+        or ((log := evidence.log_of(line)) is not None and line.run in log.last_steps)
+        for line in lines
+    )
+
+
+def _differs(evidence: Evidence, name: str, stated: StatedSetting, told: Mapping[str, SettingTold]) -> bool:
+    """Whether the README gives a setting other values than the log, and neither speaks of the other's."""
+    logged = told.get(name)
+    if logged is None or any(
+        not may_differ(value, logged.value) or is_same_setting(value, logged.value) for value in stated.values
+    ):
+        return False
+    assert evidence.claim.readme is not None
+    if _speaks_of(evidence.claim.readme.text, name, logged.value, stated):
+        return False
+    word = _OF_THE_NETWORK.get(name)
+    return word is None or not any(
+        re.search(rf"{word}[a-z_]{{0,20}}[\"']?\s?[:=]\s?{re.escape(value)}(?![\w.])", line, re.IGNORECASE)
+        for log in evidence.claim_logs
+        for _, line in lines_of_the_run(evidence, log)
+        for value in stated.values
+    )
+
+
+def _speaks_of(text: str, name: str, value: str, stated: StatedSetting) -> bool:
+    """Whether a README gives a setting the log's value anywhere, of whichever run, but beside its own in a table."""
+    spelt = rf"{re.escape(value.removesuffix('.0'))}(?:\.0{{1,6}})?(?!\.?\w)"
+    patterns = [rf"(?<![\w.]){name}[`*\"']{{0,3}}\s{{0,3}}[:=|]\s{{0,3}}[`*\"']{{0,3}}{spelt}"]
+    patterns += [rf"(?<![\w.-]){re.escape(value)}[ -]?(?:l|layers?)(?![a-z])"] if name == "num_layers" else []
+    speaking = [line for line in text.split("\n") if any(re.search(each, line, re.IGNORECASE) for each in patterns)]
+    return any("|" not in line or not any(own in line for own in stated.values) for line in speaking)

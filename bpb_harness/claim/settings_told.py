@@ -1,0 +1,108 @@
+"""Settings that a log tells of its run: ``train_batch_tokens:786432 train_seq_len:2048``.
+
+Told are those of lines of names and values alone, with a word in front of them at most: beside other words, a name and
+a number need be no setting (``lzma: 15761428 bytes``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bpb_harness.claim.printed import Source
+
+_LONGEST_LINE, _MOST_WORDS = 4000, 200
+_IN_FRONT = re.compile(r"\s{0,40}(?:\[[^\]\n]{0,40}\]:?\s{0,4}|export |config\w{0,10}: )?")
+_JOINED = re.compile(
+    r"(?<=[A-Za-z0-9_\"'])\s?([:=])\s(?=[^\s=:]{1,80}(?:\s|$))"
+)  # "name: value", but no "label: name=value"
+_PAIR = re.compile(
+    r"[{(\"']{0,2}(?P<name>[A-Za-z][A-Za-z0-9_]{0,60})[\"']?[:=](?P<value>[^\s:=]{1,120}?)[,;})\"']{0,3}"
+)
+_LABELLED = re.compile(r"[A-Za-z][\w.-]{0,40}:(?=[A-Za-z]\w{0,60}=)")
+_LABEL = re.compile(r"[A-Za-z][\w.-]{0,40}:?")
+_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,18}(?:\.[0-9]{0,18})?(?:[eE][-+]?[0-9]{1,3})?|[-+]?\.[0-9]{1,18}")
+_SWITCH = {"true": 1.0, "false": 0.0}
+_WORD = re.compile(r"[A-Za-z]\w{0,40}")
+# What a script in a log calls its network by, in one line of short names.
+_SHORT = {
+    "layers": "num_layers", "dim": "model_dim", "heads": "num_heads", "kv_heads": "num_kv_heads",
+    "seq_len": "train_seq_len",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SettingTold:
+    """A setting that a log tells.
+
+    Attributes:
+        words: the log's words for it: ``train_seq_len:2048``.
+        value: its value, as it is printed.
+        source: where it stands.
+    """
+
+    words: str
+    value: str
+    source: Source
+
+
+def quantity(value: str) -> float | None:
+    """What a setting's value stands for: a number, or 1 and 0 for what is on and off; None for other words."""
+    if value.lower() in _SWITCH:
+        return _SWITCH[value.lower()]
+    return float(value.replace("_", "")) if _NUMBER.fullmatch(value) else None
+
+
+def is_same_setting(one: str, other: str) -> bool:
+    """Whether two values are one: as numbers, where both are some, or else as words."""
+    numbers = quantity(one), quantity(other)
+    return one.lower() == other.lower() if None in numbers else numbers[0] == numbers[1]
+
+
+def may_differ(one: str, other: str) -> bool:
+    """Whether two values are of one kind, numbers or plain words, so that they can be held against each other."""
+    numbers = quantity(one), quantity(other)
+    if None in numbers:
+        return numbers == (None, None) and all(_WORD.fullmatch(value) for value in (one, other))
+    return True
+
+
+def settings_told(
+    lines: Iterable[tuple[int, str]], file: str, names: Collection[str]
+) -> Mapping[str, tuple[SettingTold, ...]]:
+    """All values that lines of a log give some settings.
+
+    Args:
+        lines: lines of its output, with their numbers.
+        file: its name.
+        names: of the settings, in small letters; others are passed over.
+
+    Returns:
+        By name; of several lines with one value the first.
+    """
+    found: dict[str, list[SettingTold]] = {}
+    for number, line in lines:
+        for name, words, value in _pairs(line):
+            held = found.setdefault(name, []) if name in names else [SettingTold(words, value, Source(file, number))]
+            if not any(is_same_setting(value, other.value) for other in held):
+                held.append(SettingTold(words, value, Source(file, number)))
+    return {name: tuple(told) for name, told in found.items()}
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str, str]]:
+    """The names of a line of settings in small letters, with its words for each, and the values; else nothing."""
+    if len(line) > _LONGEST_LINE or "loss" in line or "bpb" in line or (":" not in line and "=" not in line):
+        return
+    line = line[_IN_FRONT.match(line).end() :]  # type: ignore[union-attr]  # it matches nothing, too
+    words = _JOINED.sub(r"\1", line).split()[:_MOST_WORDS]
+    pairs = [_PAIR.fullmatch(_LABELLED.sub("", word)) for word in words]
+    if not pairs or (pairs[0] is None and (len(pairs) == 1 or not _LABEL.fullmatch(words[0]))):
+        return
+    known = [pair for pair in pairs[pairs[0] is None :] if pair is not None]
+    if len(known) < len(pairs) - (pairs[0] is None):
+        return
+    short = _SHORT if {"layers", "dim"} <= {pair["name"].lower() for pair in known} else {}
+    for pair in known:
+        name = pair["name"].lower()
+        yield short.get(name, name), pair[0].strip("\"'{}(),;"), pair["value"].strip("\"'")
