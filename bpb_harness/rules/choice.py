@@ -46,6 +46,9 @@ class Candidates:
         )
 
 
+_ASSUMED = "the record names no text: assumed"
+
+
 @dataclass(frozen=True)
 class Rules:
     """What a record is held against.
@@ -59,6 +62,11 @@ class Rules:
     pack: RulePack = NO_PACK
     why: str = "none was asked for"
     table: DenominatorTable = field(default_factory=DenominatorTable)
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether nothing in the record says that it is held against these."""
+        return self.why == _ASSUMED
 
     @classmethod
     def of(cls, pack: RulePack, why: str = "as asked") -> Self:
@@ -152,7 +160,7 @@ def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
         return NO_PACK, "the record names no text, and no score in bits per byte"
     assumed = [pack for pack in packs if pack.marks.otherwise]
     if len(assumed) == 1:
-        return assumed[0], "the record names no text: assumed"
+        return assumed[0], _ASSUMED
     return NO_PACK, "the record names no text that a pack knows"
 
 

@@ -30,17 +30,19 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     behind = [other for other in log.lines if (other.bpb.source.line or 0) > place.line]
     if any(not _is_before(other, packed[0] if packed else None) for other in behind):
         return
+    if behind and not packed and not line.is_training_step:
+        return
+    so = "so nothing says what the packed network scores"
     if packed:
         size = f"{packed[-1].source}: {packed[-1].name!r}"
-        then = f"the network was packed after it ({size}); the log prints no score behind that"
+        then = f"the network was packed after it ({size}); the log prints no score behind that, {so}"
     elif _TO_BE_PACKED.search(line.label):
-        then = "the log ends with neither the size nor a score of a packed network"
+        then = f"the log ends with neither the size nor a score of a packed network, {so}"
+    elif line.is_training_step and _has_no_artifact(evidence):
+        then = "neither the log nor the record tells of a packed network: what would be submitted has no score"
     else:
         return
-    message = (
-        f"the score is that of {line.label or line.bpb.name!r} at {place}, and {then}, so nothing says what the packed "
-        "network scores"
-    )
+    message = f"the score is that of {line.label or line.bpb.name!r} at {place}, and {then}"
     yield codes.BEFORE_PACKING.finding(
         message,
         place=str(place),
@@ -49,8 +51,19 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
+def _has_no_artifact(evidence: Evidence) -> bool:
+    """Whether rules that cap an artifact are the record's own, which states no size of one, nor do its logs."""
+    claim, rules = evidence.claim, evidence.rules
+    is_own = claim.claimed_in != "log" or claim.readme is not None
+    if rules.pack.largest_artifact is None or rules.is_assumed or not is_own:
+        return False
+    return not claim.artifact_bytes and not any(log.artifact_bytes or log.packed for log in claim.logs)
+
+
 def _is_before(line: ScoreLine, packed: Printed | None) -> bool:
     """Whether a score is of the network in training too, before it is packed."""
-    if packed is None or (line.bpb.source.line or 0) > (packed.source.line or 0):
+    if packed is None:
+        return line.is_training_step
+    if (line.bpb.source.line or 0) > (packed.source.line or 0):
         return False
     return line.is_training_step or _NOT_PACKED.search(line.label) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,43 @@ def test_packed_before_the_score(tmp_path: Path) -> None:
     lines = log(2.05, SP1024).split("final_int8")[0] + PACKED
     (tmp_path / "train.log").write_text(f"{lines}step:9/9 val_loss:{NATS:.4f} val_bpb:{bpb(NATS, SP1024):.4f}\n")
     assert audit(tmp_path).with_code("BPB425") == []
+
+
+def _without_artifact(folder: Path, behind: str = "", **more: object) -> AuditReport:
+    score = round(bpb(NATS, SP1024), 4)
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": score, "track": "non_record_16mb", **more}))
+    lines = log(2.05, SP1024).split("final_int8_zlib")[0].split("\n")
+    head = "".join(f"{each}\n" for each in lines if "submission size" not in each and each)
+    (folder / "train.log").write_text(f"{head}step:7184/20000 val_loss:{NATS:.4f} val_bpb:{score:.4f}\n{behind}")
+    return audit(folder)
+
+
+@pytest.mark.parametrize("more", [{}, {"bytes_total": None, "bytes_code": 14_347}])
+def test_a_training_of_which_nothing_is_ever_packed(tmp_path: Path, more: dict[str, object]) -> None:
+    report = _without_artifact(
+        tmp_path, "step:7200/20000 train_loss:2.1\nstep:7500/20000 val_loss:2.04 val_bpb:1.2100\n", **more
+    )
+    (found,) = report.with_code("BPB425")
+    assert "'step:7184/20000'" in found.message
+    assert found.message.endswith("tells of a packed network: what would be submitted has no score")
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    ("behind", "more"),
+    [
+        ("", {"bytes_total": 15_000_000}),
+        ("Total submission size int8+zlib: 15000000 bytes\n", {}),
+        (f"final_int8_zlib_roundtrip val_loss:{NATS:.4f} val_bpb:{bpb(NATS, SP1024):.4f}\n", {}),
+    ],
+    ids=["a size in the record", "a size in the log", "a score of the end"],
+)
+def test_a_training_of_which_something_is_packed(tmp_path: Path, behind: str, more: dict[str, object]) -> None:
+    report = _without_artifact(tmp_path, behind, **more)
+    assert not any("tells of a packed network" in each.message for each in report.with_code("BPB425"))
+
+
+def test_a_log_alone_may_be_one_of_a_training_that_goes_on(tmp_path: Path) -> None:
+    _without_artifact(tmp_path)
+    assert audit(tmp_path / "train.log").with_code("BPB425") == []
+    assert audit(tmp_path, rules="none").with_code("BPB425") == []
