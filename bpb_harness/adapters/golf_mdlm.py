@@ -199,6 +199,7 @@ class GolfMdlmAdapter(AccountedAdapter):
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         with device:  # nothing is computed before it is filled: the host need not hold it too
             model = GolfMdlm(account, dtype)
+        account.require_one_block(model.context_length)
         stated = account.stated("context_length")
         is_length = isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated <= model.context_length
         if stated is not None and not is_length:

@@ -53,6 +53,7 @@ class GolfPrefix(GolfTransformer):
             )
         self.num_steps = num_rows - 1
         self.mask_token_id = _mask_token_id(account, self.vocab_size)
+        account.require_one_block(CONTEXT_LENGTH)
         self.context_length = context_length(account, CONTEXT_LENGTH)
         self.time_emb = nn.Embedding(num_rows, self._width)
         self.role_emb = nn.Embedding(num_roles, self._width)

@@ -190,6 +190,24 @@ class Account:
                 )
         return None if first is None else found[first]
 
+    def require_one_block(self, length: int) -> None:
+        """Refuse, of a masked network, a block size that is not its longest window: it may be one of block diffusion.
+
+        Args:
+            length: tokens of the longest window that the network takes.
+
+        Raises:
+            CheckpointError: naming the setting.
+        """
+        for name, value in self.settings.items():
+            if _own_name(name) == "block_size" and not _same(value, length):
+                raise CheckpointError(
+                    f"{self._name}: {name}",
+                    seen=value,
+                    expected=f"{length}, the longest window; of a masked network it may be that of block diffusion",
+                    hint="if it is the window that it was trained on, call it seq_len; else " + _OWN_LOADER,
+                )
+
     def compare(self, facts: Mapping[str, object]) -> None:
         """Compare what the checkpoint states with what the network is.
 

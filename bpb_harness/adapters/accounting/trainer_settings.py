@@ -72,7 +72,8 @@ _DECIDES = re.compile(
     | log_(sigma|snr|noise|time|timestep|t|alpha|scale|space|n)(_\w+)?
     | (\w+_)?(\w*gram|token|embed\w*)_hash
     | (\w+_)?(shift(ed)?|next(_token)?)_loss(_\w+)? | (\w+_)?loss_(shift(ed)?|next(_token)?)
-    | (\w+_)?(rope|rotary|freqs?|pos|position)_(dtype|precision)""",
+    | (\w+_)?(rope|rotary|freqs?|pos|position)_(dtype|precision)
+    | (\w+_)?(softcap|logit_cap|rope_base|rope_theta|rotary_base|rotary_theta)(_init)?""",
     re.VERBOSE,
 )
 

@@ -159,6 +159,7 @@ class TestSettings:
             {"hparams": {"matrix_lr": 0.04, "muon_momentum": 0.95, "warmdown_iters": 1200, "qk_gain_init": 1.5}},
             {"config": {"model": {"num_layers": 2, "dropout": 0.1}, "optim": {"lr": 1e-3}}, "git_commit": "abc"},
             {"config": None, "args": {}, "notes": [], "dtype": "bfloat16", "train_batch_tokens": 524288},
+            {"qk_gain_init": 1.5, "tied_embed_init_std": 0.005, "best_lr": 1e-3, "loss_scale": 2.0, "rope_base_lr": 0.1},
             {"scheduler": "cosine", "lr_scheduler": {"type": "linear"}, "num_steps": 9, "scheduler_type": "warmup"},
             {"log_every": 10, "log_dir": "x", "commit_hash": "ab", "code_hash": "cd", "hash": "ef", "dtype": "bf16"},
             {"args": {"vocab_size": None, "num_kv_heads": None, "mlp_width": None}, "train_step": torch.tensor(3)},
@@ -214,6 +215,9 @@ class TestSettings:
             ({"shifted_loss": True}, "shifted_loss = True"),
             ({"loss_shift": 1}, "loss_shift = 1"),
             ({"rope_dtype": "bfloat16"}, "rope_dtype = bfloat16"),
+            ({"loss_softcap": 15}, "loss_softcap = 15"),
+            ({"best_rope_base": 5e4}, "best_rope_base = 50000.0"),
+            ({"logit_softcap_init": 15}, "logit_softcap_init = 15"),
             ({"noise_scheduler": {"kind": "cosine"}}, "noise_scheduler.kind = cosine"),
             ({"config": {"diffusion_scheduler_type": "cosine"}}, "config.diffusion_scheduler_type = cosine"),
             ({"config": {"model": {"xsa_layers": 2}}}, "config.model.xsa_layers = 2"),
@@ -255,6 +259,15 @@ class TestSettings:
         for adapter, length in (("golf-gpt", 0), ("golf-gpt", "64"), ("golf-gpt", True), ("golf-mdlm", 33)):
             said = refusal(tmp_path, {"model": _MAKE[adapter], "seq_len": length}, adapter)
             assert f"context length: got {length!r}, expected" in said
+
+    def test_a_block_of_a_masked_network_is_no_window(self, tmp_path: Path) -> None:
+        """What nanoGPT calls a window, block diffusion calls a part of one."""
+        said = refusal(tmp_path, {"model": _MDLM, "args": {"block_size": 16}}, "golf-mdlm")
+        assert said.startswith("x.pt: args.block_size: got 16, expected 32, the longest window; of a masked network it")
+        assert "if it is the window that it was trained on, call it seq_len; else score it through" in said
+        assert load(tmp_path, {"model": _MDLM, "args": {"seq_len": 16}}, "golf-mdlm").model.context_length == 16
+        assert load(tmp_path, {"model": _MDLM, "args": {"block_size": 32}}, "golf-mdlm").model.context_length == 32
+        assert load(tmp_path, {"model": _GPT, "args": {"block_size": 16}}).model.context_length == 16
 
     @pytest.mark.parametrize(
         ("stated", "line"),
