@@ -287,16 +287,25 @@ def _mask_token_id(checkpoint: Checkpoint) -> int | None:
     """From config.json (LLaDA and its kin), else the id of the tokenizer's mask token (BERT and its kin).
 
     Raises:
-        CheckpointError: if the two name different ids.
+        CheckpointError: if the two name different ids, or files of the tokenizer different tokens.
     """
-    stated, token = _stated_mask(checkpoint), None
+    stated, named = _stated_mask(checkpoint), dict[str, str]()
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
-        if token is None and (checkpoint.path / file).is_file():
-            token = read_json(checkpoint.path / file).get("mask_token")
-    text = token.get("content") if isinstance(token, Mapping) else token
+        token = read_json(checkpoint.path / file).get("mask_token") if (checkpoint.path / file).is_file() else None
+        content = token.get("content") if isinstance(token, Mapping) else token
+        if isinstance(content, str):
+            named[file] = content
+    if len(set(named.values())) > 1:  # versions of transformers take one or the other
+        raise CheckpointError(
+            f"{checkpoint.path.name}: two mask tokens",
+            seen=" and ".join(f"{content!r} in {file}" for file, content in named.items()),
+            expected="one",
+            hint="mend the one that is wrong",
+        )
+    text = next(iter(named.values()), None)
     usual = BLOCK_TYPES.get(str(checkpoint.config.get("model_type")), "[MASK]")
-    own = _id_of(checkpoint, text if isinstance(text, str) else usual)
-    if stated is not None and isinstance(text, str) and own is not None and own != stated:
+    own = _id_of(checkpoint, usual if text is None else text)
+    if stated is not None and text is not None and own is not None and own != stated:
         raise CheckpointError(
             f"{checkpoint.path.name}: two mask ids",
             seen=f"{stated} in config.json, {own} ({text!r}) in the tokenizer's files",

@@ -159,7 +159,7 @@ class TestSettings:
             {"hparams": {"matrix_lr": 0.04, "muon_momentum": 0.95, "warmdown_iters": 1200, "qk_gain_init": 1.5}},
             {"config": {"model": {"num_layers": 2, "dropout": 0.1}, "optim": {"lr": 1e-3}}, "git_commit": "abc"},
             {"config": None, "args": {}, "notes": [], "dtype": "bfloat16", "train_batch_tokens": 524288},
-            {"qk_gain_init": 1.5, "tied_embed_init_std": 0.005, "best_lr": 1e-3, "loss_scale": 2.0, "rope_base_lr": 0.1},
+            {"qk_gain_init": 1.5, "embed_init_std": 0.005, "best_lr": 1e-3, "loss_scale": 2.0, "rope_base_lr": 0.1},
             {"scheduler": "cosine", "lr_scheduler": {"type": "linear"}, "num_steps": 9, "scheduler_type": "warmup"},
             {"log_every": 10, "log_dir": "x", "commit_hash": "ab", "code_hash": "cd", "hash": "ef", "dtype": "bf16"},
             {"args": {"vocab_size": None, "num_kv_heads": None, "mlp_width": None}, "train_step": torch.tensor(3)},

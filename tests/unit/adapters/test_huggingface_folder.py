@@ -159,11 +159,20 @@ def _written(folder: Path, **files: object) -> Path:
         (
             {
                 "special_tokens_map__json": {"mask_token": "<a>"},
-                "tokenizer_config__json": {"mask_token": "<b>"},
+                "tokenizer_config__json": {"mask_token": {"content": "<a>"}},
                 "vocab__json": {"<a>": 1, "<b>": 2},
             },
             {},
             1,
+        ),
+        (
+            {
+                "special_tokens_map__json": {"mask_token": None},
+                "tokenizer_config__json": {"mask_token": "<b>"},
+                "vocab__json": {"<b>": 2},
+            },
+            {},
+            2,
         ),
         ({"tokenizer_config__json": {"mask_token": "<b>"}, "vocab__json": {"<b>": 2}}, {}, 2),
         ({"special_tokens_map__json": {"mask_token": "<gone>"}, "vocab__json": {"[MASK]": 2}}, {"mask_token_id": 9}, 9),
@@ -179,6 +188,18 @@ def test_two_masks_are_refused(tmp_path: Path) -> None:
     assert _said(huggingface._mask_token_id, _checkpoint(tmp_path, mask_token_id=4)) == (
         f"{tmp_path.name}: two mask ids: got 4 in config.json, 3 ('<m>') in the tokenizer's files, expected one; "
         "mend the one that is wrong"
+    )
+
+
+@pytest.mark.parametrize("config", [{}, {"mask_token_id": 1}])
+def test_two_mask_tokens_are_refused(tmp_path: Path, config: dict[str, Any]) -> None:
+    files: dict[str, Any] = {
+        "special_tokens_map__json": {"mask_token": "<a>"}, "tokenizer_config__json": {"mask_token": {"content": "<b>"}}
+    }  # fmt: skip
+    _written(tmp_path, vocab__json={"<a>": 1, "<b>": 2}, **files)
+    assert _said(huggingface._mask_token_id, _checkpoint(tmp_path, **config)) == (
+        f"{tmp_path.name}: two mask tokens: got '<a>' in special_tokens_map.json and '<b>' in tokenizer_config.json, "
+        "expected one; mend the one that is wrong"
     )
 
 
