@@ -37,7 +37,7 @@ from bpb_harness.auditing.checks.stored_text import check_stored_text
 from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
 from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
-from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.evidence import Evidence, gather, mean_of_seeds
 from bpb_harness.auditing.held_script import differs
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.of_the_run import as_logged
@@ -47,7 +47,16 @@ from bpb_harness.auditing.said import texts_of
 from bpb_harness.auditing.twin_logs import Twin, twin_logs
 from bpb_harness.auditing.unchecked import unchecked
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
-from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
+from bpb_harness.claim import (
+    Claim,
+    ScoreLine,
+    Source,
+    claim_of_logs,
+    find_submissions,
+    find_unread,
+    read_record,
+    separate_claims,
+)
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
@@ -329,6 +338,8 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
     from bpb_harness.auditing.script import LoggedScore, ScriptContext
 
     protocol, scripts = evidence.claim.protocol, _scripts_of(evidence)
+    seeds, num_seeds = _of_listed_seeds(evidence)
+    own = evidence.lines or seeds
     context = ScriptContext(
         num_windows=protocol.num_windows,
         num_tokens=evidence.scored_tokens,
@@ -338,8 +349,9 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         named_in=None if evidence.claim.tokenizer_source is None else str(evidence.claim.tokenizer_source),
         vocab_size=vocabulary_of(evidence.tokenizer),
         claimed=evidence.claim.score.value if evidence.claim.score else None,
-        claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
-        logged=tuple(LoggedScore(*each) for each in _logged_scores(evidence)),
+        claimed_labels=tuple(dict.fromkeys(line.label for line in own if line.label)),
+        logged=tuple(LoggedScore(*each) for each in _logged_scores(evidence, own)),
+        num_seeds=None if evidence.lines else num_seeds,
         titles=_titles_of(evidence.claim),
         said=tuple(text for _, text in evidence.claim.said),
         readme=evidence.claim.readme.text if evidence.claim.readme is not None else "",
@@ -392,10 +404,28 @@ def _word_hints(evidence: Evidence) -> int | None:
     return max(counted, default=None)
 
 
-def _logged_scores(evidence: Evidence) -> list[tuple[Path, str, int, int, tuple[tuple[int, float], ...], float]]:
+def _of_listed_seeds(evidence: Evidence) -> tuple[Sequence[ScoreLine], int | None]:
+    """The lines that print the scores of some seeds, whose mean over all that the record lists is the claim."""
+    score = evidence.claim.score
+    for scores in evidence.claim.seed_scores.values() if score is not None else ():
+        if len(scores) < 2 or score is None or not score.agrees_with(mean_of_seeds(scores)):
+            continue
+        found = [
+            line
+            for line in evidence.siblings
+            if any(seed.agrees_with(line.bpb.value, line.bpb.half_unit) for seed in scores.values())
+        ]
+        if found:
+            return found, len(scores)
+    return (), None
+
+
+def _logged_scores(
+    evidence: Evidence, lines: Sequence[ScoreLine]
+) -> list[tuple[Path, str, int, int, tuple[tuple[int, float], ...], float]]:
     """Where the claim's lines stand, each in its log; none where one of them stands elsewhere."""
     found = []
-    for line in evidence.lines:
+    for line in lines:
         log = evidence.log_of(line)
         number = line.bpb.source.line
         if log is None or log.path is None or number is None or kind_by_name(log.path) != "log":

@@ -150,7 +150,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         What it says; a log without any score has no ``lines``.
     """
     numbered = [
-        (number, _clean(part))  # a progress bar rewrites its line after each carriage return
+        (number, cleaned(part))  # a progress bar rewrites its line after each carriage return
         for number, line in enumerate(text.split("\n"), 1)
         for part in (line.split("\r") if "\r" in line else (line,))
         if part
@@ -464,7 +464,8 @@ def _digest(code: Iterable[str]) -> str | None:
     return hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest() if whole else None
 
 
-def _clean(line: str) -> str:
+def cleaned(line: str) -> str:
+    """A line of a log as the script printed it: without colours, and what a logger or a launcher puts before it."""
     line = line[:_LONGEST_LINE]
     if "\x1b" in line:
         line = _ESCAPES.sub("", line)

@@ -164,19 +164,19 @@ def _no_score_read(claim: Claim, score: Printed) -> Finding:
 
 def _sibling(evidence: Evidence, score: Printed) -> Finding:
     """The claim itself is in no log; another score of the same runs is."""
-    line = evidence.siblings[0]
-    name, published = next(
-        (name, printed)
+    line, logs = evidence.siblings[0], {found.bpb.source.file for found in evidence.siblings}
+    name, published, is_own = next(
+        (name, printed, score.agrees_with(mean_of_seeds(scores)))
         for name, scores in evidence.claim.seed_scores.items()
         for printed in scores.values()
         if printed.agrees_with(line.bpb.value, line.bpb.half_unit)
     )
-    logs = {found.bpb.source.file for found in evidence.siblings}
+    shows = "prints its own" if is_own else "shows another score of the run"
     whose = "one seed" if len(logs) == 1 else f"{len(logs)} seeds"
     num_seeds = max(len(scores) for scores in evidence.claim.seed_scores.values())
     message = (
         f"the score is the mean of its own {num_seeds} seed results, as {score.source.file} lists them, and in no log; "
-        f"the log of {whose} shows another score of the run, {name} {published}: {line.bpb} at {_place(line)}, "
+        f"the log of {whose} {shows}, {name} {published}: {line.bpb} at {_place(line)}, "
         f"{(line.bpb.value / score.value - 1.0) * 100:+.2f} % from the claim"
     )
     return codes.SIBLING_IN_LOG.finding(

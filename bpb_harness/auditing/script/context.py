@@ -45,6 +45,7 @@ class ScriptContext:
         claimed: the claimed bits per byte.
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         logged: the lines that carry the claim.
+        num_seeds: of how many scores the claim is the mean, where it is known, and the logs show some of them alone.
         titles: what the record calls itself.
         said: what its JSON says in words.
         readme: the text of its README.
@@ -65,6 +66,7 @@ class ScriptContext:
     claimed: float | None = None
     claimed_labels: tuple[str, ...] = ()
     logged: tuple[LoggedScore, ...] = ()
+    num_seeds: int | None = None
     titles: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     readme: str = ""
@@ -73,3 +75,8 @@ class ScriptContext:
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
     word_hints: int | None = None
     rules: Rules = field(default_factory=Rules)
+
+    @property
+    def num_scores(self) -> int:
+        """Of how many scores the claim is the mean; 1 where it is one."""
+        return max(len(self.logged), self.num_seeds or 1)

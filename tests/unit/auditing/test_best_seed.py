@@ -112,3 +112,14 @@ def test_scores_of_another_name_are_not_compared(tmp_path: Path) -> None:
         file.write("final_sliding_exact val_loss:2.01 val_bpb:1.19044\n")
     (found,) = audit(tmp_path).with_code("BPB305")
     assert found.evidence["mean"] == pytest.approx(MEAN, abs=1e-7)
+
+
+def test_seeds_of_which_some_are_in_logs_are_not_called_another_score(tmp_path: Path) -> None:
+    listed = {str(seed): {"val_bpb": round(bpb(nats, SP1024), 8)} for seed, nats in zip("123", LOSSES, strict=True)}
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(MEAN, 8), seed_results=listed))
+    (tmp_path / "seed1.log").write_text(log(LOSSES[0], SP1024, seed=1))
+    (found,) = audit(tmp_path).with_code("BPB411")
+    assert "and in no log; the log of one seed prints its own, val_bpb " in found.message
+    (tmp_path / "seed2.log").write_text(log(LOSSES[1], SP1024, seed=2))
+    (found,) = audit(tmp_path).with_code("BPB411")
+    assert "the log of 2 seeds prints its own, val_bpb " in found.message

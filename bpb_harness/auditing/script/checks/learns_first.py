@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.auditing.script.domains.always_printed import printing
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
@@ -23,7 +25,7 @@ from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, 
 from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
-from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, shown_in_logs
+from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, output_of, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
 from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, position, way_of, ways_to
@@ -103,7 +105,7 @@ def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     score, line = next(iter(found.fitted.lines), (analysis.context.logged[0], None))
     place = f"{score.file}:{score.line}" if line is None else f"line {score.line}"
     told = f"{score.file}:{line} tells of {found.fitted.number} steps, and " if line is not None else ""
-    which = "the claimed score" if len(analysis.context.logged) == 1 else "one of the scores whose mean is claimed"
+    which = "the claimed score" if analysis.context.num_scores == 1 else "one of the scores whose mean is claimed"
     said += (
         f". {told}{place} prints what comes of it as {which}. A decoder would need what was fitted to the tokens "
         "before it has the tokens, and the score pays nothing for it: it is the length of no code"
@@ -130,7 +132,7 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
         said += f". This is a doubt, and no more: {why_open}"
         return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
     score, number = found.in_logs.lines[0]
-    num_scores = len(analysis.context.logged)
+    num_scores = analysis.context.num_scores
     which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed,"
     before = [(line, bpb) for line, bpb in score.before if line < number]
     last = f". The last score printed before that is {before[-1][1]:.4f}, in line {before[-1][0]}" if before else ""
@@ -392,7 +394,8 @@ def _learnt_before(
                     len(each) > met and each[met][0] is way[met][0] for each in ways
                 )
                 are_alike = is_only or _are_alike(analysis, ways, scored_ways, other, met)
-                logged = analysis.context.logged if are_alike else ()  # else the lines may be those of another call
+                # Else the lines may be those of another call.
+                logged = analysis.context.logged if are_alike else _behind_others(analysis, ways, way, met)
                 shown = shown_in_logs(program, way, met, other[met][0], logged)
                 if shown is not None and is_only and _came_to(program, way[: shown.level + 1]):
                     _forget_sources(program)
@@ -412,7 +415,7 @@ def _learnt_before(
                     yield replace(found, absent=absent)
                     continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
-                is_all = shown is not None and all(each is not None for each in others)
+                is_all = shown is not None and (not are_alike or all(each is not None for each in others))
                 yield _weighed(analysis, found, way, met, scored_ways, shown if is_all else None)
                 return
 
@@ -449,6 +452,36 @@ def _are_alike(analysis: Analysis, ways: Sequence[Way], scored: Sequence[Way], o
         and not _not_carried(program, each, met, scored)
         for each in ways
     )  # fmt: skip
+
+
+def _behind_others(analysis: Analysis, ways: Sequence[Way], way: Way, met: int) -> tuple[LoggedScore, ...]:
+    """The claim's scores, each with its run from where the other calls of a training are behind it, and its own is not.
+
+    Where a function that trains is called in several places, one behind another, a line that is printed between the
+    last of them and those before it tells whose the lines behind that are.
+    """
+    program, (call, frame) = analysis.program, way[met]
+    beside = [each[met] for each in ways if len(each) > met and each[met][1].scope is frame.scope]
+    others = [node for node, _ in beside if node is not call]
+    is_last = all(position(node) < position(call) for node in others)
+    if not others or not is_last or len(beside) < len(ways) or len(ways) > _MOST_ALIKE:
+        return ()
+    if any(loops_around(program, node) for node in (call, *others)):
+        return ()
+    first = max(position(node) for node in others)
+    between = [
+        found.key
+        for node in program.own_nodes(program.scope(call))
+        if isinstance(node, ast.Call) and first < position(node) < position(call) and not loops_around(program, node)
+        if (found := printing(program, node, frame)) is not None
+        if sum(script.text.count(found.key) for script in program.scripts) == 1
+    ]
+    kept: list[LoggedScore] = []
+    for score in analysis.context.logged if between else ():
+        lines = output_of(program, score)
+        at = next((number for number, line in lines if any(key in line for key in between)), None)
+        kept += [] if at is None else [replace(score, since=at, before=())]
+    return tuple(kept)
 
 
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"

@@ -110,7 +110,7 @@ def _num_passes(program: Program, loop: ast.For) -> int:
 def _hit(analysis: Analysis, printed: PrintedPasses, site: ast.Call) -> Hit:
     """The refutation, with the score of the first pass in place of the last one's."""
     score, first, last = printed.passes[0]
-    num_scores = len(analysis.context.logged)
+    num_scores = analysis.context.num_scores
     which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed"
     said = (
         "The script scores the text, trains on it, and scores the same text again, each time with sums of its own: "

@@ -77,7 +77,7 @@ class _Found:
 
 def _hit(analysis: Analysis, all_found: Sequence[_Found]) -> Hit:
     """The finding, told by the first log that shows it."""
-    found, num_scores = all_found[0], len(analysis.context.logged)
+    found, num_scores = all_found[0], analysis.context.num_scores
     score, (line, bpb) = found.score, found.round_trip
     which = (
         "The claimed score is" if num_scores == 1

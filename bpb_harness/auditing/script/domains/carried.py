@@ -16,7 +16,7 @@ from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way, position, way_of, ways_to
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
+from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_TRACED, _MAX_STEPS, _MAX_HOPS = 5_000, 20, 3
@@ -120,9 +120,14 @@ class Carried:
                 is_sure = len(defined) == 1 or (bool(defined) and self._is_come_to(defined[0].statement, node))
                 value = defined[0].value if is_sure and defined[0].kind in ("assign", "loop") else None
                 if value is None or not _is_plain(value):
-                    return (self._program.scope(node), node.id)
+                    return (self._home(node, defined), node.id)
                 node = value
         return None
+
+    def _home(self, name: ast.Name, defined: Sequence[Definition]) -> Scope:
+        """The function that a variable is of: one around that in which it is read, where that gives it no value."""
+        scopes = {self._program.scope(each.statement) for each in defined if each.kind in ("assign", "loop")}
+        return scopes.pop() if len(scopes) == 1 else self._program.scope(name)
 
     def _is_come_to(self, statement: ast.AST, use: ast.AST) -> bool:
         """Whether a log shows that a statement was come to before a use of what it makes: it hides what was before."""

@@ -21,6 +21,7 @@ from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, st
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script, last_name
 from bpb_harness.claim.embedded_code import is_code
+from bpb_harness.claim.log_reader import cleaned
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
@@ -174,6 +175,8 @@ def _is_printed(line: str, template: Template) -> bool:
 def words_of(line: str, template: Template) -> list[str] | None:
     """The words in the places of a template, if a whole line is printed by it: in one go, whatever the line is."""
     line = line[:_LONGEST_LINE].strip()
+    if not line.startswith(template[0]):
+        line = cleaned(line).strip()
     if not line.startswith(template[0]):
         return None
     place, words = len(template[0]), list[str]()

@@ -530,3 +530,70 @@ def test_a_score_that_is_worked_out_where_the_training_is_called(
     context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb:",), logged=(LoggedScore(path, "train.log", 6),))
     (found,) = (each for each in check_source(text, context) if each.code == "BPB273")
     assert found.severity is severity
+
+
+def test_lines_behind_what_a_logger_puts_before_them(tmp_path: Path) -> None:
+    for before in ("[2026-03-23 04:38:42] INFO: ", "[rank0]: ", "2026-03-23 04:38:42,104 - train - INFO - "):
+        (found,) = _found(tmp_path, {}, LOG.replace("adapting", f"{before}adapting"))
+        assert (found.severity, found.evidence["line_of_log"]) == (Severity.REFUTES, 3)
+    (found,) = _found(tmp_path, {"default": "1"}, LOG.replace("adapting", "not adapting"))
+    assert found.severity is Severity.WARNS
+
+
+NESTED = """def tune(chosen):
+        parameters = []
+        for name, p in {network}.named_parameters():
+            if chosen in name:
+                parameters.append(p)
+        optimizer = torch.optim.AdamW(parameters, lr=1e-4)
+        for epoch in range(s.adapt_epochs):
+            for i in range((val_tokens.numel() - 1) // s.seq_len):
+                local = val_tokens[i * s.seq_len : (i + 1) * s.seq_len + 1].to(device)
+                loss = {network}(local[:-1], local[1:])
+                loss.backward()
+                optimizer.step()
+            print(f"{{chosen}} adapting epoch {{epoch + 1}}/{{s.adapt_epochs}} loss:{{loss.item():.4f}}")
+    tune("norm")
+    tune("head")"""
+
+
+@pytest.mark.parametrize(("network", "severity"), [("base", Severity.REFUTES), ("other", Severity.WARNS)])
+def test_a_function_within_the_function_that_scores_trains_its_network(
+    tmp_path: Path, network: str, severity: Severity
+) -> None:
+    changes = {"told": "pass", "early": "other = GPT().to(device)", "behind": NESTED.replace("{network}", network)}
+    changes["behind"] = changes["behind"].replace("{{", "{").replace("}}", "}")
+    log = LOG.replace("adapting epoch 1", "norm adapting epoch 1").replace("adapting epoch 2", "head adapting epoch 2")
+    (found,) = _found(tmp_path, changes, log)
+    assert found.severity is severity
+
+
+BETWEEN = """plain_bpb = eval_val(s, base, device, val_tokens, byte_lut)
+    print(f"round trip first: {plain_bpb:.4f}")
+    base.load_state_dict(ema)
+    adapt(s, base, device, val_tokens)"""
+AGAIN = LOG.replace("final", "round trip first: 1.1000\nadapting epoch 1/3 loss:2.0100\nfinal")
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (AGAIN, 7),
+        (AGAIN.replace("round trip first: 1.1000\n", ""), None),  # which of the two it was
+        (LOG.replace("final", "round trip first: 1.1000\nfinal"), None),  # the first alone
+    ],
+    ids=["the second", "either", "the first"],
+)
+def test_a_training_that_is_called_twice_is_the_second_behind_what_is_printed_between(
+    tmp_path: Path, log: str, line: int | None
+) -> None:
+    (found,) = _found(tmp_path, {"behind": BETWEEN}, log)
+    assert found.severity is (Severity.WARNS if line is None else Severity.REFUTES)
+    assert found.evidence.get("line_of_log") == line
+    assert "plain" not in found.evidence or line is None  # of which score the first training was, is not known
+
+
+def test_of_two_calls_in_a_loop_none_is_the_last(tmp_path: Path) -> None:
+    behind = "for _ in range(2):\n      " + BETWEEN.replace("\n", "\n  ")
+    found = _found(tmp_path, {"behind": behind}, AGAIN)
+    assert all(each.severity is Severity.WARNS for each in found)
