@@ -26,6 +26,8 @@ _KEPT = {
     codes.OVER_TIME.code: "a run within the time, and its score",
     codes.FEW_RUNS.code: "as many runs as the rules ask for",
 }
+# What does not agree with the rest of a record, and says nothing against the score itself.
+_APART = frozenset({codes.TABLE_CONTRADICTS.code, codes.OTHER_LOGS_FAULTY.code, codes.SPREAD_CONTRADICTS.code})
 _BY_SCORE = "the score was computed a second time, from the checkpoint"
 _BY_PROOF = "windows of the score came back from their bits"
 
@@ -42,6 +44,12 @@ def meaning_of(report: AuditReport) -> str:
     """The verdict in words, and the codes that it rests on."""
     rests_on = listed(report.judgement.rests_on)
     meaning = _refutation(report) if report.verdict is Verdict.REFUTED else _MEANINGS[report.verdict]
+    apart = list(dict.fromkeys(found.code for found in report.findings if found.code in _APART))
+    if report.verdict is Verdict.CONSISTENT and apart:
+        meaning = (
+            "the score agrees with what prints it and with what is known of the text, though not all of the record "
+            f"agrees with it ({listed(apart)})"
+        )
     parts = dict.fromkeys(found.code for found in report.findings if _is_part_of_a_fault(found, report))
     more = f"; {listed(parts)} {'is' if len(parts) == 1 else 'are'} part of the same fault" if parts else ""
     return meaning + (f". The verdict rests on {rests_on}{more}" if rests_on else "")

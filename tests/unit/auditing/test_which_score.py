@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bpb_harness.auditing import AuditReport, audit
+from bpb_harness.auditing.told import meaning_of
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.readme_prose import voiding_sentences, voiding_title
 from bpb_harness.claim.readme_reader import headline, read_readme
@@ -149,6 +150,10 @@ def test_a_readme_that_claims_something_better_is_another_claim(tmp_path: Path, 
     assert report.verdict == verdict
     (found,) = report.with_code("BPB407")
     assert f"its own is {own}" in found.message
+    is_apart = "though not all of the record agrees with it (BPB407)" in meaning_of(report)
+    assert is_apart is (verdict == "consistent")
+    (tmp_path / "README.md").unlink()
+    assert meaning_of(audit(tmp_path)).startswith("the record agrees with itself and with what is known of the text")
 
 
 def test_a_readme_that_gives_several_scores_is_told_of_all_of_them(tmp_path: Path) -> None:
