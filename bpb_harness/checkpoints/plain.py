@@ -14,6 +14,7 @@ from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 from bpb_harness.foreign_files import KeyGivenTwiceError, load_once
 
 _LARGEST_JSON = 16 << 20
+_LARGEST_TOKENIZER = 64 << 20
 _DEEPEST = 64
 _MAX_VALUES = 2_000_000
 
@@ -135,6 +136,8 @@ def _in_words(tensor: Tensor) -> Any:
 
 def _inside(value: ForeignObject) -> Any:
     """What of a foreign object is plain: a configuration's content, else its attributes, else its items."""
+    if value.name == "tokenizers.Tokenizer" and isinstance(value.state, bytes):
+        return {"added_tokens": _added_tokens(value.state)}
     if isinstance(value.state, dict):
         if value.name.startswith("omegaconf."):
             # A node keeps its value in _val or its children in _content; _parent would lead round in circles.
@@ -143,3 +146,16 @@ def _inside(value: ForeignObject) -> Any:
     if value.items and all(isinstance(item, tuple) and len(item) == 2 for item in value.items):
         return {str(key): item for key, item in value.items}
     return _DROPPED
+
+
+def _added_tokens(tokenizer_json: bytes) -> dict[str, int]:
+    """Ids of added tokens, the mask among them, of a tokenizer that was pickled as its file; none of a damaged one."""
+    try:
+        content = parse_json(
+            tokenizer_json.decode("utf-8", errors="replace"), what="tokenizer", largest=_LARGEST_TOKENIZER
+        )
+    except CheckpointError:
+        return {}
+    added = content.get("added_tokens") if isinstance(content, dict) else None
+    entries = [entry for entry in added if isinstance(entry, dict)] if isinstance(added, list) else []
+    return {str(entry.get("content")): entry["id"] for entry in entries if type(entry.get("id")) is int}

@@ -26,7 +26,7 @@ _WITHOUT = re.compile(
 )
 _RECORD = ("hyper_parameters", "tokenizer")
 # Where versions of transformers keep the ids of single pieces.
-_IDS = ("_vocab_str_to_int", "_added_tokens_encoder", "added_tokens_encoder", "vocab")
+_IDS = ("_vocab_str_to_int", "_added_tokens_encoder", "added_tokens_encoder", "added_tokens", "vocab")
 _PIECES = ("_added_tokens_decoder", "added_tokens_decoder")
 
 
@@ -59,7 +59,8 @@ def _own_mask(settings: MdlmSettings) -> int | None:
     Raises:
         CheckpointError: if nothing says whether it has, or which id it is.
     """
-    name, record = settings.tokenizer_name or "gpt2", settings.record_of(*_RECORD)
+    # The published folders are all GPT-2's.
+    name, record = "gpt2" if settings.is_folder else settings.tokenizer_name, settings.record_of(*_RECORD)
     says, piece = _recorded_mask(record)
     if says and piece is None:
         return None
@@ -83,8 +84,8 @@ def _recorded_mask(record: Mapping[str, Any]) -> tuple[bool, str | None]:
 
 
 def _recorded_id(record: Mapping[str, Any], piece: str) -> int | None:
-    init = record.get("init_kwargs")
-    for place in (record, init if isinstance(init, Mapping) else {}):
+    inner = (record.get(key) for key in ("init_kwargs", "_tokenizer"))
+    for place in (record, *(each for each in inner if isinstance(each, Mapping))):
         for key in _IDS:
             ids = place.get(key)
             if isinstance(ids, Mapping) and isinstance(ids.get(piece), int):

@@ -455,7 +455,7 @@ class TestWhatTheNetworkWasTold:
 class TestWhichMask:
     """The tokenizer says, as its record in the checkpoint has it, or its name; where neither does, none is guessed."""
 
-    def mask(self, path: Path, name: str, record: dict[str, Any] | None, rows: int = 38) -> int:
+    def mask(self, path: Path, name: str | None, record: dict[str, Any] | None, rows: int = 38) -> int:
         weights = make_mdlm_parameters(vocab_size=rows - 1)
         config = changed(_OF_MDLM, data__tokenizer_name_or_path=name)
         adapted = load(path, config, weights, hyper_parameters={"config": config, "tokenizer": record})
@@ -477,6 +477,7 @@ class TestWhichMask:
                 {"init_kwargs": {"mask_token": "<m>", "added_tokens_decoder": {"5": {"content": "<m>"}}}},
                 5,
             ),
+            ("someone/own", {"_mask_token": "<m>", "_tokenizer": {"added_tokens": {"<s>": 0, "<m>": 8}}}, 8),
             ("text8", {"_mask_token": "[MASK]", "_vocab_str_to_int": {"[CLS]": 0, "[MASK]": 4}}, 4),
             ("text8", None, 4),
             ("bert-base-uncased", {"_mask_token": "[MASK]", "vocab": {"[PAD]": 0, "[MASK]": 6}}, 6),
@@ -494,12 +495,13 @@ class TestWhichMask:
         ("name", "record", "line"),
         [
             ("answerdotai/ModernBERT-base", None, "the tokenizer 'answerdotai/ModernBERT-base', of which no mask is"),
+            (None, None, "the tokenizer '', of which no mask is known, expected"),
             ("someone/own", {"vocab_file": "x"}, "the tokenizer 'someone/own', of which no mask is known, expected"),
             ("someone/own", {"_mask_token": "<m>"}, "the tokenizer 'someone/own', whose mask is '<m>', expected a tok"),
             ("gpt2", {"_special_tokens_map": {"mask_token": "<m>"}}, "the tokenizer 'gpt2', whose mask is '<m>'"),
         ],
     )
-    def test_is_not_guessed(self, tmp_path: Path, name: str, record: dict[str, Any] | None, line: str) -> None:
+    def test_is_not_guessed(self, tmp_path: Path, name: str | None, record: dict[str, Any] | None, line: str) -> None:
         with pytest.raises(CheckpointError) as caught:
             self.mask(tmp_path, name, record)
         assert f"x.ckpt: mask id: got {line}" in str(caught.value)

@@ -152,6 +152,21 @@ def test_what_of_foreign_objects_is_plain() -> None:
     assert said(lambda: plain_values({"x": tree})).startswith("a value of the checkpoint: got ForeignObject, expected")
 
 
+@pytest.mark.parametrize(
+    ("state", "added"),
+    [
+        (b'{"added_tokens": [{"id": 7, "content": "[MASK]"}, {"id": "8", "content": "x"}, 3]}', {"[MASK]": 7}),
+        (b'{"added_tokens": 3}', {}),
+        (b'{"added_tokens": [], "model": ', {}),
+        (b"[]", {}),
+        (b"[" * 100_000, {}),
+    ],
+)
+def test_the_added_tokens_of_a_pickled_tokenizer(state: bytes, added: dict[str, int]) -> None:
+    held = ForeignObject("tokenizers.Tokenizer", state=state)
+    assert plain_values({"_tokenizer": held}, drop_objects=True) == {"_tokenizer": {"added_tokens": added}}
+
+
 def test_tensors_are_said_to_be_there() -> None:
     """But where a name says that they are what an optimizer remembers."""
     content = {"a": torch.ones(2, 3), "b": [torch.ones(0)], "c": torch.tensor(True), "d": torch.tensor(1j)}
