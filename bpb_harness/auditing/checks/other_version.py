@@ -8,6 +8,7 @@ another size. The last alone is that of the same script too, where it was packed
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -66,7 +67,9 @@ def _signs(
         return []
     try:
         text = read_text(log.path, log.file).text
-        found = [*_by_settings(log, text, words), *_by_size(text, programs)]
+        settings = [*_listed_settings(text.split("\n"))]
+        sizes = [*_by_size(text, programs)]
+        found = [*_by_settings(log, settings, words), *(_by_lack(settings, programs) if sizes else ()), *sizes]
         # The size of the very script settles it: nothing of what it prints need be gone through.
         return found if not found and stated_code_sizes(text) else [*_by_line(line, text, texts), *found]
     except (ClaimError, OSError):
@@ -92,14 +95,62 @@ def _by_line(line: ScoreLine, text: str, texts: Sequence[str]) -> Iterator[str]:
     yield f"the line of the score, `{shown}` ({line.bpb.source}), is none that any of them can print"
 
 
-def _by_settings(log: LogRecord, text: str, words: set[str]) -> Iterator[str]:
-    settings = [*_listed_settings(text.split("\n"))]
+def _by_settings(log: LogRecord, settings: Sequence[tuple[int, str]], words: set[str]) -> Iterator[str]:
     unknown = [(number, name) for number, name in settings if name not in words and name.upper() not in words]
     if unknown and len(settings) >= _FEWEST_LISTED and len(unknown) <= (1.0 - _KNOWN) * len(settings):
         shown = [f"`{name}` ({log.file}:{number})" for number, name in unknown[:_MAX_SHOWN]]
         more = len(unknown) - len(shown)
         shown += [f"{more} more"] if more else []
         yield f"of the settings that it lists, {listed(shown)} {_is(unknown)} in none"
+
+
+def _by_lack(settings: Sequence[tuple[int, str]], programs: Sequence[Path]) -> Iterator[str]:
+    """Settings of a script that lists all of its class, which the list in a log lacks; of each script that has one."""
+    listed_ones = {name for _, name in settings}
+    lacking: list[tuple[Path, dict[str, int]]] = []
+    for file in programs:
+        held = _settings_of_class(file)
+        missing = {name: line for name, line in held.items() if name not in listed_ones}
+        if len(held) >= _FEWEST_LISTED:
+            if not 0 < len(missing) <= (1.0 - _KNOWN) * len(held):
+                return
+            lacking.append((file, missing))
+    if lacking:
+        file, missing = lacking[0]
+        shown = [f"`{name}` ({file.name}:{line})" for name, line in missing.items()][:_MAX_SHOWN]
+        more = len(missing) - len(shown)
+        shown += [f"{more} more"] if more else []
+        yield f"its list of settings lacks {listed(shown)}, which the script lists with the others"
+
+
+def _settings_of_class(file: Path) -> dict[str, int]:
+    """The settings of the largest class of a script that lists its own, with their lines; none of one that does not."""
+    from bpb_harness.auditing.script import decode_source  # deferred, as above
+
+    text = decode_source(file).text
+    if file.suffix != ".py" or not _LISTS_ITS_OWN.search(text):
+        return {}
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    classes = [_assigned(node) for node in tree.body if isinstance(node, ast.ClassDef)]
+    return max(classes, key=len, default={})
+
+
+def _assigned(held: ast.ClassDef) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for statement in held.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets = [statement.target]
+        for target in targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            found |= {each.id: each.lineno for each in names if isinstance(each, ast.Name) and each.id[:1] != "_"}
+    return found
+
+
+_LISTS_ITS_OWN = re.compile(r"__dict__|\bvars\(|\bdir\(")
 
 
 def _is(found: Sequence[object]) -> str:

@@ -92,6 +92,28 @@ def test_a_log_that_the_script_may_have_written(tmp_path: Path, log: str, more: 
     assert WROTE in report.unchecked
 
 
+CLASS = "class Settings:\n" + "".join(f"    setting_{number} = {number}\n" for number in range(30))
+LISTS = "\n\nprint(vars(Settings))\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "without", "is_lacked"),
+    [
+        ("    window: int = 3\n    _own = 4\n", "", True),
+        ("    window, other = 3, 4\n", "", True),
+        ("    window: int\n    _own = 4\n", "", False),  # nothing is set
+        ("    window: int = 3\n", LISTS, False),  # the script need not list all of it
+        ("".join(f"    more_{number} = 1\n" for number in range(20)), "", False),  # the list is one of a few
+    ],
+    ids=["one more", "two more", "none", "no list", "a few"],
+)
+def test_settings_that_the_list_in_the_log_lacks(tmp_path: Path, more: str, without: str, is_lacked: bool) -> None:
+    script = f"{CLASS}{more}{LISTS.replace(without, '')}{SCRIPT.split('def main')[1].join(['def main', ''])}"
+    report = _report(tmp_path, f"Hyperparameters:\n{SETTINGS}\nCode size: 999999 bytes\n{SCORE}", script)
+    (found,) = report.with_code("BPB431")
+    assert ("its list of settings lacks `window` (train_gpt.py:32)" in found.message) is is_lacked
+
+
 def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
     for number, text in enumerate((f"seed:1\nCode size: 5 bytes\n{SCORE}", f"seed:2\n{SIZE}{SCORE}")):
         (tmp_path / f"{number}.log").write_text(text.replace("2.0312", f"2.031{number}"))
