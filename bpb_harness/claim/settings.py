@@ -65,6 +65,10 @@ class Logged(str):
         made.place, made.instead = place, instead
         return made
 
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str]]:
+        """For copies and pickles: reports, which hold such values, come from other processes."""
+        return (str(self),), {"place": self.place, "instead": self.instead}
+
 
 def settings_of(text: str) -> Mapping[str, str]:
     """What the commands of a README set in the environment; where they differ, `Contested`, without those of a trial.

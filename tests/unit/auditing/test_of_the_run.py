@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
 
 from bpb_harness.auditing import AuditReport, audit
+from bpb_harness.claim.settings import Logged
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.unit.auditing.script.test_what_ran import CHOSEN
 
@@ -62,6 +65,14 @@ def test_it_is_said(tmp_path: Path) -> None:
         "The claim's own log tells other settings than the README, and counts: `MASKED_EVAL=0` by train.log:1, where "
         "commands in the README give 1"
     )
+
+
+def test_a_report_with_such_values_comes_from_another_process(tmp_path: Path) -> None:
+    report = _report(tmp_path, COMMAND.format("1", "0.4"), "masked_eval:False")
+    assert pickle.loads(pickle.dumps(report)) == report
+    value = Logged("0", place="train.log:1", instead="1")
+    for again in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
+        assert (type(again), again, again.place, again.instead) == (Logged, "0", "train.log:1", "1")
 
 
 def test_of_values_that_commands_give_otherwise_the_log_tells_which(tmp_path: Path) -> None:
