@@ -157,3 +157,10 @@ def test_a_log_alone_may_be_one_of_a_training_that_goes_on(tmp_path: Path) -> No
     _without_artifact(tmp_path)
     assert audit(tmp_path / "train.log").with_code("BPB425") == []
     assert audit(tmp_path, rules="none").with_code("BPB425") == []
+    (tmp_path / "submission.json").unlink()
+    lines = [each for each in (tmp_path / "train.log").read_text().split("\n") if "fineweb" not in each]
+    (tmp_path / "train.log").write_text("\n".join(lines))  # of a text that nothing names
+    (tmp_path / "README.md").write_text("# A run of ours\n")
+    report = audit(tmp_path)
+    assert report.rules is not None
+    assert (report.rules.is_assumed, report.with_code("BPB425")) == (True, [])

@@ -80,10 +80,11 @@ def test_a_log_of_another_version(tmp_path: Path, log: str, said: str) -> None:
         (f"Hyperparameters:\n{SETTINGS[:400]}\n\n  caseops_enabled: True\n{SCORE}", {}),  # behind the list
         (f"Hyperparameters:\n{SETTINGS}resume_pack: from a file\n{SCORE}", {}),  # at another margin
         (f"Hyperparameters:\n  caseops_enabled: True\n  other: 2\n{SCORE}", {}),  # too few to be its list
+        (f"Hyperparameters:\n{''.join(SETTINGS.splitlines(keepends=True)[:10])}  caseops_enabled: True\n{SCORE}", {}),
     ],
     ids=[
         *("no sign", "its size", "its size, another line", "two files", "settings", "no names", "behind"),
-        *("a margin", "a few"),
+        *("a margin", "a few", "one of a few"),
     ],
 )
 def test_a_log_that_the_script_may_have_written(tmp_path: Path, log: str, more: dict[str, str]) -> None:
