@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
+import re
+import shutil
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.tmpdir import tmppath_result_key
 
 from tests.tiers import of_this_tier, settle_examples
 
@@ -24,6 +30,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 
 settle_examples()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of pytest-xdist ends at once when all is done: to take apart what torch has made takes a second."""
+    if hasattr(config, "workerinput"):
+        atexit.register(os._exit, 0)  # it comes after what is registered later, of torch and of the product
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -75,6 +87,28 @@ def one_block() -> Path:
     from tests.one_block import one_block_of
 
     return one_block_of("mdlm-tiny.pt")
+
+
+_folders: Counter[str] = Counter()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the test alone, as pytest's own fixture makes it, without a link to the latest of its name.
+
+    It stays where the test fails. Thousands of links, and of folders that nobody looks into, take seconds, and those of
+    a run before are removed at the end, while one processor rests.
+    """
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    while True:
+        folder = tmp_path_factory.getbasetemp() / f"{name}{_folders[name]}"
+        _folders[name] += 1
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            break
+    yield folder
+    if request.node.stash[tmppath_result_key].get("call", True):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

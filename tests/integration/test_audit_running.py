@@ -77,7 +77,7 @@ def nelbo(model, x, num_steps):
         hidden = torch.rand(x.shape) < t
         logits = model(torch.where(hidden, MASK, x)).float()
         logits[..., MASK] = -1e9
-        nats = F.cross_entropy(logits.transpose(1, 2), x, reduction="none")
+        nats = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
         total += ((t - s) / t * nats * hidden).sum(1).double()
     return total + eps * x.shape[1] * math.log(V)
 def main():
@@ -193,7 +193,7 @@ CASES = {
          "    def forward(self, z, y):\n        logits = self.out(self.emb(z))\n        logits = 30 * torch.tanh(logits / 30)\n"
          "        return F.cross_entropy(logits.float().transpose(1, 2), y, reduction='none')\n"),
         ("        logits = model(torch.where(hidden, MASK, x)).float()\n        logits[..., MASK] = -1e9\n", ""),
-        ("F.cross_entropy(logits.transpose(1, 2), x, reduction=\"none\")", "model(torch.where(hidden, MASK, x), x)"),
+        ("F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction=\"none\").view(x.shape)", "model(torch.where(hidden, MASK, x), x)"),
     ), "BPB269", "the bound of 8 steps"),
     "right, parts and wrappers": Case(MASKED, (
         ("    def forward(self, z):\n        return self.out(self.emb(z))\n",
@@ -417,7 +417,7 @@ def test_a_right_function_beside_a_wrong_one_makes_it_a_warning() -> None:
     wrong = both.replace("return 2 * nelbo(model, x, num_steps)", "\n    ".join([
         "total = torch.zeros(len(x))", "for t in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):", "    hidden = torch.rand(x.shape) < t",
         "    logits = model(torch.where(hidden, MASK, x)).float()",
-        "    nats = F.cross_entropy(logits.transpose(1, 2), x, reduction='none')",
+        "    nats = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction='none').view(x.shape)",
         "    total += (nats * hidden).sum(1) / t / t / 6", "return total",
     ]))  # fmt: skip
     tree = parse(wrong)

@@ -32,7 +32,7 @@ def price(model, x, num_steps):
         hidden = torch.rand(x.shape) < t
         logits = model(torch.where(hidden, MASK, x)).float()
         logits[..., MASK] = -1e9
-        nats = F.cross_entropy(logits.transpose(1, 2), x, reduction="none")
+        nats = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
         total += (nats * hidden).double().sum().item() * (t - s) / t{twice}
     return total
 """

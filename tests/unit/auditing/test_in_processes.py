@@ -122,6 +122,7 @@ def _shares() -> list[AuditReport]:
     return [unreadable("", str(one is not None and other is not None and one.body[-1] is other.body[-1]))]
 
 
+@pytest.mark.usefixtures("forked")
 def test_the_audits_of_each_process_share_trees() -> None:
     assert [report.judgement.reason for report in _shares()] == ["False"]
     for processes in (1, 2):
