@@ -26,7 +26,8 @@ checks/            one file a family of codes:
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
                    other_version.py BPB431 that none wrote as it lies there,
                    unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate,
-                   another_run.py BPB451 a README of another run than the log's,
+                   another_run.py BPB451 a README of another run than the log's, title_alone.py BPB452 a title that
+                   nothing bears out,
                    borrowed_logs.py BPB454 and 455 logs of another author's submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
                    packed_code.py with the script as it is packed

@@ -35,6 +35,7 @@ from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.checks.stated_bytes import check_given_bytes, check_stated_bytes
 from bpb_harness.auditing.checks.stored_text import check_stored_text
 from bpb_harness.auditing.checks.summaries import check_summaries
+from bpb_harness.auditing.checks.title_alone import check_title_alone
 from bpb_harness.auditing.checks.two_orders import check_two_orders
 from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
 from bpb_harness.auditing.evidence import Evidence, gather, mean_of_seeds
@@ -122,6 +123,7 @@ def _audited(
     report = _report(evidence, findings, rescored)
     if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
         origin = [*check_log_origin(evidence, folders)] or [*check_other_version(evidence, folders)]
+        origin += check_title_alone(evidence, folders)
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, _paths(paths))))
 

@@ -311,6 +311,12 @@ ANOTHER_RUN = register(
     _WARNS,
     "The README gives the claimed score with another network or training than the log that prints it tells.",
 )
+TITLE_ALONE = register(
+    "BPB452",
+    "title-alone",
+    _WARNS,
+    "The title names a technique that no program of the record has, or that its commands leave switched off.",
+)
 LOG_OF_ANOTHER_SUBMISSION = register(
     "BPB454",
     "log-of-another-submission",

@@ -1,0 +1,171 @@
+"""BPB452: a title that names a technique which no program of the record has, or which its own commands leave off.
+
+Of a few techniques only whose names in programs are known: what a program calls otherwise is not missed for that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim import LogRecord
+from bpb_harness.claim.listing import NOTEBOOK, programs_below
+from bpb_harness.claim.readme_reader import title_of
+from bpb_harness.claim.settings import set_beside, settings_of_every_command
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Finding, first_of
+
+
+@dataclass(frozen=True)
+class _Technique:
+    """How a technique is called.
+
+    Attributes:
+        name: in settings of a program, in small letters.
+        in_title: as titles have it.
+        in_programs: anything in a program or a log that may be it.
+    """
+
+    name: str
+    in_title: re.Pattern[str]
+    in_programs: re.Pattern[str]
+
+
+def _technique(name: str, in_title: str, in_programs: str) -> _Technique:
+    return _Technique(name, re.compile(in_title), re.compile(in_programs, re.IGNORECASE))
+
+
+_TECHNIQUES = (
+    _technique(
+        "qat", r"(?<![A-Za-z])QAT(?![A-Za-z])|[Qq]uanti[sz]ation[- ][Aa]ware [Tt]raining",
+        r"qat|fake_?q|noisy_?q|quant\w{0,12}[ _-]?(?:noise|aware)|straight|(?<![a-z])ste(?![a-z])|(?<![a-z])fq_",
+    ),
+    _technique(
+        "ttt", r"(?<![A-Za-z])TTT(?![A-Za-z])|[Tt]est[- ][Tt]ime [Tt]raining",
+        r"ttt|test[ _-]?time|adapt|lora|online|fine_?tun",
+    ),
+    _technique("moe", r"(?<![A-Za-z])MoE(?![A-Za-z])|[Mm]ixture[- ]of[- ][Ee]xperts", r"moe|expert|router"),
+    _technique("xsa", r"(?<![A-Za-z])XSA(?![A-Za-z])", r"xsa|exclusive|self_?val|normalize\(v|v_?n(?![a-z])|v_norm"),
+)  # fmt: skip
+# Titles and READMEs that speak of a technique as of one that is not there, or not for this score.
+_WITHOUT = (
+    r"(?:no|non|not|without|w/o|pre|before|skip\w{0,4}|disabl\w{1,4}|off|drop\w{0,4}|remov\w{1,4}|plan\w{0,4}|pending|future"
+    r"|untested|todo|next|instead of|vs\.?|versus|than|fail\w{0,4}|un)"
+)
+_DENIES = (
+    r"(?<![a-z]){without}[ :(*`_-]{{1,4}}(?:\w{{1,12}}[ -]){{0,2}}{name}",
+    r"{name}[^.\n|]{{0,40}}(?<![a-z]){without}(?![a-z])",
+)
+_OF_STUDIES = re.compile(
+    r"ablat|negative|study|studies|compar|versus|\bvs\b|control|analysis|investigat|explor", re.IGNORECASE
+)
+_SWITCH = r"(?:USE_|ENABLE_)?(?:LATE_)?{name}(?:_ENABLED?|_ON)?"
+_ASKED = re.compile(
+    r"(?:environ\.get|getenv)\(\s{0,4}[\"']([A-Z][A-Z0-9_]{1,59})[\"']\s{0,4},\s{0,4}([^(),\n]{1,40})\)"
+)
+_OFF = frozenset({"0", "False", "false", "0.0", "off"})
+# What a switch governs, and does not switch by itself.
+_OF_A_SWITCH = re.compile(
+    r"(?:THRESHOLD|NUM_EXPERTS|TOP_?K|COEFF?|WEIGHT|RANK|LR|EPOCHS|CHUNK|DECAY|EVERY|BITS|ALPHA)(?:_|$)"
+)
+_PACKED = re.compile(r"[^\s]{1000}")
+_MOST_CHARACTERS = 2**22
+_MAX_NAMES = 3
+
+
+def check_title_alone(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
+    """Hold what a title names against the programs, the logs of the score and the commands of a record.
+
+    Args:
+        evidence: the claim and its record.
+        folders: of the record; files that somebody named one by one need not be all of it.
+    """
+    named = [each for each in _TECHNIQUES if _title_with(evidence, each) is not None]
+    if not named or not folders or not evidence.claim.scripts:
+        return
+    programs, logs = _programs(evidence, folders), _texts_of_logs(evidence)
+    if not programs or not logs:
+        return
+    names = first_of([script.name for script in evidence.claim.scripts], _MAX_NAMES)
+    for technique in named:
+        title = _title_with(evidence, technique) or ""
+        words = f"the title names {technique.in_title.findall(title)[0]} ({title!r})"
+        if not any(technique.in_programs.search(text) for text in (*programs, *logs)):
+            message = (
+                f"{words}, which no program of the record does, and neither does the log that prints the score: either "
+                f"what ran is not {names}, or the title is of something else"
+            )
+        elif (switch := _left_off(evidence, technique, programs, logs)) is not None:
+            message = (
+                f"{words}, which {names} leaves off unless {switch} is set, and no command of the README sets that: "
+                "either the score is of another command, or the title is of something else"
+            )
+        else:
+            continue
+        missing = "the script, the command and the log of the run that the title names"
+        yield codes.TITLE_ALONE.finding(message, title=title, technique=technique.name, missing=missing)
+        return
+
+
+def _title_with(evidence: Evidence, technique: _Technique) -> str | None:
+    """The title that names a technique as its own; None where no title does, or the README denies it somewhere."""
+    claim = evidence.claim
+    heading = title_of(claim.readme) if claim.readme is not None else None
+    titles = [each for each in (claim.title, heading) if each]
+    texts = [*titles, *(words for _, words in claim.said), claim.readme.text if claim.readme is not None else ""]
+    if any(_OF_STUDIES.search(title) for title in titles):
+        return None
+    for denying in _DENIES:
+        pattern = denying.format(without=_WITHOUT, name=f"(?:{technique.in_title.pattern}|{technique.name})")
+        if any(re.search(pattern, text, re.IGNORECASE) for text in texts):
+            return None
+    return next((title for title in titles if technique.in_title.search(title)), None)
+
+
+def _programs(evidence: Evidence, folders: Sequence[Path]) -> list[str]:
+    """All programs of a record, unpacked, and the scripts in its logs; none where one cannot be read whole."""
+    from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
+
+    files = dict.fromkeys([*evidence.claim.scripts, *(file for each in folders for file in programs_below(each))])
+    texts: list[str] = []
+    for file in files:
+        try:
+            source = decode_source(file)
+        except ClaimError:
+            return []
+        texts.append(source.text)
+        is_whole = not source.problems and file.suffix != NOTEBOOK and _PACKED.search(source.text) is None
+        if not is_whole or sum(map(len, texts)) > _MOST_CHARACTERS:
+            return []
+    return texts
+
+
+def _texts_of_logs(evidence: Evidence) -> list[str]:
+    """The logs of the score, whole, with the scripts in them; none where one of them cannot be read."""
+    logs: Sequence[LogRecord] = evidence.claim_logs
+    try:
+        return [read_text(log.path, log.file).text for log in logs if log.path is not None]
+    except ClaimError:
+        return []
+
+
+def _left_off(evidence: Evidence, technique: _Technique, programs: Sequence[str], logs: Sequence[str]) -> str | None:
+    """The switch of a technique that no command of the README sets, and no shell script; None where others may be."""
+    readme, name = evidence.claim.readme, technique.name.upper()
+    asked: dict[str, set[str]] = {}
+    for match in (match for text in programs for match in _ASKED.finditer(text)):
+        if name in match[1].split("_"):
+            asked.setdefault(match[1], set()).add(match[2].strip().strip("\"'"))
+    switches = [each for each in asked if re.fullmatch(_SWITCH.format(name=name), each)]
+    others = [each for each in asked if each not in switches and not _OF_A_SWITCH.search(each)]
+    beside = set_beside(evidence.claim.scripts)
+    if readme is None or not switches or others or not all(asked[each] <= _OFF for each in switches):
+        return None
+    is_told = any(each in text for each in switches for text in (readme.text, *beside))
+    is_told |= any(technique.in_title.search(text) or name.lower() in text.lower() for text in logs)
+    return None if is_told or not settings_of_every_command(readme.text) else switches[0]

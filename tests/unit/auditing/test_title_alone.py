@@ -1,0 +1,98 @@
+"""A title that names a technique which nothing in the record bears out."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+SCRIPT = (
+    "import os\n\n\ndef train(model, step):\n    lr = float(os.environ.get('LR', '0.1'))\n    return model(step) * lr\n"
+)
+SWITCHED = (
+    SCRIPT + "\n\nmoe = bool(int(os.environ.get('MOE_ENABLED', '0')))\ntop = int(os.environ.get('MOE_TOP_K', 2))\n"
+)
+COMMAND = "```bash\nLR=0.2 SEED=1 torchrun train.py\n```\n"
+
+
+def _report(folder: Path, title: str, script: str = SCRIPT, readme: str = "", told: str = "") -> AuditReport:
+    score = round(bpb(2.0312, SP1024), 8)
+    (folder / "submission.json").write_text(submission(val_bpb=score, tokenizer="sp1024", name=title))
+    (folder / "train.log").write_text(told + log(2.0312, SP1024))
+    (folder / "train.py").write_text(script)
+    if readme:
+        (folder / "README.md").write_text(readme)
+    return audit(folder)
+
+
+@pytest.mark.parametrize("title", ["Int6 QAT + EMA", "Legal TTT", "11L XSA4", "MoE, 4 experts", "Test-Time Training"])
+def test_a_technique_that_no_program_has_is_a_doubt(tmp_path: Path, title: str) -> None:
+    report = _report(tmp_path, title)
+    (found,) = report.with_code("BPB452")
+    assert "which no program of the record does" in found.message
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    ("title", "script", "readme", "told"),
+    [
+        ("Legal TTT", SCRIPT + "\n\ndef adapt(model):\n    model.train()\n", "", ""),
+        ("Int6 QAT", SCRIPT + "\n\ndef round_ste(w):\n    return w\n", "", ""),
+        ("Int6 QAT", SCRIPT, "", "late_qat:enabled step:5\n"),
+        ("Int6 QAT", SCRIPT, "# Int6 QAT\n\nWe dropped QAT in the end.\n", ""),
+        ("No TTT", SCRIPT, "", ""),
+        ("TTT-disabled control", SCRIPT, "", ""),
+        ("An ablation of TTT", SCRIPT, "", ""),
+        ("Int6 QAT", SCRIPT, "# A run\n\nQAT is still pending.\n", ""),
+        ("A static network", SCRIPT, "", ""),
+        ("SlotTTTing", SCRIPT, "", ""),
+    ],
+    ids=["another name", "a trick", "in the log", "denied", "no", "disabled", "a study", "pending", "none", "a word"],
+)
+def test_the_honest_neighbours(tmp_path: Path, title: str, script: str, readme: str, told: str) -> None:
+    assert _report(tmp_path, title, script, readme, told).with_code("BPB452") == []
+
+
+def test_what_is_packed_or_lies_elsewhere_is_not_missed(tmp_path: Path) -> None:
+    packed = base64.b85encode(zlib.compress(bytes(range(256)) * 20 + SCRIPT.encode() * 3, 0)).decode()
+    hidden = f"import sys\n\ncode = {packed!r}\nsys.modules['a'].run(code)\n"
+    assert _report(tmp_path, "Legal TTT", hidden).with_code("BPB452") == []
+    (tmp_path / "train.py").write_text(SCRIPT)
+    assert len(audit(tmp_path).with_code("BPB452")) == 1
+    (tmp_path / "lib" / "of" / "it").mkdir(parents=True)
+    (tmp_path / "lib" / "of" / "it" / "more.py").write_text("def test_time(model):\n    pass\n")
+    assert audit(tmp_path).with_code("BPB452") == []
+
+
+@pytest.mark.parametrize(
+    ("readme", "script", "told", "is_found"),
+    [
+        (COMMAND, SWITCHED, "", True),
+        ("", SWITCHED, "", False),  # nothing says how it was started
+        ("```bash\ntorchrun train.py\n```\n", SWITCHED, "", False),
+        (COMMAND.replace("SEED=1", "MOE_ENABLED=1"), SWITCHED, "", False),
+        (COMMAND + "\nWith `MOE_ENABLED=1` it is on.\n", SWITCHED, "", False),
+        (COMMAND, SWITCHED, "moe experts:4\n", False),
+        (COMMAND, SWITCHED.replace("'0'", "'1'"), "", False),
+        (COMMAND, SWITCHED + "\nstart = float(os.environ.get('MOE_START', 0.5))\n", "", False),
+        (COMMAND, SWITCHED.replace("MOE_ENABLED", "MOE_SHARED"), "", False),
+    ],
+    ids=["left off", "no README", "bare", "set", "spoken of", "in the log", "on", "another way", "another thing"],
+)
+def test_a_switch_that_the_commands_leave_off(
+    tmp_path: Path, readme: str, script: str, told: str, is_found: bool
+) -> None:
+    report = _report(tmp_path, "MoE + Bigram", script, readme and f"# MoE + Bigram\n\n{readme}", told)
+    found = report.with_code("BPB452")
+    assert bool(found) is is_found
+    assert all("train.py leaves off unless MOE_ENABLED is set" in each.message for each in found)
+
+
+def test_a_shell_script_may_set_it(tmp_path: Path) -> None:
+    (tmp_path / "run.sh").write_text("MOE_ENABLED=1 torchrun train.py\n")
+    assert _report(tmp_path, "MoE + Bigram", SWITCHED, f"# MoE\n\n{COMMAND}").with_code("BPB452") == []
