@@ -146,9 +146,22 @@ def _given_back(
     is_of_all = axes is None or 0 in axes
     for found in made_of(program, node, frame):
         for part in found.parts():
-            if part in on_path and (_is_beside(program, part, found) if is_of_all else _is_spread(part)):
+            if part not in on_path:
+                continue
+            if _is_beside(program, part, found) if is_of_all else _is_spread(part) or _is_read(program, part, found):
                 return part
     return None
+
+
+def _is_read(program: Program, part: ast.AST, found: MadeOf) -> bool:
+    """torch.bmm(weights, v): each place has weights of its own, for values that all places share."""
+    if isinstance(part, ast.BinOp) and isinstance(part.op, ast.MatMult):
+        weights, values = part.left, part.right
+    elif isinstance(part, ast.Call) and last_name(part.func) in ("bmm", "matmul") and len(part.args) == 2:
+        weights, values = part.args
+    else:
+        return False
+    return found.has(values) and SequenceAxis(program).is_sequence(weights, found.frame)
 
 
 def _is_beside(program: Program, part: ast.AST, found: MadeOf) -> bool:

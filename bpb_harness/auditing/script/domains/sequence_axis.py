@@ -26,7 +26,7 @@ _ELEMENTWISE = frozenset([
     "float", "to", "type", "type_as", "half", "bfloat16", "double", "detach", "clone", "contiguous", "clamp",
     "clamp_min", "clamp_max", "abs", "pow", "square", "sqrt", "rsqrt", "exp", "log", "log2", "log1p", "tanh", "sigmoid",
     "relu", "silu", "gelu", "softplus", "masked_fill", "mul", "add", "div", "sub", "dropout", "rms_norm", "layer_norm",
-    "linear", "normalize", "nan_to_num", "neg", "leaky_relu",
+    "linear", "normalize", "nan_to_num", "neg", "leaky_relu", "softmax",
 ])  # fmt: skip
 _LIBRARIES = frozenset(["F", "functional", "torch", "nn"])
 _REDUCING = frozenset(["mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp"])
@@ -107,11 +107,14 @@ class SequenceAxis:
         if isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES:
             if name == "scaled_dot_product_attention" and self._axis == 2 and first is not None:
                 return comes_from(self._program, first, frame, _is_transposed, _MOST_STEPS)
+            if name in ("bmm", "matmul"):
+                return self._axis == 1 and self.is_sequence(first, frame, depth + 1)
             return name in _ELEMENTWISE and self.is_sequence(first, frame, depth + 1)
         if self._is_embedding(func):
             names = _PLAIN_IDS if self._of_three else _IDS
             return self._axis == 1 and isinstance(first, ast.Name) and names.search(first.id) is not None
         is_module = isinstance(func, ast.Subscript) or last_name(getattr(func, "value", func)) == "self"
+        is_module |= self._of_dict(func) is not None
         return (is_module or callee is not None) and self.is_sequence(first, frame, depth + 1)
 
     def _are_sizes(self, sizes: Sequence[ast.expr]) -> bool:
@@ -124,7 +127,20 @@ class SequenceAxis:
 
     def _is_embedding(self, func: ast.expr) -> bool:
         values = self._program.values_of(func) if isinstance(func, ast.Attribute) else []
+        if (held := self._of_dict(func)) is not None:
+            values = [held]
         return any(isinstance(value, ast.Call) and last_name(value.func) == "Embedding" for value in values)
+
+    def _of_dict(self, func: ast.expr) -> ast.expr | None:
+        """nn.Embedding(..) of self.trunk.wte, where self.trunk = nn.ModuleDict(dict(wte=nn.Embedding(..)))."""
+        if not isinstance(func, ast.Attribute) or not isinstance(func.value, ast.Attribute):
+            return None
+        for value in self._program.values_of(func.value):
+            if isinstance(value, ast.Call) and last_name(value.func) == "ModuleDict":
+                for held in (part for part in ast.walk(value) if isinstance(part, ast.keyword)):
+                    if held.arg == func.attr:
+                        return held.value
+        return None
 
 
 def _is_transposed(node: ast.AST) -> bool:

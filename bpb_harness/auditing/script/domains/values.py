@@ -815,13 +815,29 @@ class Evaluator(Walker[object]):
         for test, wanted in tests:
             try:
                 known = self.program.held.get(test)
-                holds = bool(self._elsewhere().visit(test, frame)) if known is None else known
+                holds = self._holds_throughout(test, frame) if known is None else known
             except UNKNOWN_ERRORS:
                 sure = False
             else:
                 if holds is not wanted:
                     return False
         return True if sure else None
+
+    def _holds_throughout(self, test: ast.expr, frame: Frame) -> bool:
+        """What a test gives; where it asks for the number of a module's part (a layer), of the last as of the first.
+
+        Raises:
+            UnknownValueError: if these differ.
+        """
+        first = self._elsewhere()
+        holds = bool(first.visit(test, frame))
+        parts = [(key, leaf) for key, leaf in first.leaves.items() if leaf.kind == "index" and key not in self.point]
+        for key, leaf in parts:
+            of_module = "forward" in self.program.classes.get(self.program.scope(leaf.node).owner or "", {})
+            last = self._elsewhere({key: leaf.length - 1.0}) if of_module and leaf.length else first
+            if bool(last.visit(test, frame)) is not holds:
+                raise UnknownValueError
+        return holds
 
 
 def taken(program: Program, node: ast.AST, frame: Frame) -> bool | None:

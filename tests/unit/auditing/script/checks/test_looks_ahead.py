@@ -119,6 +119,10 @@ CARRIED = """state = x[:, 0]
             x, _ = self.blocks[turn](x, x0)
             state = x.mean(dim=1)"""
 
+READ = """slots = torch.einsum("kd,bd->bkd", self.net.weight, x.mean(dim=1))
+            read = F.softmax(torch.bmm(x, slots.transpose(1, 2)), dim=-1)
+            x = x + torch.bmm(read, slots)"""
+
 
 def _found(changes: dict[str, str]) -> list[Finding]:
     found = check_source(SCRIPT.format(**{**BASE, **changes}), ScriptContext(rules=GOLF))
@@ -149,6 +153,10 @@ def _found(changes: dict[str, str]) -> list[Finding]:
         ({"in_other": "a = self.decay(x.mean(dim=1, keepdim=True)).expand(-1, 512, -1); x = x * a"}, "mean"),
         ({"in_block": "y = y * y.norm(dim=-1).mean(dim=(0, 2))[None, :, None, None]"}, "mean"),
         ({"in_block": "y = y / y.abs().amax(dim=2, keepdim=True)"}, "maximum"),
+        # read by each place, with weights of its own
+        ({"each": READ}, "mean"),
+        ({"each": READ.replace("torch.bmm(read, slots)", "read @ slots")}, "mean"),
+        ({"each": READ.replace("torch.bmm(x, slots.transpose(1, 2))", "torch.bmm(self.head(x), slots)")}, "mean"),
         # one value of all windows, at once
         ({"each": "x = rounded(x)"}, "maximum"),
         ({"each": "x = rounded(x)", "scale": "x.detach().std()"}, "standard deviation"),
@@ -170,10 +178,37 @@ def test_a_test_that_nobody_can_evaluate_is_named() -> None:
     assert "under the test 'self.net.weight.sum() > i', which was not followed," in found.message
 
 
+def test_an_embedding_of_a_dict_of_modules() -> None:
+    told = SCRIPT.format(**{**BASE, "each": "x = x - x.mean(dim=1, keepdim=True)"})
+    trunk = "self.trunk = nn.ModuleDict(dict(wte=nn.Embedding(vocab, dim), drop=nn.Dropout(0.1)))"
+    text = told.replace("blocks = []\n", f"blocks = []\n        {trunk}\n")
+    text = text.replace("x = self.tok_emb(ids)", "x = self.trunk.drop(self.trunk.wte(ids))")
+    assert text.count("self.trunk") == 3
+    found = check_source(text, ScriptContext(rules=GOLF))
+    assert "BPB278" in {each.code for each in found}
+    other = check_source(
+        text.replace("wte=nn.Embedding(vocab, dim)", "wte=nn.Linear(vocab, dim)"), ScriptContext(rules=GOLF)
+    )
+    assert "BPB278" not in {each.code for each in other}
+
+
+@pytest.mark.parametrize("number", ["> 1", "== 2", "!= 0"])
+def test_what_is_told_in_some_turns_of_a_loop_alone(number: str) -> None:
+    told = f"for turn in range(3):\n            if turn {number}: x = x - x.mean(dim=1, keepdim=True)"
+    (found,) = _found({"last": told})
+    assert f"under the test 'turn {number}', which was not followed," in found.message
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {},
+        {"each": READ.replace("x.mean(dim=1)", "self.gate.weight.mean(dim=1)")},
+        {"each": READ.replace("x.mean(dim=1)", "x[:, 0]")},
+        {"each": READ.replace("x = x + torch", "self.stats.append(x.mean(dim=1)); x = x + torch")
+                     .replace("x.mean(dim=1))\n", "x[:, 0])\n")},
+        {"each": "told = self.net.weight @ x.mean(dim=1).T; self.stats.append(told)"},
+        {"last": "for turn in range(3):\n            if turn > 3: x = x - x.mean(dim=1, keepdim=True)"},
         # what came before alone
         {"each": "x = x + x.cumsum(dim=1) / torch.arange(1, seqlen + 1).view(1, -1, 1)"},
         # other dimensions: of features, of heads, of experts, of what is no window any more
