@@ -22,6 +22,7 @@ from weakref import ref
 
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.newer_strings import parse_newer
+from bpb_harness.auditing.script.frontend.plain_calls import make_calls_plain
 
 MAX_PARSED = 2 * 2**20  # a longer text is no script; the parser's memory is bounded with it
 _KEPT = 4  # trees: a submission's scripts are unwrapped and analysed
@@ -87,7 +88,9 @@ def kept_tree(text: str) -> ast.Module:
 def _parsed(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return parse_newer(text)
+        tree = parse_newer(text)
+    make_calls_plain(tree.body, text)
+    return tree
 
 
 _kept_tree = lru_cache(maxsize=_KEPT)(_parsed)
@@ -173,7 +176,9 @@ class SharedTrees:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Strings that another Python writes are read in whole scripts.
-            body = ast.parse("\n" * (pieces[0][1] - 1) + "".join(text for text, _ in pieces)).body
+            source = "".join(text for text, _ in pieces)
+            body = ast.parse("\n" * (pieces[0][1] - 1) + source).body
+        make_calls_plain(body, source)
         left = iter(body)
         statement, end = next(left, None), 0
         for text, line in pieces:
