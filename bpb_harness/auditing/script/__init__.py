@@ -1,10 +1,10 @@
 """Checks of the scripts behind a score: read as data, analysed by their syntax tree, never executed.
 
 frontend/    reading: text out of files, logs and self-extracting wrappers (source), its tree, which scripts of a batch
-             share (trees), and what Python 3.12 writes for every Python (newer_strings); names and their definitions
-             (scopes, index); what a name refers to and a call means (program, options); one way through expressions
-             (walker), and what was worked out of them (answers); literals that may be printed (printable); the size
-             that a log states (code_size)
+             share (trees), what Python 3.12 writes for every Python (newer_strings), and calls in other words put
+             plainly (plain_calls); names and their definitions (scopes, index); what a name refers to and a call means
+             (program, options); one way through expressions (walker), and what was worked out of them (answers);
+             literals that may be printed (printable); the size that a log states (code_size)
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
              (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
              value is computed from (trace), how much of a text it has been (extent), where the score is reported

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bpb_harness.auditing.script import codes
@@ -64,7 +64,7 @@ def _tests_of_last(analysis: Analysis) -> list[_Test]:
         _Test(loop, test, name, arguments, learning)
         for loop, (name, arguments) in sorted(ranged, key=lambda each: each[0].lineno)
         for test in (nodes_within(loop) if within[loop].keys() >= _LEARNING else ())
-        if isinstance(test, ast.If) and _is_of_last(analysis, test.test, name, ast.unparse(arguments[-1]))
+        if isinstance(test, ast.If) and _Last(analysis.program, name, arguments[-1]).is_asked(test.test)
         if (learning := _first_outside(within[loop], within.get(test, {})))
     ]
 
@@ -130,29 +130,82 @@ def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
     return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 
 
-def _is_of_last(analysis: Analysis, test: ast.expr, name: str, end: str, depth: int = 0) -> bool:
-    """epoch == E - 1, by itself, in a conjunction, or under a name."""
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return any(_is_of_last(analysis, part, name, end, depth) for part in test.values)
-    if isinstance(test, ast.Name):
-        values = [definition.value for definition in analysis.program.reaching(test) if depth < _MAX_NAMES]
-        return bool(values) and all(
-            value is not None and not isinstance(value, ast.Name) and _is_of_last(analysis, value, name, end, depth + 1)
-            for value in values
-        )
-    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq | ast.GtE):
-        return False
-    sides = [test.left, test.comparators[0]]
-    other = next((b for a, b in (sides, sides[::-1]) if isinstance(a, ast.Name) and a.id == name), None)
-    if other is None or (isinstance(test.ops[0], ast.GtE) and other is test.left):
-        return False
-    if isinstance(other, ast.Constant):
-        return other.value == _less_one(end)
-    return ast.unparse(other) in (f"{end} - 1", f"({end}) - 1")
+_Sum = dict[str, int]  # how often each thing is added up, by its text; numbers by none
+_INVERTED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.NotEq: ast.Eq,
+}  # fmt: skip
 
 
-def _less_one(end: str) -> int | None:
-    return int(end) - 1 if end.isdigit() else None
+class _Last:
+    """Tests whether a round is the last one of a loop over a range.
+
+    Args:
+        program: the scripts.
+        name: the loop's variable.
+        end: where its range ends.
+    """
+
+    def __init__(self, program: Program, name: str, end: ast.expr) -> None:
+        self._program = program
+        self._left = _added(_added({name: 1}, self._sum(end), -1), {"": 1})  # epoch - (E - 1), 0 in the last round
+
+    def is_asked(self, test: ast.expr, given: Mapping[str, _Sum] | None = None, depth: int = 0) -> bool:
+        """epoch == E - 1 in any form, by itself, in a conjunction, under a name, or in a function that is one test."""
+        if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+            return any(self.is_asked(part, given, depth) for part in test.values)
+        if isinstance(test, ast.Name):
+            values = [definition.value for definition in self._program.reaching(test) if depth < _MAX_NAMES]
+            return bool(values) and all(
+                value is not None and not isinstance(value, ast.Name) and self.is_asked(value, given, depth + 1)
+                for value in values
+            )
+        if isinstance(test, ast.Call):
+            return depth < _MAX_NAMES and self._is_asked_by(test, given or {}, depth)
+        is_not = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        compared = test.operand if isinstance(test, ast.UnaryOp) and is_not else test
+        if not isinstance(compared, ast.Compare) or len(compared.ops) != 1:
+            return False
+        op = _INVERTED.get(type(compared.ops[0])) if is_not else type(compared.ops[0])
+        sides = (self._sum(each, given or {}) for each in (compared.left, compared.comparators[0]))
+        difference = _added(next(sides), next(sides), -1)
+        turned = _added({}, difference, -1)
+        if op is ast.Eq:
+            return self._left in (difference, turned)
+        if op in (ast.GtE, ast.Gt):  # epoch - E + 1 >= 0, or epoch - E + 2 > 0
+            return _added(difference, {"": -1} if op is ast.Gt else {}) == self._left
+        return op in (ast.LtE, ast.Lt) and _added(turned, {"": -1} if op is ast.Lt else {}) == self._left
+
+    def _is_asked_by(self, call: ast.Call, given: Mapping[str, _Sum], depth: int) -> bool:
+        callee = self._program.callee(call)
+        body = callee.node.body if callee is not None and isinstance(callee.node, ast.FunctionDef) else []
+        returned = body[-1].value if body and isinstance(body[-1], ast.Return) else None
+        if callee is None or returned is None or len(body) > 2 or call.keywords:
+            return False
+        names = [each.arg for each in getattr(callee.node, "args").args]  # noqa: B009
+        if len(names) != len(call.args):
+            return False
+        held = {name: self._sum(arg, given) for name, arg in zip(names, call.args, strict=True)}
+        return self.is_asked(returned, held, depth + 1)
+
+    def _sum(self, node: ast.expr, given: Mapping[str, _Sum] | None = None, depth: int = 0) -> _Sum:
+        """What is added up: a - (b - 1) is a once, b taken off once, and 1."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
+            return {"": node.value} if node.value else {}
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            sign = 1 if isinstance(node.op, ast.Add) else -1
+            return _added(self._sum(node.left, given, depth), self._sum(node.right, given, depth), sign)
+        if isinstance(node, ast.Name) and given is not None and node.id in given:
+            return given[node.id]
+        defined = self._program.reaching(node) if isinstance(node, ast.Name) and depth < _MAX_NAMES else ()
+        value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" and not defined[0].index else None
+        if isinstance(value, ast.Name | ast.Attribute | ast.BinOp | ast.Constant):
+            return self._sum(value, given, depth + 1)
+        return {ast.unparse(node): 1}
+
+
+def _added(one: _Sum, other: _Sum, times: int = 1) -> _Sum:
+    both = {key: one.get(key, 0) + times * other.get(key, 0) for key in {**one, **other}}
+    return {key: number for key, number in both.items() if number}
 
 
 def _scores(analysis: Analysis, test: ast.If, name: str) -> list[ast.AugAssign]:

@@ -16,7 +16,7 @@ from bpb_harness.auditing.script.domains.token_prices import Kinds, kinds_of
 from bpb_harness.auditing.script.domains.trace import LIMIT, origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 
 _JOINING = ("stack", "cat", "concat", "concatenate", "hstack", "vstack", "column_stack", "array")
@@ -164,6 +164,8 @@ def check_choice(analysis: Analysis) -> Iterator[Hit]:
     program, on_path = analysis.program, dict(analysis.claimed_path)
     above = {test for node in on_path if isinstance(node, ast.expr) for test, _ in program.tests_above(node)}
     decided = {part for test in above for part in ast.walk(test)}
+    named = [part for part in decided if isinstance(part, ast.Name)]  # unsure of if unsure
+    decided |= {part for name in named for value in _given(program, name) for part in ast.walk(value)}
     for place, said in candidates:
         is_mask = place in on_path and (isinstance(place, ast.Call) or _meets_a_price(program, place, on_path[place]))
         if is_mask or place in decided:
@@ -183,10 +185,33 @@ def _tests_of_prices(analysis: Analysis) -> Iterator[tuple[ast.expr, str]]:
             continue
         frame, sides = Frame.at(program, test), _sides(test)
         kinds = [kinds_of(program, side, frame) for side in sides]
-        if all(of.is_of_target for of in kinds):
+        if all(of.is_of_target for of in kinds) or any(_is_gain(program, side, frame) for side in sides):
             yield test, _THE_SMALLER
         elif any(of.is_of_target for of in kinds) and not _is_bound_of_numbers(analysis, sides, kinds, frame):
             yield test, _BY_ITSELF
+
+
+def _given(program: Program, name: ast.Name) -> list[ast.expr]:
+    """The values that a name is given, where all of them are assigned."""
+    defined = program.reaching(name)
+    return (
+        [each.value for each in defined if each.value is not None] if all(_is_plain(each) for each in defined) else []
+    )
+
+
+def _is_plain(definition: Definition) -> bool:
+    return definition.kind == "assign" and not definition.index
+
+
+def _is_gain(program: Program, side: ast.expr, frame: Frame) -> bool:
+    """Whether something is by how much one price of a token is smaller than another: old - new > 0."""
+    values = _given(program, side) if isinstance(side, ast.Name) else [side]
+    return bool(values) and all(
+        isinstance(value, ast.BinOp)
+        and isinstance(value.op, ast.Sub)
+        and all(kinds_of(program, each, frame).is_of_target for each in (value.left, value.right))
+        for value in values
+    )
 
 
 def _smaller_of_prices(program: Program) -> Iterator[tuple[ast.expr, str]]:

@@ -12,6 +12,10 @@ import torch.nn.functional as F
 EPOCHS = int(os.environ.get("TTT_EPOCHS", {epochs}))
 
 
+def is_last(number, of):
+    return number == of - 1
+
+
 def evaluate(model, documents, size_of, optimizer):
     nats, size = 0.0, 0.0
     for document in documents:
@@ -55,6 +59,16 @@ def _lines(**changes: str) -> list[object]:
         {"passes": "0, EPOCHS"},
         {"passes": "4", "test": "if epoch == 3:"},
         {"test": "if epoch >= EPOCHS - 1:"},
+        {"test": "if epoch + 1 == EPOCHS:"},
+        {"test": "if EPOCHS - epoch == 1:"},
+        {"test": "if not epoch < EPOCHS - 1:"},
+        {"test": "if not epoch != EPOCHS - 1:"},
+        {"test": "if epoch > EPOCHS - 2:"},
+        {"test": "if EPOCHS - 1 <= epoch:"},
+        {"test": "if EPOCHS - 2 < epoch:"},
+        {"before": "last = EPOCHS - 1", "test": "if epoch == last:"},
+        {"passes": "1, EPOCHS + 1", "test": "if epoch == EPOCHS:"},
+        {"test": "if is_last(epoch, EPOCHS):"},
     ],
 )
 def test_a_score_of_the_last_pass_over_text_that_is_learnt_is_found_with_its_line(changes: dict[str, str]) -> None:
@@ -72,6 +86,15 @@ def test_a_score_of_the_last_pass_over_text_that_is_learnt_is_found_with_its_lin
         {"learns": "pass"},  # nothing is learnt
         {"read": "chunks[epoch]"},  # each pass is over another text
         {"test": "if epoch == EPOCHS - 1 or i == 0:"},  # not the last pass alone
+        {"test": "if epoch == EPOCHS - 2:"},  # or another one
+        {"test": "if epoch >= EPOCHS - 2:"},
+        {"test": "if epoch > EPOCHS - 1:"},
+        {"test": "if not epoch == EPOCHS - 1:"},
+        {"test": "if epoch < EPOCHS - 1:"},
+        {"test": "if epoch != EPOCHS - 1:"},
+        {"passes": "1, EPOCHS + 1", "test": "if epoch == EPOCHS - 1:"},
+        {"test": "if is_last(EPOCHS, epoch):"},
+        {"test": "if is_last(epoch):"},
         {"passes": "2, EPOCHS"},  # one pass again: of 3 the last
     ],
 )
