@@ -282,3 +282,32 @@ def test_float8_whose_scales_do_not_fit(folders, tmp_path, settings, scales, say
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=says):
         adapted(folder)
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_windows_that_show_nothing(tmp_path: Path, folders: Callable[[str], Path], window: int) -> None:
+    """Other code means none by them; the library hides every token."""
+    folder = tmp_path / "gemma2"
+    shutil.copytree(folders("gemma2"), folder)
+    change_config(folder, sliding_window=window)
+    with pytest.raises(CheckpointError) as caught:
+        adapted(folder)
+    assert str(caught.value) == (
+        f"gemma2: sliding_window in config.json: got {window}, expected 1 or more, or null for none: transformers "
+        "takes it for a window that shows nothing; if every token sees all before it, set it to null, or, where the "
+        "class needs a window, to the longest row; else to the tokens of the window"
+    )
+    folder = tmp_path / "qwen2"
+    shutil.copytree(folders("qwen2"), folder)
+    change_config(folder, sliding_window=window, use_sliding_window=False)
+    adapted(folder)  # nothing reads it
+
+
+def test_a_masked_network_that_is_to_be_a_decoder(tmp_path: Path, folders: Callable[[str], Path]) -> None:
+    folder = tmp_path / "bert"
+    shutil.copytree(folders("bert"), folder)
+    change_config(folder, is_decoder=True)
+    with pytest.raises(CheckpointError, match="makes a decoder of a masked language model: got is_decoder True"):
+        adapted(folder)
+    change_config(folder, is_decoder=False)
+    adapted(folder)

@@ -135,6 +135,14 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
         )
     if is_causal:
         _require_one_side(checkpoint)
+    if kind == "masked" and config.get("is_decoder") is True:
+        raise CheckpointError(
+            f"{checkpoint.path.name}: config.json makes a decoder of a masked language model",
+            seen="is_decoder True",
+            expected="a network that sees both sides of a row",
+            hint="set is_decoder to false if it was trained so; else score it by a loader of your own: "
+            "--model FILE.py:LOADER --allow-code",
+        )
     network, findings = build_network(checkpoint, kind, allow_code=runs_code)
     ready(network, device)
     notes = ["code from the checkpoint's folder was run, as permitted"] if runs_code else []

@@ -27,6 +27,7 @@ _NOT_PASSED_ON = frozenset(
         "output_hidden_states", "return_dict", "use_return_dict", "torchscript", "use_cache",
     }
 )  # fmt: skip
+_WINDOWS = ("sliding_window", "attention_window_size", "attention_chunk_size", "local_attention", "window_size")
 _LISTS = (
     "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_experts", "num_local_experts", "n_routed_experts",
 )  # fmt: skip
@@ -93,6 +94,7 @@ def require_known(checkpoint: Checkpoint, config: Any, network: Any) -> None:
                 hint=f"install the version that wrote the folder ({written_by(checkpoint)}), "
                 "or score the network by its own code: --model FILE.py:LOADER --allow-code",
             )
+        _require_sight(checkpoint.path.name, place, settings, taken)
         unread = first_unread(config, place, settings, taken, network)
         if unread is not None:
             raise CheckpointError(
@@ -122,6 +124,24 @@ def _require_one_value(folder: str, settings: Mapping[str, Any], taken: Any) -> 
                 seen=f"{one} {settings[one]!r} and {other} {settings[other]!r}",
                 expected="one value",
                 hint="take the one out that the weights do not have",
+            )
+
+
+def _require_sight(folder: str, place: str, settings: Mapping[str, Any], taken: Any) -> None:
+    """Refuse a window of attention of no token: the library hides all tokens then, where some code means no window."""
+    kinds = getattr(taken, "layer_types", None)
+    is_used = kinds is None or any("full" not in str(kind) for kind in kinds)
+    if not is_used or getattr(taken, "use_sliding_window", None) is False:
+        return
+    for key in _WINDOWS:
+        value = settings.get(key)
+        if type(value) is int and value <= 0 and getattr(taken, key, None) == value:
+            raise CheckpointError(
+                f"{folder}: {place}{key} in config.json",
+                seen=value,
+                expected="1 or more, or null for none: transformers takes it for a window that shows nothing",
+                hint="if every token sees all before it, set it to null, or, where the class needs a window, to the "
+                "longest row; else to the tokens of the window",
             )
 
 
