@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.checks.rescored import Recomputed
-from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.evidence import SCATTER, Evidence
 from bpb_harness.auditing.parts import Part, part_scored
 from bpb_harness.claim import Printed
 from bpb_harness.findings import CODES, Finding, Severity
@@ -68,6 +68,10 @@ def corrected(
     byte_factor, how = _byte_factor(byte_faults)
     if byte_faults and byte_factor is None:
         return Correction(None, f"none: {how}")
+    if byte_factor is not None:
+        byte_factor, how = _held_against_the_loss(evidence, score, findings, byte_faults, (byte_factor, how))
+        if byte_factor is None:
+            return Correction(None, f"none: {how}")
     if voiding is not None:
         # A lower number would lend what is voided a look of being better than it claims.
         is_told = byte_factor is not None and byte_factor > 1.0
@@ -99,6 +103,37 @@ def corrected(
         text += ", taken that the script printed the score, which no log shows"
     part = part_scored(evidence, findings) if byte_factor is not None else None
     return Correction(value, text) if part is None else _with_the_part(evidence, part, value, text)
+
+
+def _held_against_the_loss(
+    evidence: Evidence, score: Printed, findings: Sequence[Finding], faults: Sequence[Finding], told: tuple[float, str]
+) -> tuple[float | None, str]:
+    """A factor and its derivation, held against the record's own loss over the right bytes, where a loss stands there.
+
+    No loss hangs on how bytes are counted: it goes before a factor that nearly fits it, and one that does not fit is
+    of another fault than the one that was found.
+    """
+    ratio, full, (factor, how) = evidence.ratio, evidence.full, told
+    if ratio is None or not ratio.same_estimator or full is None or part_scored(evidence, findings) is not None:
+        return told
+    by_loss = ratio.value / full.bytes_per_token
+    off = abs(factor / by_loss - 1.0)
+    if off <= max(SCATTER, ratio.uncertainty):
+        return told
+    if off > _NEARLY:
+        other = score.value * by_loss
+        return None, (
+            f"the record's own loss over the right bytes, {other:.4f}, contradicts what {how} would make of the score, "
+            f"{score.value * factor:.4f}"
+        )
+    of_faults = ", ".join(dict.fromkeys(finding.code for finding in faults))
+    return by_loss, (
+        f"x {by_loss:.5f} ({ratio.value:.6g} / {full.bytes_per_token:.6g} bytes per token: the record's own loss over "
+        f"the right bytes; the factor of {of_faults}, {factor:.5f}, does not quite fit it)"
+    )
+
+
+_NEARLY = 0.03  # relative; a factor that is further off the record's own loss is another fault's
 
 
 def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Sequence[Finding]) -> str | None:
@@ -163,6 +198,8 @@ def _derivation(finding: Finding) -> str:
     if isinstance(expected, float) and isinstance(counted, int | float):
         text = str(tokenizer).partition(", ")[0]  # without who names it
         return f"{counted:.6g} / {expected:.6g} bytes per token, {text}: {finding.code}"
+    if finding.code == "BPB167":
+        return f"without the constant: {finding.code}"
     return f"what the mistake does to the bytes of the whole text: {finding.code}"
 
 

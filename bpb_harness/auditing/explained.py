@@ -41,12 +41,30 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
             )
             refutes = other.severity is Severity.REFUTES
             return replace(finding, message=message, severity=Severity.INFORMS if refutes else finding.severity)
+    if (partly := _partly(finding, findings, divided / expected)) is not None:
+        return partly
     if finding.evidence.get("may_be_of_a_part") is not True:
         return finding
     said = _SAYS_NEITHER
     if part is not None and part.finding.code == _SUBSET:
         said = f"a part of the split would explain it, and the script scores one ({part.told_by})"
     return replace(finding, message=f"{finding.message}; {said}")
+
+
+def _partly(finding: Finding, findings: Sequence[Finding], off: float) -> Finding | None:
+    """Told with the fault of the bytes that is most of it, where one refutes: then it is no open question what else."""
+    for other in findings:
+        if not other.code.startswith("BPB1") or other.severity is not Severity.REFUTES or other.factor is None:
+            continue
+        if (other.factor - 1.0) * (off - 1.0) > 0.0 and abs(off / other.factor - 1.0) <= _OF_LARGE_PARTS:
+            divided, expected = finding.evidence["bytes_per_token"], finding.evidence["expected"]
+            message = (
+                f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} is expected "
+                f"({(off - 1.0) * 100:+.2f} %): {_named(other)} explains {(other.factor - 1.0) * 100:+.2f} % of it, "
+                "and nothing that was found the rest"
+            )
+            return replace(finding, message=message, evidence={**finding.evidence, "candidates": []})
+    return None
 
 
 def _named(finding: Finding) -> str:

@@ -29,11 +29,15 @@ from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.reads_all import check_reads_all
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
+from bpb_harness.auditing.script.checks.scaled_bits import check_scaled_bits
 from bpb_harness.auditing.script.checks.scored_again import check_scored_again
+from bpb_harness.auditing.script.checks.scored_files import check_scored_files
 from bpb_harness.auditing.script.checks.searches import check_searches
+from bpb_harness.auditing.script.checks.sees_targets import check_sees_targets
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.unpacked_weights import check_unpacked_weights
+from bpb_harness.auditing.script.checks.unpaid_tokens import check_unpaid_tokens
 from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -53,6 +57,9 @@ from bpb_harness.findings import UNPACKED, Finding, Json, Severity, first_of, li
 # Each check, and what it is about: for the report of a script that could not be followed to its end.
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_byte_constants: "constants in place of a byte count",
+    check_scaled_bits: "constants that scale the loss or the bits",
+    check_unpaid_tokens: "tokens that the loss leaves out",
+    check_scored_files: "the files that are scored",
     check_constant_totals: "constants in place of what was scored",
     check_byte_tables: "the byte count",
     check_weights: "the weights of the masked tokens",
@@ -60,6 +67,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_special_tokens: "tokens that are never masked",
     check_looks_ahead: "what a place of a window is told of all of it",
     check_reads_all: "what learnt vectors tell a place of a window",
+    check_sees_targets: "attention over the whole window",
     check_two_passes: "two passes that show each other's tokens",
     check_joint_prices: "joint probabilities of several tokens",
     check_hashed_counts: "n-gram counts as probabilities",

@@ -44,6 +44,10 @@ CHARACTERS = register("BPB165", "script-characters-counted", _WARNS,
     "the script counts the characters of a piece, not its bytes")
 TEXT_CHANGED = register("BPB166", "script-changes-the-text", _WARNS,
     "the text is changed before it is made tokens, in a way that cannot be undone: the score is one of another text")
+SCALED_BITS = register("BPB167", "script-scales-the-bits", _REFUTES,
+    "the bits are multiplied or divided by a constant that is no unit, beside the bytes that are counted")
+TRAINING_FILE = register("BPB168", "script-scores-training-files", _WARNS,
+    "the tokens that are scored are read from files of the training split")
 
 # bound and estimator: the numerator
 WEIGHT_DSIGMA = register("BPB250", "script-weight-dsigma", _REFUTES,
@@ -99,9 +103,11 @@ HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WAR
 CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
     "settings were chosen by their score on the scored text itself: what the choice costs, told ahead")
 LOOKS_AHEAD = register("BPB278", "script-looks-ahead", _WARNS,
-    "a causal network is told at each place a mean, or the like, over the whole window: over the target too")
+    "a causal network is told at each place a mean, attention or the like over the whole window: over the target too")
 UNPACKED_WEIGHTS = register("BPB279", "script-scores-unpacked-weights", _WARNS,
     "the claimed score is one of the trained weights, in a run that packs them, reads them back and scores those too")
+NO_CODE_LENGTH = register("BPB283", "script-loss-is-no-code-length", _REFUTES,
+    "what is scored is not what all tokens cost: the loss is scaled by a constant, or a token is left out of it")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,

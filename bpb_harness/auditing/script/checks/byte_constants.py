@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit
+from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.domains.pieces import SUFFIX, find_byte_loops
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.findings import Json, Severity
 
@@ -16,10 +18,16 @@ _NEAR = 0.005  # a constant within half a percent of the truth changes no verdic
 
 
 def check_byte_constants(analysis: Analysis) -> Iterator[Hit]:
-    """Constants between 1.5 and 8 bytes per token that are factors of the reported score."""
+    """Constants between 1.5 and 8 bytes per token that are factors of the reported score.
+
+    Beside bytes that are counted a constant stands for something else: `check_scaled_bits` names those.
+    """
+    counter = Counter(analysis.program, find_byte_loops(analysis.program))
     for number, terms in enumerate(analysis.terms):
         seen: set[int] = set()
         for term in terms:
+            if counter.loops and counter.count([term], SUFFIX) is not None:
+                continue
             for factor, constant in _constants(analysis, term):
                 if id(factor.node) not in seen:
                     seen.add(id(factor.node))

@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import ClassVar
 
@@ -127,6 +128,12 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
         "The script trains on the text that it scores, and scores it afterwards: what is scored was learnt before, "
         "and the score does not pay for what was learnt of it"
     )
+    if found.pattern:
+        said = (
+            f"{found.pattern}: the text that is scored may have been learnt before, and the score does not pay for "
+            "what was learnt of it"
+        )
+        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
     why_open = found.open or ("" if is_known else _UNNAMED)
     if why_open or found.in_logs is None:
         said += f". This is a doubt, and no more: {why_open}"
@@ -188,6 +195,7 @@ class _Found:
         open: why it is not shown that the claimed score is one of the trained weights; empty where it is.
         absent: what the logs show of it not having come.
         fitted: how many steps are known to be taken on a window before it is scored, if any are.
+        pattern: of the files that are learnt, in words, where it is that alone which takes in the scored ones.
     """
 
     site: ast.AST
@@ -197,6 +205,7 @@ class _Found:
     open: str = ""
     absent: NotTaken | None = None
     fitted: Rounds | None = None
+    pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -541,12 +550,13 @@ def _found_at(
         return None
     learnt = _sources(analysis, site[1], way[-1][1])
     is_same = not learnt.is_trained and _is_same(program, learnt, text)
-    if not is_same and not _is_joined(analysis, learnt, text):
+    pattern = "" if is_same or _is_joined(analysis, learnt, text) else _pattern_over(program, learnt, text)
+    if pattern is None:
         return None
     if _is_undone(program, way, met, scoring if order < 0 else None) or _is_of_a_copy(program, way, met, scoring):
         return None
     shown = dict.fromkeys([*(node for node, _ in way[met:]), scoring])
-    return _Found(site[0], tuple(shown), is_window=False)
+    return _Found(site[0], tuple(shown), is_window=False, pattern=pattern)
 
 
 def _order(program: Program, learning: ast.AST, scoring: ast.AST) -> int | None:
@@ -681,6 +691,32 @@ def _is_joined(analysis: Analysis, learnt: _Sources, text: _Sources) -> bool:
         ):
             return True
     return False
+
+
+def _pattern_over(program: Program, learnt: _Sources, text: _Sources) -> str | None:
+    """That the files to train on are found by a pattern that the scored files match too, in words; None if not so.
+
+    fineweb_*.bin beside fineweb_val_*.bin, in one folder, with nothing taken out of what is found.
+    """
+    wide, own = learnt.files - text.files, text.files - learnt.files
+    if len(wide) != 1 or len(own) != 1 or not _HELD_OUT_FILE.search(*own) or any(map(_TRAINED.search, learnt.files)):
+        return None
+    (pattern,), (scored,) = wide, own
+    is_glob = "*" in pattern and not _HELD_OUT_FILE.search(pattern) and fnmatchcase(scored, pattern)
+    if not is_glob or "glob" not in program.calls:
+        return None
+    if any(_takes_out(part) or _is_part_of_files(part) for part, _ in learnt.parts):
+        return None
+    return f"The pattern of the files to train on, {pattern!r}, takes in the scored ones, {scored!r}, as well"
+
+
+def _is_part_of_files(node: ast.AST) -> bool:
+    """files[1:], sorted(glob.glob(pattern))[:-1]: what is left out may be what is scored."""
+    is_cut = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)
+    return is_cut and _FILES.search(ast.unparse(node.value)) is not None
+
+
+_FILES = re.compile(r"file|shard|path|glob", re.IGNORECASE)
 
 
 def _put_together(node: ast.AST) -> Sequence[ast.expr]:

@@ -16,6 +16,7 @@ _LABEL = re.compile(r"bpb|bits[_ \-/]*(per[_ \-]*)?byte", re.IGNORECASE)
 _ENDS_IN_LABEL = re.compile(
     r"(bpb|bits[_ \-/]*(?:per[_ \-]*)?byte)[^:=,;|\w]*\w{0,12}[^:=,;|\w]*[:=]?[^:=,;|\w]*$", re.I
 )
+_ENDS_IN_LOSS = re.compile(r"(?<!train_)(?<!train )loss\s*[:=]?\s*$", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"train|approx|proxy|sanity|debug|rough|target|baseline|best|delta|diff|gap|thresh|improv|limit|uniform|prior|std|err",
     re.IGNORECASE,
@@ -70,6 +71,17 @@ def find_sinks(program: Program, claimed_labels: Sequence[str] = ()) -> list[Sin
     chosen = {id(sink): sink for sink in (*(final or kept), *others)}
     handed = [sink for sink in _of_handed_over(program, sinks) if any(map(sink.is_printed_as, claimed_labels))]
     return [*handed, *(sink for sink in unique.values() if id(sink) in chosen)]
+
+
+def printed_losses(program: Program, sink: Sink) -> list[Sink]:
+    """What the text that prints a score prints as the loss beside it: f"val_loss:{val_loss:.4f} val_bpb:{...}"."""
+    text, before = program.parent(program.parent(sink.node) or sink.node), ""
+    found = []
+    for part in text.values if isinstance(text, ast.JoinedStr) else ():
+        if isinstance(part, ast.FormattedValue) and _ENDS_IN_LOSS.search(before):
+            found.append(Sink(part.value, before, sink.final))
+        before = str(part.value) if isinstance(part, ast.Constant) else ""
+    return found
 
 
 def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:

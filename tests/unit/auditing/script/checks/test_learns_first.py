@@ -531,3 +531,40 @@ def test_a_network_that_is_asked_in_each_round_goes_over_no_text_by_itself() -> 
         1,
     )
     assert "BPB273" in {finding.code for finding in check_source(whole)}
+
+
+@pytest.mark.parametrize(
+    ("files", "is_found"),
+    [
+        ('"fineweb_*.bin"', True),
+        ('"*.bin"', True),
+        ('"fineweb_[tv]*.bin"', True),
+        ('"fineweb_train_*.bin"', False),
+        ('"fineweb_t*.bin"', False),
+        ('"other_*.bin"', False),
+        ('"fineweb_val_000001.bin"', False),
+    ],
+)
+def test_a_pattern_of_training_files_that_takes_in_the_scored_ones(files: str, is_found: bool) -> None:
+    changes = {"train_files": files, "before": "pass"}
+    found = check_source(SCRIPT.format(**{**BASE, **changes}), ScriptContext(rules=GOLF))
+    hits = [each for each in found if each.code == "BPB273"]
+    assert bool(hits) is is_found
+    for hit in hits:
+        assert f"{files[1:-1]!r}, takes in the scored ones, 'fineweb_val_*.bin', as well" in hit.message
+        assert "may have been learnt before" in hit.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("self.files = sorted(glob.glob(pattern))", "self.files = [f for f in glob.glob(pattern) if 'val' not in f]"),
+        ("self.files = sorted(glob.glob(pattern))", "self.files = sorted(glob.glob(pattern))[1:]"),
+        ("train_files = os.path.join(data_path,", "train_files = os.path.join('./data/train',"),
+    ],
+)  # fmt: skip
+def test_a_pattern_that_is_narrowed_or_of_another_folder(old: str, new: str) -> None:
+    text = SCRIPT.format(**{**BASE, "train_files": '"fineweb_*.bin"', "before": "pass"})
+    assert old in text
+    assert _hits(text)
+    assert not _hits(text.replace(old, new))

@@ -1,0 +1,156 @@
+"""A constant among the factors of a score that stands for no change of units: on the loss, or beside the bytes."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator, Sequence
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.algebra import Term
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.byte_counts import Counter
+from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.domains.pieces import SUFFIX, find_byte_loops
+from bpb_harness.auditing.script.domains.sinks import printed_losses
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
+from bpb_harness.findings import Json, Severity
+
+_LN2 = math.log(2.0)
+_UNIT = 2e-3  # relative; as near as rounded constants come to ln 2
+_LEAST = 2e-3  # relative; what a constant moves less than that is rounding
+_LARGEST = 20.0
+_LOGARITHMS = frozenset(["log", "log10", "log1p"])
+_Constant = tuple[Factor, float]
+
+
+def check_scaled_bits(analysis: Analysis) -> Iterator[Hit]:
+    """bits = val_loss / math.log(2.0) * 0.95, bits = val_loss / math.log(10.0), return 0.95 * F.cross_entropy(...).
+
+    Only of plain prices of tokens (no masks are drawn) that are divided by bytes which were followed, where each
+    summand of the score has the same constants. Whole numbers and their reciprocals are numbers of things.
+    """
+    loops = find_byte_loops(analysis.program)
+    if not loops or analysis.masks:
+        return
+    for number, terms in enumerate(analysis.terms):
+        scored = [term for term in terms if term.cross_entropies()]
+        if not scored or Counter(analysis.program, loops).count(scored, SUFFIX) != SUFFIX.num_bytes:
+            continue
+        found = [_scaling(analysis, term) for term in scored]
+        first = found[0]
+        if first is None or any(each is None or _ids(each[0]) != _ids(first[0]) for each in found):
+            continue
+        yield _hit(analysis, number, *first)
+
+
+def _ids(constants: Sequence[_Constant]) -> set[int]:
+    return {id(factor.node) for factor, _ in constants}
+
+
+def _scaling(analysis: Analysis, term: Term) -> tuple[list[_Constant], float] | None:
+    """The constants of a product that are no change of units, and what they multiply it by; None where none is."""
+    if len(term.cross_entropies()) != 1 or len(term.choices) > 0:
+        return None
+    constants = [*_constants(analysis, term)]
+    units = [each for each in constants if abs(each[1] ** each[0].power * _LN2 - 1.0) <= _UNIT]
+    if units:
+        others, scale = [each for each in constants if each is not units[0]], 1.0
+    else:  # a logarithm to another base in the place of it
+        others = [each for each in constants if each[0].power < 0 and _is_logarithm(analysis.program, each[0])]
+        if len(others) != 1 or len(constants) != 1:
+            return None
+        scale = _LN2
+    if not all(_is_written_out(analysis.program, factor.node, factor.frame) for factor, _ in others):
+        return None
+    for factor, value in others:
+        scale *= value**factor.power
+    is_told = abs(scale - 1.0) > _LEAST and 1.0 / _LARGEST < scale < _LARGEST
+    return (others, scale) if others and is_told else None
+
+
+def _constants(analysis: Analysis, term: Term) -> Iterator[_Constant]:
+    """Factors that are numbers, but whole ones and their reciprocals: numbers of tokens, of windows, of processes."""
+    for factor in term.factors:
+        evaluator = Evaluator(analysis.program)
+        value = evaluator.number(factor.node, factor.frame)
+        if value is None or value <= 0.0 or evaluator.leaves or _is_whole(value) or _is_whole(1.0 / value):
+            continue
+        yield factor, value
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-9
+
+
+def _is_written_out(program: Program, node: ast.expr, frame: Frame, depth: int = 0) -> bool:
+    """Whether a number stands in the script as such, 0.95 or math.log(10), in a product, and in no sum or mixture."""
+    if depth == 0 and _is_in_a_sum(program, node):
+        return False
+    if isinstance(node, ast.Constant):
+        return True
+    if isinstance(node, ast.Call):
+        return last_name(node.func) in _LOGARITHMS and all(isinstance(each, ast.Constant) for each in node.args)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+        return all(_is_written_out(program, side, frame, depth + 1) for side in (node.left, node.right))
+    defined = program.reaching(node) if isinstance(node, ast.Name) else ()
+    value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" and not defined[0].index else None
+    return value is not None and depth < _DEEPEST and _is_written_out(program, value, frame, depth + 1)
+
+
+_DEEPEST = 4
+
+
+def _is_in_a_sum(program: Program, node: ast.expr) -> bool:
+    """Whether a factor stands in a statement that adds or takes away: an average that moves along, a mixture."""
+    statement: ast.AST | None = node
+    while statement is not None and not isinstance(statement, ast.stmt):
+        statement = program.parent(statement)
+        if isinstance(statement, ast.BinOp) and isinstance(statement.op, ast.Add | ast.Sub):
+            return True
+    value = getattr(statement, "value", None)
+    return value is None or _adds(value)
+
+
+def _adds(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add | ast.Sub) or _adds(node.left) or _adds(node.right)
+    return isinstance(node, ast.IfExp | ast.BoolOp | ast.Compare)
+
+
+def _is_logarithm(program: Program, factor: Factor) -> bool:
+    """math.log(10.0), or a name of it: of a number that somebody took for the base."""
+    node: ast.expr | None = factor.node
+    if isinstance(node, ast.Name):
+        defined = program.reaching(node)
+        node = defined[0].value if len(defined) == 1 else None
+    return isinstance(node, ast.Call) and last_name(node.func) == "log" and _is_written_out(program, node, factor.frame)
+
+
+def _hit(analysis: Analysis, number: int, others: Sequence[_Constant], scale: float) -> Hit:
+    nodes = [factor.node for factor, _ in others]
+    said = " and ".join(_told(analysis, each) for each in others)
+    off = f"{100 * abs(scale - 1.0):.1f} % too {'low (too good)' if scale < 1.0 else 'high (worse than it is)'}"
+    evidence: dict[str, Json] = {"constants": [value for _, value in others], "scale": scale}
+    printed = printed_losses(analysis.program, analysis.sinks[number])
+    losses = [term for loss in printed for term in analysis.algebra.terms(loss)]
+    of_loss = {id(factor.node) for term in losses for factor in term.factors}
+    if all(id(node) in of_loss for node in nodes):
+        message = f"The loss that is scored is {said}: what is printed as the loss, and the score, are {off}."
+        return Hit(codes.NO_CODE_LENGTH, message, nodes[0], number, 1.0 / scale, None, evidence, tuple(nodes))
+    message = f"Beside the bytes that the script counts, the bits are {said}: by that the score is {off}."
+    if not losses:  # nothing tells whether a printed loss has it too
+        return Hit(codes.NO_CODE_LENGTH, message, nodes[0], number, None, Severity.WARNS, evidence, tuple(nodes))
+    return Hit(codes.SCALED_BITS, message, nodes[0], number, 1.0 / scale, None, evidence, tuple(nodes))
+
+
+def _told(analysis: Analysis, constant: _Constant) -> str:
+    factor, value = constant
+    written = ast.unparse(factor.node)
+    shown = written if isinstance(factor.node, ast.Constant) else f"{written} = {value:.6g}"
+    if factor.power < 0 and _is_logarithm(analysis.program, factor) and abs(value / _LN2 - 1.0) > _UNIT:
+        return f"divided by {shown} (bits take ln 2 = 0.693147)"
+    return f"{'divided' if factor.power < 0 else 'multiplied'} by {shown}"

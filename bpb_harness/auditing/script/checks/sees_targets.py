@@ -1,0 +1,114 @@
+"""A network that predicts each token from the one before it, and whose attention is over the whole window."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.layers import Place, path_through_layers
+from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
+
+_ATTENTION = "scaled_dot_product_attention"
+# Modules of torch.nn: the keyword of the mask, and where it stands among what the module is asked.
+_MODULES = {"TransformerEncoder": ("mask", 1), "TransformerEncoderLayer": ("src_mask", 1),
+            "MultiheadAttention": ("attn_mask", 5)}  # fmt: skip
+_OTHERS = frozenset(["flex_attention", "flash_attn_func", "flash_attn_varlen_func", "flash_attn_3_func"])
+
+
+def check_sees_targets(analysis: Analysis) -> Iterator[Hit]:
+    """F.scaled_dot_product_attention(q, k, v) with no mask and no is_causal, in a network that is scored on y = x[1:].
+
+    Only where no attention on the way to the claimed score has a mask, and the targets are the inputs, moved by one.
+    """
+    program = analysis.program
+    if analysis.masks or not (_ATTENTION in program.calls or not _MODULES.keys().isdisjoint(program.calls)):
+        return
+    if not _OTHERS.isdisjoint(program.calls) or not _are_next_tokens(analysis):
+        return
+    found = [*_attention(analysis)]
+    if found and all(is_open is True for _, is_open in found):
+        said = (
+            "The attention of the network that is scored goes over the whole window (no mask, and not causal), and "
+            "each place is scored on the next token, which it sees: a decoder does not have it yet"
+        )
+        yield analysis.hit(codes.LOOKS_AHEAD, said, found[0][0])
+
+
+def _attention(analysis: Analysis) -> Iterator[tuple[ast.Call, bool | None]]:
+    """Calls of attention on the way to the claimed score, and whether each sees the whole window; None: not known."""
+    seen: set[ast.AST] = set()
+    for node, frame in path_through_layers(analysis):
+        if not isinstance(node, ast.Call) or node in seen:
+            continue
+        seen.add(node)
+        if last_name(node.func) == _ATTENTION:
+            yield node, _is_open(analysis.program, (node, frame), "attn_mask", 3)
+        elif (module := _module(analysis.program, node)) is not None:
+            yield node, _is_open(analysis.program, (node, frame), *_MODULES[module])
+
+
+def _is_open(program: Program, place: Place, keyword: str, number: int) -> bool | None:
+    """Whether a call is given neither a mask nor that it is causal, as it is written there."""
+    call, frame = place
+    assert isinstance(call, ast.Call)
+    if any(each.arg is None for each in call.keywords) or any(isinstance(each, ast.Starred) for each in call.args):
+        return None
+    given = {each.arg: each.value for each in call.keywords}
+    masks = [given[name] for name in (keyword, "attn_mask", "src_mask", "mask") if name in given]
+    masks += call.args[number : number + 1]
+    if any(not (isinstance(mask, ast.Constant) and mask.value is None) for mask in masks):
+        return None
+    causal = given.get("is_causal")
+    if causal is None:
+        return len(call.args) <= number + 1
+    value = Evaluator(program).number(causal, frame)
+    return None if value is None else value == 0.0
+
+
+def _module(program: Program, call: ast.Call) -> str | None:
+    """Which module of torch.nn is called by self.body(x): the one that the attribute is given in the program."""
+    if not isinstance(call.func, ast.Attribute) or not isinstance(call.func.value, ast.Name):
+        return None
+    made = program.attributes.get(call.func.attr, [])
+    names = {last_name(value.func) if isinstance(value, ast.Call) else "" for value in made}
+    return names.pop() if len(names) == 1 and not names.isdisjoint(_MODULES) else None
+
+
+def _are_next_tokens(analysis: Analysis) -> bool:
+    """Whether all scored targets are local[1:] of what the network is given as local[:-1]."""
+    tokens = scored_tokens(analysis)
+    return bool(tokens) and all(
+        any(_is_moved(analysis.program, part) for part, _ in behind_target(analysis, each)) for each in tokens
+    )
+
+
+def _is_moved(program: Program, node: ast.AST) -> bool:
+    """local[1:] of targets, where local[:-1] stands beside it, or [:, 1:] and [:, :-1]."""
+    if not isinstance(node, ast.Subscript) or (cut := _last_slice(node)) is None or cut.upper is not None:
+        return False
+    if not (isinstance(cut.lower, ast.Constant) and cut.lower.value == 1):
+        return False
+    base = ast.dump(node.value)
+    return any(
+        isinstance(other, ast.Subscript) and ast.dump(other.value) == base and _is_up_to_last(_last_slice(other))
+        and program.scope(other) is program.scope(node)
+        for other in program.nodes.get(ast.Subscript, [])
+    )  # fmt: skip
+
+
+def _last_slice(node: ast.Subscript) -> ast.Slice | None:
+    last = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
+    return last if isinstance(last, ast.Slice) else None
+
+
+def _is_up_to_last(cut: ast.Slice | None) -> bool:
+    upper = cut.upper if cut is not None and cut.lower is None else None
+    return (
+        isinstance(upper, ast.UnaryOp) and isinstance(upper.op, ast.USub)
+        and isinstance(upper.operand, ast.Constant) and upper.operand.value == 1
+    )  # fmt: skip

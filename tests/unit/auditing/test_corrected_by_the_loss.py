@@ -1,0 +1,74 @@
+"""A loss that stands beside a score: no correction contradicts what it gives over the right bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, Verdict, audit
+from fixtures.claims.build import HERE
+from fixtures.claims.patterns import SP1024, SP1024_TOKENS, bpb, log, submission
+
+NATS = 2.0512
+RIGHT = bpb(NATS, SP1024)
+HONEST = (HERE.parent / "scripts" / "honest_ar_tables.py").read_text(encoding="utf-8")
+SPACE_TWICE = (HERE.parent / "scripts" / "wrong_space_twice_table.py").read_text(encoding="utf-8")
+BITS = "val_loss.item() / math.log(2.0)"
+
+
+def audited(
+    folder: Path, script: str, ratio: float, nats: float = NATS, tokens: int | None = SP1024_TOKENS
+) -> AuditReport:
+    (folder / "train_gpt.py").write_text(script, encoding="utf-8")
+    record = submission(val_loss=nats, val_bpb=round(bpb(nats, ratio), 8), tokenizer="sp1024")
+    (folder / "submission.json").write_text(record)
+    (folder / "train.log").write_text(log(nats, ratio, label="final", tokens=tokens))
+    return audit(folder)
+
+
+@pytest.mark.parametrize(
+    ("bits", "factor"), [(f"{BITS} / 2.2", 2.2), (f"{BITS} * 0.95", 1 / 0.95), (BITS.replace("2.0", "3.0"), 1.5849625)]
+)
+def test_a_constant_on_the_bits_gives_what_the_loss_gives(tmp_path: Path, bits: str, factor: float) -> None:
+    report = audited(tmp_path, HONEST.replace(BITS, bits), SP1024 * factor)
+    assert report.verdict is Verdict.REFUTED
+    assert "BPB167" in report.judgement.rests_on
+    assert report.corrected_bpb == pytest.approx(RIGHT, rel=1e-5)
+    assert not [each for each in report.findings if "it could be that" in each.message]  # what is known explains it
+
+
+def test_a_constant_on_the_loss_is_beside_the_loss_of_the_log(tmp_path: Path) -> None:
+    """The loss that the log prints has it too: divided by the right bytes it is the claimed score, and as wrong."""
+    script = HONEST.replace("val_loss = loss_sum / token_count", "val_loss = loss_sum / token_count * 0.95")
+    report = audited(tmp_path, script, SP1024, 0.95 * NATS)
+    assert report.verdict is Verdict.REFUTED
+    assert report.corrected_bpb == pytest.approx(RIGHT, rel=1e-5)
+
+
+def test_a_factor_that_nearly_fits_gives_way_to_the_loss(tmp_path: Path) -> None:
+    report = audited(tmp_path, SPACE_TWICE, SP1024 * 1.1806, tokens=None)
+    assert report.verdict is Verdict.REFUTED
+    assert report.corrected_bpb == pytest.approx(RIGHT, rel=1e-5)
+    assert "the record's own loss over the right bytes; the factor of BPB151, 1.16714" in str(
+        report.judgement.corrected_from
+    )
+    (doubt,) = [each for each in report.findings if each.code == "BPB104"]
+    assert "explains +16.71 % of it, and nothing that was found the rest" in doubt.message
+    assert "it could be" not in doubt.message
+
+
+def test_a_factor_that_fits_is_as_it_was(tmp_path: Path) -> None:
+    report = audited(tmp_path, SPACE_TWICE, SP1024 * 1.16714)
+    assert report.corrected_bpb == pytest.approx(RIGHT, rel=1e-5)
+    assert "does not quite fit" not in str(report.judgement.corrected_from)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_factor_that_the_loss_contradicts_gives_no_score(tmp_path: Path, factor: float) -> None:
+    report = audited(tmp_path, SPACE_TWICE, SP1024 * factor)
+    assert report.verdict is Verdict.REFUTED
+    assert report.corrected_bpb is None
+    assert f"the record's own loss over the right bytes, {RIGHT:.4f}, contradicts what" in str(
+        report.judgement.corrected_from
+    )
