@@ -114,8 +114,10 @@ def _held_against_the_loss(
     of another fault than the one that was found.
     """
     ratio, full, (factor, how) = evidence.ratio, evidence.full, told
-    if ratio is None or not ratio.same_estimator or full is None or part_scored(evidence, findings) is not None:
+    if ratio is None or not ratio.same_estimator or full is None or not evidence.tokenizer_is_named:
         return told
+    if any(is_of_record(finding) for finding in faults) or part_scored(evidence, findings) is not None:
+        return told  # a finding of the record is of that very loss
     by_loss = ratio.value / full.bytes_per_token
     off = abs(factor / by_loss - 1.0)
     if off <= max(SCATTER, ratio.uncertainty):

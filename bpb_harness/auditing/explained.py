@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +17,9 @@ _SAYS_NEITHER = "a part of the split, or a mean of ratios, would explain it, and
 
 
 def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) -> Finding:
-    """A ratio that fits nothing (BPB104), told with what explains it; any other finding as it is.
+    """A ratio that fits nothing (BPB104), told with what explains it, or of a part (BPB302), with what may do so too.
+
+    Any other finding is given back as it is.
 
     Args:
         finding: one of ``findings``.
@@ -24,7 +27,11 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
         part: the part of the text that was scored; None where it was the whole of it, as far as is known.
     """
     divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
-    if finding.code != codes.BYTES_OFF.code or not isinstance(divided, float) or not isinstance(expected, float):
+    if finding.code not in _OPEN or not isinstance(divided, float) or not isinstance(expected, float):
+        return finding
+    if (others := _may_explain(finding, findings, divided, expected)) is not None:
+        return others
+    if finding.code == codes.SLICE_INFERRED.code:
         return finding
     slack = _EXPLAINS if part is None else _OF_LARGE_PARTS
     for other in findings:
@@ -41,6 +48,7 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
             )
             refutes = other.severity is Severity.REFUTES
             return replace(finding, message=message, severity=Severity.INFORMS if refutes else finding.severity)
+    finding = _without_the_right_count(finding, findings)
     if (partly := _partly(finding, findings, divided / expected)) is not None:
         return partly
     if finding.evidence.get("may_be_of_a_part") is not True:
@@ -49,6 +57,51 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
     if part is not None and part.finding.code == _SUBSET:
         said = f"a part of the split would explain it, and the script scores one ({part.told_by})"
     return replace(finding, message=f"{finding.message}; {said}")
+
+
+_OPEN = frozenset({codes.BYTES_OFF.code, codes.SLICE_INFERRED.code})
+# Faults of a script's count whose size hangs on the text, and whether they make the bytes fewer.
+_OF_UNKNOWN_SIZE = {"BPB165": True, "BPB156": False}
+_COUNTS_BY_THE_RULE = "BPB162"
+# Mistakes of counting that a script shows: where it counts by the rule, they are none of its own.
+_SHOWN_BY_SCRIPTS = frozenset(
+    {"space_counted_twice", "space_twice_pieces_by_spelling", "question_mark_for_space", "space_never_counted"}
+    | {"byte_pieces_by_spelling"}
+)
+_CANDIDATES = re.compile(r"; it could be that [^;]*")
+
+
+def _may_explain(finding: Finding, findings: Sequence[Finding], divided: float, expected: float) -> Finding | None:
+    """Told with a fault of the script's count that goes the same way, by an amount that hangs on the text."""
+    for other in findings:
+        is_fewer = _OF_UNKNOWN_SIZE.get(other.code)
+        if is_fewer is None or other.severity is Severity.INFORMS or is_fewer is not (divided < expected):
+            continue
+        prefix = finding.evidence.get("prefix_tokens")
+        part = f"; so would a part of the split, a prefix of about {prefix:,} tokens" if isinstance(prefix, int) else ""
+        message = (
+            f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} is expected "
+            f"({(divided / expected - 1.0) * 100:+.2f} %): {_named(other)} would explain it, by how much hangs on the "
+            f"text{part}"
+        )
+        return replace(finding, message=message, evidence={**finding.evidence, "candidates": []})
+    return None
+
+
+def _without_the_right_count(finding: Finding, findings: Sequence[Finding]) -> Finding:
+    """Without mistakes of counting that it could be, where the script counts by the rule."""
+    candidates = finding.evidence.get("candidates")
+    is_right = any(other.code == _COUNTS_BY_THE_RULE for other in findings)
+    if (
+        not is_right
+        or not isinstance(candidates, list)
+        or not candidates
+        or not _SHOWN_BY_SCRIPTS.issuperset(candidates)
+    ):
+        return finding
+    said = f"; the script beside it counts by the rule ({_COUNTS_BY_THE_RULE}), which explains none of that"
+    message = _CANDIDATES.sub(said, finding.message, count=1)
+    return replace(finding, message=message, evidence={**finding.evidence, "candidates": []})
 
 
 def _partly(finding: Finding, findings: Sequence[Finding], off: float) -> Finding | None:
@@ -60,8 +113,8 @@ def _partly(finding: Finding, findings: Sequence[Finding], off: float) -> Findin
             divided, expected = finding.evidence["bytes_per_token"], finding.evidence["expected"]
             message = (
                 f"the record divides by {divided:.5f} bytes per token, where {expected:.5f} is expected "
-                f"({(off - 1.0) * 100:+.2f} %): {_named(other)} explains {(other.factor - 1.0) * 100:+.2f} % of it, "
-                "and nothing that was found the rest"
+                f"({(off - 1.0) * 100:+.2f} %): {_named(other)} alone makes {(other.factor - 1.0) * 100:+.2f} %, "
+                "and nothing that was found tells of the rest"
             )
             return replace(finding, message=message, evidence={**finding.evidence, "candidates": []})
     return None

@@ -156,8 +156,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         if finding.code == codes.BYTES_UNKNOWN.code and any(map(_tells_constant, findings)):
             continue  # no loss is printed that would tell; but what it was divided by is known
         if finding.code == _SUBSET and to_five_digits(findings):
-            message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
-            settled.append(replace(finding, severity=Severity.INFORMS, message=message))
+            settled.append(_beside_the_whole_split(finding))
             continue
         if finding.code == _SUBSET and (place := _whole_split_at(findings)) is not None:
             message = (
@@ -179,6 +178,17 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         else:
             settled.append(_tied_to_the_log(finding, findings))
     return settled
+
+
+def _beside_the_whole_split(finding: Finding) -> Finding:
+    """A script that scores a part, beside a log of the whole split: another script's, where each run of it has that."""
+    said = "the log divides by the whole split's number to five digits all the same"
+    if finding.evidence.get("is_fixed") is not True:
+        return replace(finding, severity=Severity.INFORMS, message=f"{finding.message} ({said})")
+    message = (
+        f"{finding.message} ({said}: the script, as it stands, did not write that log, and which did is not known)"
+    )
+    return replace(finding, severity=Severity.WARNS, message=message)
 
 
 def _tied_to_the_log(finding: Finding, findings: Sequence[Finding]) -> Finding:
@@ -357,6 +367,8 @@ _FILE_ALONE = "the file agrees with itself, and only its writer has computed the
 
 
 def _weight(finding: Finding) -> int:
+    if finding.code == _CHARACTERS:
+        return _WEIGHTIEST[codes.SLICE.code]
     if _is_estimator_of_script(finding):
         return _WEIGHTIEST[codes.BEYOND_PLAIN.code]
     return _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST))
@@ -366,6 +378,7 @@ def _is_estimator_of_script(finding: Finding) -> bool:
     return finding.code.startswith("BPB2") and not is_of_record(finding) and finding.code not in _LIGHT
 
 
+_CHARACTERS = "BPB165"  # counted in place of bytes: what is wrong, by an amount that hangs on the text
 # Number formats, an id: they bend a number rather than void it.
 _LIGHT = frozenset({"BPB253", "BPB258", "BPB262"})
 

@@ -54,7 +54,7 @@ def test_a_factor_that_nearly_fits_gives_way_to_the_loss(tmp_path: Path) -> None
         report.judgement.corrected_from
     )
     (doubt,) = [each for each in report.findings if each.code == "BPB104"]
-    assert "explains +16.71 % of it, and nothing that was found the rest" in doubt.message
+    assert "alone makes +16.71 %, and nothing that was found tells of the rest" in doubt.message
     assert "it could be" not in doubt.message
 
 
@@ -72,3 +72,51 @@ def test_a_factor_that_the_loss_contradicts_gives_no_score(tmp_path: Path, facto
     assert f"the record's own loss over the right bytes, {RIGHT:.4f}, contradicts what" in str(
         report.judgement.corrected_from
     )
+
+
+CHARACTERS = (HERE.parent / "scripts" / "wrong_characters_counted.py").read_text(encoding="utf-8")
+PREFIX = 2.40774  # bytes per token of the first 1,048,576 tokens
+
+
+def test_characters_for_bytes_come_before_a_part_that_the_ratio_alone_suggests(tmp_path: Path) -> None:
+    report = audited(tmp_path, CHARACTERS, PREFIX, tokens=None)
+    assert report.judgement.rests_on == ("BPB165",)
+    (doubt,) = [each for each in report.findings if each.code == "BPB302"]
+    assert "BPB165 (train_gpt.py:" in doubt.message
+    assert "so would a part of the split, a prefix of about 1,048,576 tokens" in doubt.message
+    assert "a part of the split was scored" not in doubt.message
+
+
+def test_a_part_that_the_ratio_suggests_where_bytes_are_counted(tmp_path: Path) -> None:
+    report = audited(tmp_path, HONEST, PREFIX, tokens=None)
+    assert report.judgement.rests_on == ("BPB302",)
+    assert "a part of the split was scored" in report.judgement.reason
+
+
+def test_no_mistake_of_counting_is_guessed_where_the_script_counts_by_the_rule(tmp_path: Path) -> None:
+    report = audited(tmp_path, HONEST, SP1024 * 1.055, tokens=None)
+    (doubt,) = [each for each in report.findings if each.code == "BPB104"]
+    assert "the script beside it counts by the rule (BPB162), which explains none of that" in doubt.message
+    assert "it could be" not in doubt.message
+    (tmp_path / "train_gpt.py").unlink()
+    (doubt,) = [each for each in audit(tmp_path).findings if each.code == "BPB104"]
+    assert "it could be that byte pieces are counted by their spelling" in doubt.message
+
+
+FIRST_PART = HONEST.replace(
+    "val_tokens = torch.cat([load_shard(path) for path in sorted(glob.glob(s.val_files))])",
+    "val_tokens = torch.cat([load_shard(path) for path in sorted(glob.glob(s.val_files))])[: 1024 * 1024 + 1]",
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "severity"),
+    [("1024 * 1024 + 1", "warning"), ("int(os.environ.get('MAX_TOKENS', 1048577))", "info")],
+)
+def test_a_script_that_scores_a_part_did_not_write_a_log_of_the_whole(tmp_path: Path, size: str, severity: str) -> None:
+    assert FIRST_PART != HONEST
+    report = audited(tmp_path, FIRST_PART.replace("1024 * 1024 + 1", size), SP1024)
+    (found,) = [each for each in report.findings if each.code == "BPB350"]
+    assert found.severity.value == severity
+    assert ("the script, as it stands, did not write that log" in found.message) is (severity == "warning")
+    assert (report.verdict is Verdict.CONSISTENT) is (severity == "info")

@@ -54,8 +54,18 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
             said += f" of {limit.each[0]:,.0f} tokens each ({limit.each[1]}), {whole},"
         else:
             said = f"{whole}{called}"
+    if _is_fixed(analysis, limit):
+        evidence["is_fixed"] = True
     message = f"At most {said} are scored, not the whole split{beside}"
     yield analysis.hit(codes.SUBSET, message, limit.node, evidence=evidence)
+
+
+def _is_fixed(analysis: Analysis, limit: Limit) -> bool:
+    """Whether a limit holds in every run: it stands under no test, and no setting gives it."""
+    if analysis.program.tests_above(limit.node):
+        return False
+    evaluator = Evaluator(analysis.program)
+    return all(evaluator.setting_asked(*met) is None for met in _with_defaults(analysis, limit.node))
 
 
 def _left_out(analysis: Analysis) -> Iterator[Hit]:

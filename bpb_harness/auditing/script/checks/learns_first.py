@@ -699,9 +699,11 @@ def _pattern_over(program: Program, learnt: _Sources, text: _Sources) -> str | N
     fineweb_*.bin beside fineweb_val_*.bin, in one folder, with nothing taken out of what is found.
     """
     wide, own = learnt.files - text.files, text.files - learnt.files
-    if len(wide) != 1 or len(own) != 1 or not _HELD_OUT_FILE.search(*own) or any(map(_TRAINED.search, learnt.files)):
+    if len(wide) != 1 or len(own) != 1 or any(map(_TRAINED.search, learnt.files)):
         return None
     (pattern,), (scored,) = wide, own
+    if not _HELD_OUT_FILE.search(scored):
+        return None
     is_glob = "*" in pattern and not _HELD_OUT_FILE.search(pattern) and fnmatchcase(scored, pattern)
     if not is_glob or "glob" not in program.calls:
         return None
@@ -712,8 +714,8 @@ def _pattern_over(program: Program, learnt: _Sources, text: _Sources) -> str | N
 
 def _is_part_of_files(node: ast.AST) -> bool:
     """files[1:], sorted(glob.glob(pattern))[:-1]: what is left out may be what is scored."""
-    is_cut = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)
-    return is_cut and _FILES.search(ast.unparse(node.value)) is not None
+    cut = node.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) else None
+    return cut is not None and _FILES.search(ast.unparse(cut)) is not None
 
 
 _FILES = re.compile(r"file|shard|path|glob", re.IGNORECASE)

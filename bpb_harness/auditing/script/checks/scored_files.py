@@ -8,10 +8,14 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
+from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, behind_target, scored_tokens
+from bpb_harness.auditing.script.frontend.scopes import last_name
 
 _TRAINED = re.compile(r"(?:^|[^a-z])train(?:ing)?(?:[^a-z]|$)", re.IGNORECASE)
 _HELD_OUT = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|dev|eval|held_?out)(?:[^a-z]|$)", re.IGNORECASE)
+_IS_HELD_OUT = re.compile(
+    r"(?:val|valid|validation|test|dev|eval|held_?out)_(?:tok|data|ids|file|path|shard)", re.IGNORECASE
+)
 _FILE = re.compile(r"[^\s]*(?:\*|\.(?:bin|npy|npz|pt|parquet|jsonl|txt))[^\s]*")
 
 
@@ -24,18 +28,21 @@ def check_scored_files(analysis: Analysis) -> Iterator[Hit]:
     text = known[1].partition(", ")[0] if known is not None else ""
     if not _HELD_OUT.search(text):
         return
-    for tokens in scored_tokens(analysis):
-        parts = behind_target(analysis, tokens)
-        files = [
-            part
-            for part, _ in parts
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and _FILE.fullmatch(part.value)
-        ]
-        names = [str(part.value) for part in files]
-        if not files or not all(map(_TRAINED.search, names)) or any(map(_HELD_OUT.search, names)):
-            continue
+    read = [(tokens, _training_files(analysis, tokens)) for tokens in scored_tokens(analysis)]
+    if not all(files for _, files in read):
+        return
+    for tokens, files in read:
         said = (
-            f"The tokens that are scored are read from {names[0]!r}, which is named as text to train on, not from the "
-            f"text that the record is of, {text}"
+            f"The tokens that are scored are read from {files[0].value!r}, which is named as text to train on, not "
+            f"from the text that the record is of, {text}"
         )
         yield analysis.hit(codes.TRAINING_FILE, said, files[0], tokens.sink)
+
+
+def _training_files(analysis: Analysis, tokens: ScoredTokens) -> list[ast.Constant]:
+    """The files that tokens which are called held-out come from, where all are named as those of training."""
+    parts = [part for part, _ in behind_target(analysis, tokens)]
+    names = (last_name(part) for part in parts if isinstance(part, ast.Name | ast.Attribute))
+    files = [part for part in parts if isinstance(part, ast.Constant) and _FILE.fullmatch(str(part.value))]
+    is_trained = all(_TRAINED.search(str(file.value)) and not _HELD_OUT.search(str(file.value)) for file in files)
+    return files if is_trained and any(_IS_HELD_OUT.match(name) for name in names) else []

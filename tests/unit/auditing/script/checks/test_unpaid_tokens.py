@@ -59,6 +59,12 @@ def test_files_that_may_be_held_out(files: str) -> None:
     assert not found("BPB168", (VALIDATION, files))
 
 
+def test_tokens_that_nothing_calls_held_out_may_be_those_of_a_training_beside() -> None:
+    """A name that training uses too, followed backwards, may come from its files."""
+    changes = [(VALIDATION, '"fineweb_train_*.bin"'), ("val_files", "files"), ("val_tokens", "stream")]
+    assert not found("BPB168", *changes)
+
+
 @pytest.mark.parametrize(
     "attention",
     [
