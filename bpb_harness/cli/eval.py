@@ -31,7 +31,7 @@ from bpb_harness.cli._output import (
 from bpb_harness.cli._progress import Progress, progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import run, torch_imports
-from bpb_harness.cli._settings import as_settings, takes
+from bpb_harness.cli._settings import as_settings, explicit, takes
 from bpb_harness.cli._together import is_to_start, is_watched, require_devices, run_together
 from bpb_harness.errors import ContractError, HarnessError, LostProcessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
@@ -74,6 +74,7 @@ _BEFORE = {
 @app.command()
 @takes(*FLAGS, before=_BEFORE)
 def evaluate(
+    context: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
     expect: Annotated[float | None, typer.Option(help="Exit 1 unless the score is this many bits per byte.")] = None,
     within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = _WITHIN,
@@ -125,7 +126,9 @@ def evaluate(
         settings = settings_for_report(settings)
     with _quiet_unless_first():
         require_devices(devices)
-        checked = Settings(**settings)  # refuses bad flags before anything slow is imported or any file is opened
+        checked = Settings(
+            **settings, method_is_open=not explicit(context, ["method"])
+        )  # refuses bad flags before all else
         if is_to_start(devices):
             raise typer.Exit(run_together(devices, ["-m", "bpb_harness", "eval", *sys.argv[1:]], "bpb-eval"))
         with progress_bar("bpb-eval", shown=not quiet and is_first_process()) as progress:

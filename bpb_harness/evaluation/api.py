@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoints import Checkpoint
+from bpb_harness.denoiser import Denoiser
 from bpb_harness.distributed import pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
@@ -19,6 +20,7 @@ from bpb_harness.evaluation.device_ahead import start_device
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
 from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces, require_guessed_vocabulary
 from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.remarks import (
     byte_remarks,
@@ -63,7 +65,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
         HarnessError: for anything that cannot be scored; its text is one line.
         TypeError: for an option that there is not.
     """
-    chosen = Settings.of(options)
+    chosen = replace(Settings.of(options), method_is_open="method" not in options)
     if not isinstance(checkpoint, str | PathLike):
         _try_to_keep(chosen)
         network = InMemory(checkpoint, chosen)
@@ -173,6 +175,7 @@ class LoadedCheckpoint:
             HarnessError: as :func:`evaluate`.
         """
         checkpoint, adapted = self.checkpoint, self.adapted
+        chosen = chosen.for_network(is_causal=not isinstance(adapted.model, Denoiser))
         if adapted.context_is_open and chosen.context_length is None:
             raise UsageError(
                 f"{checkpoint.path.name} states no context length", hint="pass --context L, the tokens of a window"
@@ -209,6 +212,9 @@ def _remarks_before(job: Job, checkpoint: Checkpoint, adapted: AdaptedModel) -> 
     remarks += separator_remarks(job)
     if job.answers is not None:
         remarks += answer_remarks(job)
+    if chosen.method_is_open and METHODS[chosen.method].is_causal:
+        said = f"an autoregressive model, scored by --method {chosen.method}: none was given"
+        remarks.append(Remark("method", said))
     remarks += [Remark("adapter", note) for note in adapted.notes]
     remarks += [Remark("tokenizer", note) for note in text.tokenizer.notes]
     if adapted.context_is_guess and chosen.context_length is None:

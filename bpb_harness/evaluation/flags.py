@@ -91,6 +91,9 @@ def flagged(default: Any, help: str, **more: Any) -> Any:
     return dataclasses.field(default=default, metadata={_KEY: Flag(help, **more)})
 
 
+INNER = "inner"  # of a field that no caller gives, in its metadata
+
+
 @cache
 def flags_of(settings: type) -> Mapping[str, Flag]:
     """The flag of each field that has one, in the order of ``--help``."""
@@ -161,6 +164,7 @@ def shows(settings: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[C
     keywords = [
         Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
         for field in dataclasses.fields(kind)
+        if not field.metadata.get(INNER)
     ]
     lines = [f"    {name}: {flag.help}{f' {flag.note}' if flag.note else ''}" for name, flag in flags.items()]
 

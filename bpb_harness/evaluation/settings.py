@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from operator import attrgetter
 from os import PathLike
@@ -23,7 +23,7 @@ from bpb_harness.adaptation.settings import (
     AdaptationSettings,
 )
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known, require_values
+from bpb_harness.evaluation.flags import INNER, AnyPath, flagged, flags_of, require_known, require_values
 from bpb_harness.evaluation.methods import METHODS, Method, either
 from bpb_harness.result import MAX_SAMPLES, Signature
 
@@ -117,7 +117,10 @@ class Settings:
         UsageError: for a value that a setting does not take, or settings that do not go together.
     """
 
-    method: str = flagged("discrete", f"{either([*METHODS])}.", key="method", one_of=(*METHODS,))
+    method: str = flagged(
+        "discrete", f"{either([*METHODS])}.", key="method", one_of=(*METHODS,),
+        note="Where none is given, a checkpoint of an autoregressive model is scored by ar.",
+    )  # fmt: skip
     num_steps: int | None = flagged(
         None, "T of the discrete bound (128 if not given).", option="--steps", key="T", least=1, most=MAX_STEPS,
         of=attrgetter("takes_steps"), note="Of the exact method: the bound of T steps, not the continuous one.",
@@ -268,6 +271,8 @@ class Settings:
     )  # fmt: skip
     progress: Callable[[int, int], None] | None = None  # called with (tokens done, tokens in all)
     name: str | None = None  # of a network in memory: stands in the signature
+    # Nobody has named a method: it is the network's.
+    method_is_open: bool = field(default=False, metadata={INNER: True})
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Self:
@@ -301,6 +306,14 @@ class Settings:
             from bpb_harness.evaluation.conflicts import require_no_conflict  # deferred: asks the flags made here
 
             require_no_conflict(self)
+
+    def for_network(self, *, is_causal: bool) -> Self:
+        """The settings with the network's own method, where nobody has named one.
+
+        Raises:
+            UsageError: for settings that are not of that method.
+        """
+        return replace(self, method="ar") if self.method_is_open and is_causal else self
 
     @property
     def adaptation(self) -> AdaptationSettings | None:
