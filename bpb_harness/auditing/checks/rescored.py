@@ -11,11 +11,12 @@ from typing import Protocol as StructuralType
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks import stated_signatures
 from bpb_harness.auditing.checks.scored_text import PART_SPREAD, misfit
-from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.evidence import SCATTER, Evidence
+from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import method_in
 from bpb_harness.findings import Finding, Json
 from bpb_harness.result import Signature
-from bpb_harness.units import CodeLength
+from bpb_harness.units import CodeLength, bits_to_nats
 
 # How many standard errors may lie between two honest numbers: 3 is one false alarm in 370.
 STANDARD_ERRORS = 3.0
@@ -23,6 +24,7 @@ STANDARD_ERRORS = 3.0
 COARSEST_AGREEMENT = 0.025
 # Arithmetic in another precision or order of summation, in bits per byte.
 NUMERICS = 5e-4
+_SAME_LOSS = 1e-5  # relative; another summation, in another precision, changes less
 MIN_WINDOWS = 30  # fewer do not tell how much windows differ
 _PART = re.compile(r"\[0:([0-9]+)/[0-9]+\]")
 _BOUNDS = frozenset({"<=", "~<="})
@@ -161,6 +163,31 @@ def _is_of_untold_steps(evidence: Evidence, recomputed: Recomputed, difference: 
     return difference > 0.0 or recomputed.num_steps < _TIGHT_STEPS
 
 
+def _counted_otherwise(evidence: Evidence, recomputed: Recomputed) -> str | None:
+    """That the record has the very loss per token that the harness gets, and divides it by other bytes, in words.
+
+    Of an exact code length alone, of the whole text: so many digits of a loss are no other text's.
+    """
+    ratio, own = evidence.ratio, recomputed.bytes_per_token
+    if recomputed.relation != "=" or recomputed.num_windows is not None or own is None or ratio is None:
+        return None
+    loss = bits_to_nats(recomputed.bits_per_byte * own)
+    stated = [evidence.claim.nats_per_token, *(line.nats_per_token for line in evidence.lines)]
+    same = next((each for each in stated if each is not None and _is_loss(each, loss)), None)
+    if same is None or not ratio.same_estimator or ratio.is_near(own, SCATTER):
+        return None
+    return (
+        f"the loss that the harness gets is the record's own, {same} nats per token ({same.source}): the same tokens "
+        f"cost the same. The record divides by {ratio.value:.5f} bytes per token, and these have {own:.5f}: its count "
+        "of bytes is wrong"
+    )
+
+
+def _is_loss(stated: Printed, loss: float) -> bool:
+    """Whether a printed loss is one that was computed, to as many digits as no other text has in common with it."""
+    return stated.half_unit <= _SAME_LOSS * loss and abs(stated.value - loss) <= _SAME_LOSS * loss
+
+
 def check_rescored(
     evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str] | None = None
 ) -> Iterator[Finding]:
@@ -207,13 +234,18 @@ def _judged(evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str])
     )
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
     settings = other_settings(evidence, recomputed)
+    counted = _counted_otherwise(evidence, recomputed)
     elsewhere = other_files(evidence, recomputed.signature) or other_dataset(evidence, recomputed.data_name)
     if elsewhere is None and not evidence.is_own_file_alone:  # whose digests tell
-        elsewhere = stated_signatures.other_signature(recomputed.signature, said) or misfit(evidence, recomputed, said)
+        elsewhere = stated_signatures.other_signature(recomputed.signature, said)
+        elsewhere = elsewhere or misfit(evidence, recomputed, said, has_same_loss=counted is not None)
     if elsewhere is not None:
         missing = "a rescoring of the text that the claim is about, with its tokenizer and its settings"
         missing += ", without --limit" if recomputed.num_windows is not None else ""
         yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
+    elif counted is not None and not agrees:
+        factor = recomputed.bits_per_byte / score.value
+        yield codes.RESCORED_DIFFERENT.finding(f"{counted}. The harness gets {numbers}", factor=factor, facts=facts)
     elif _has_same_draws(evidence, recomputed) and abs(difference) <= rounding:
         yield codes.RESCORED_SAME.finding(f"of the same draws the harness gets {numbers}", facts=facts)
     elif _has_same_draws(evidence, recomputed) and agrees:

@@ -43,19 +43,20 @@ class Scored(StructuralType):
     def bytes_per_token(self) -> float | None: ...
 
 
-def misfit(evidence: Evidence, scored: Scored, said: Mapping[str, str]) -> str | None:
+def misfit(evidence: Evidence, scored: Scored, said: Mapping[str, str], *, has_same_loss: bool = False) -> str | None:
     """What the record says of its text and does not fit what was scored, in words; None where all of it fits.
 
     Args:
         evidence: the claim and its record.
         scored: what the harness scored.
         said: the record's texts, by the names of their files.
+        has_same_loss: the same loss per token came of it: then other bytes per token are a fault of the count.
     """
     found = _other_loaded(evidence, scored) or _other_size(evidence, scored) or _other_split(evidence, scored)
     found = found or _other_validated(scored, said)
     if found is not None or _is_shown(evidence, scored):
         return found
-    return _other_ratio(evidence, scored) or _other_name(scored, said)
+    return (None if has_same_loss else _other_ratio(evidence, scored)) or _other_name(scored, said)
 
 
 def _other_loaded(evidence: Evidence, scored: Scored) -> str | None:
