@@ -18,6 +18,7 @@ from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.ways import Way, position
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script, last_name
 from bpb_harness.claim.embedded_code import is_code
@@ -60,7 +61,7 @@ def shown_in_logs(
         apart: what stands behind it, in no loop that counts.
         logged: the lines that carry the claim.
     """
-    for level in range(len(way) - 1, met - 1, -1):
+    for level in range(len(way) - 1, met - 1, -1) if logged else ():
         node = way[level][0]
         around = [
             loop for loop in loops_around(program, node) if not any(loop is up for up in program.ancestors(apart))
@@ -99,9 +100,7 @@ def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterat
             continue
         telling = telling_part(template)
         own = (part.value for each in beside for part in each.values if isinstance(part, ast.Constant))
-        if sum(script.text.count(telling) for script in program.scripts) == sum(
-            str(part).count(telling) for part in own
-        ):
+        if _num_written(program, telling) == sum(str(part).count(telling) for part in own):
             yield template
 
 
@@ -112,7 +111,16 @@ def telling_part(template: Template) -> str:
 
 def is_of_one_place(program: Program, template: Template) -> bool:
     """Whether no text but one of the scripts has what tells a line from others."""
-    return sum(script.text.count(telling_part(template)) for script in program.scripts) == 1
+    return _num_written(program, telling_part(template)) == 1
+
+
+def _num_written(program: Program, words: str) -> int:
+    """How often the scripts have some words; counted once."""
+    key = (_num_written, words)
+    if key not in program.memo:
+        program.memo[key] = sum(script.text.count(words) for script in program.scripts)
+    number: int = program.memo[key]
+    return number
 
 
 def _num_letters(part: str) -> int:
@@ -123,16 +131,27 @@ def _texts_beside(program: Program, node: ast.AST, loop: ast.AST) -> Iterator[as
     """What is printed in a loop behind a node, where that was come to."""
     above, end = dict(program.tests_above(node)), _end(node)
     own = {test for test in above if any(up is loop for up in program.ancestors(test))}
-    for part in ast.walk(loop):
-        if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
-            continue
-        text = part.args[0]
-        if position(part) <= end or not isinstance(text, ast.JoinedStr):
+    for part, text in _printed_within(program, loop):
+        if position(part) <= end:
             continue
         tests = dict(program.tests_above(part))
         is_beside = own <= tests.keys() and all(tests[test] is above[test] for test in own)
         if is_beside and program.scope(part) is program.scope(node):
             yield text
+
+
+def _printed_within(program: Program, loop: ast.AST) -> list[tuple[ast.Call, ast.JoinedStr]]:
+    """The calls in a loop that print a text, each with the text; looked for once."""
+    key = (_printed_within, loop)
+    if key not in program.memo:
+        calls = (part for part in nodes_within(loop) if isinstance(part, ast.Call) and part.args)
+        program.memo[key] = [
+            (call, text)
+            for call in calls
+            if isinstance(text := call.args[0], ast.JoinedStr) and _PRINTING.search(last_name(call.func))
+        ]
+    found: list[tuple[ast.Call, ast.JoinedStr]] = program.memo[key]
+    return found
 
 
 def _end(node: ast.AST) -> tuple[int, int]:
