@@ -145,8 +145,12 @@ class Program:
 
     def scope(self, node: ast.AST) -> Scope:
         """The scope in which a node stands; a function's own node stands for its inside."""
-        while (found := self._scope_of.get(node)) is None:
-            node = self._parents[node]
+        found = self._scope_of.get(node)
+        if found is None:
+            above = self._parents[node]
+            while (found := self._scope_of.get(above)) is None:
+                above = self._parents[above]
+            self._scope_of[node] = found
         return found
 
     def script(self, node: ast.AST) -> Script:
