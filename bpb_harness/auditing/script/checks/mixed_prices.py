@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.token_prices import Kinds, kinds_of
 from bpb_harness.auditing.script.domains.trace import LIMIT, origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -75,11 +76,11 @@ def _is_whole(program: Program, call: ast.Call) -> bool:
     if last_name(call.func) == "entropy":
         return True
     for operand in operands(call)[:1]:
-        for part in ast.walk(operand):
+        for part in nodes_within(operand):
             if isinstance(part, ast.Call) and last_name(part.func) in _NETWORK:
                 return True
             for definition in program.reaching(part) if isinstance(part, ast.Name) else ():
-                held = ast.walk(definition.value) if definition.value is not None else ()
+                held = nodes_within(definition.value) if definition.value is not None else ()
                 if any(isinstance(each, ast.Call) and last_name(each.func) in _NETWORK for each in held):
                     return True
     return False
@@ -163,9 +164,9 @@ def check_choice(analysis: Analysis) -> Iterator[Hit]:
         return
     program, on_path = analysis.program, dict(analysis.claimed_path)
     above = {test for node in on_path if isinstance(node, ast.expr) for test, _ in program.tests_above(node)}
-    decided = {part for test in above for part in ast.walk(test)}
+    decided = {part for test in above for part in nodes_within(test)}
     named = [part for part in decided if isinstance(part, ast.Name)]  # unsure of if unsure
-    decided |= {part for name in named for value in _given(program, name) for part in ast.walk(value)}
+    decided |= {part for name in named for value in _given(program, name) for part in nodes_within(value)}
     for place, said in candidates:
         is_mask = place in on_path and (isinstance(place, ast.Call) or _meets_a_price(program, place, on_path[place]))
         if is_mask or place in decided:
@@ -272,7 +273,7 @@ def _meets_a_price(program: Program, node: ast.expr, frame: Frame, depth: int = 
             if not names or depth > 1:
                 return False
             scope = program.scope(above)
-            uses = (use for use in ast.walk(scope.node) if isinstance(use, ast.Name) and use.id in names)
+            uses = (use for use in nodes_within(scope.node) if isinstance(use, ast.Name) and use.id in names)
             loads = [use for use in uses if isinstance(use.ctx, ast.Load)]
             return any(_meets_a_price(program, use, frame, depth + 1) for use in loads[:8])
         if isinstance(above, ast.expr):
@@ -298,7 +299,7 @@ def _is_bound_of_numbers(analysis: Analysis, sides: list[ast.expr], kinds: list[
     other = next(side for side, of in zip(sides, kinds, strict=True) if not of.is_of_target)
     if any(
         isinstance(part, ast.Constant) and str(part.value).strip("+-").lower().startswith("inf")
-        for part in ast.walk(other)
+        for part in nodes_within(other)
     ):
         return True
     bound = analysis.number(other, frame)
@@ -331,13 +332,13 @@ def _is_for_an_exponential(program: Program, call: ast.Call) -> bool:
     statement = next((each for each in above if isinstance(each, ast.stmt)), None)
     if statement is None:
         return False
-    own = {*above, *ast.walk(call)}
-    beside = (part for part in ast.walk(statement) if isinstance(part, ast.Call) and part not in own)
+    own = {*above, *nodes_within(call)}
+    beside = (part for part in nodes_within(statement) if isinstance(part, ast.Call) and part not in own)
     if any(last_name(part.func) in _EXPONENTIALS for part in beside):
         return True
     names = {target.id for target in getattr(statement, "targets", ()) if isinstance(target, ast.Name)}
     uses = (use for name in _EXPONENTIALS for use in program.calls.get(name, ()))
-    held = (part for use in uses if program.scope(use) is program.scope(call) for part in ast.walk(use))
+    held = (part for use in uses if program.scope(use) is program.scope(call) for part in nodes_within(use))
     return any(isinstance(part, ast.Name) and part.id in names for part in held)
 
 

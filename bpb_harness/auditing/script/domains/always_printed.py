@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from bpb_harness.auditing.script.domains.shown_in_logs import written_parts
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -128,7 +129,7 @@ def _in_called(program: Program, call: ast.Call, frame: Frame, depth: int, *, by
         return
     inner = frame.inside(program, callee, call)
     for statement in callee.node.body:
-        if any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom) for part in ast.walk(statement)):
+        if any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom) for part in nodes_within(statement)):
             return
         yield from _always_in(program, statement, inner, depth + 1, by_settings=by_settings)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 
@@ -242,14 +243,14 @@ def _values_of_loop(loop: ast.For | ast.AsyncFor) -> list[ast.expr]:
     if isinstance(over, ast.Call) and last_name(over.func) == "items" and isinstance(target, ast.Tuple):
         return target.elts[1:]
     looked_up = {
-        ast.dump(part.value) for part in ast.walk(loop)
+        ast.dump(part.value) for part in nodes_within(loop)
         if isinstance(part, ast.Subscript) and _names(part.slice) & _names(target)
     }  # fmt: skip
     return [] if isinstance(over, ast.Name) and ast.dump(over) in looked_up else [target]
 
 
 def _names(node: ast.AST | None) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} if node is not None else set()
+    return {part.id for part in nodes_within(node) if isinstance(part, ast.Name)} if node is not None else set()
 
 
 def _statement(program: Program, node: ast.AST) -> ast.AST:

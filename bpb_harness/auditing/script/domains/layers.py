@@ -13,6 +13,7 @@ from bpb_harness.auditing.script.domains.in_evaluation import tests_of
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import UNKNOWN_ERRORS, Evaluator
 from bpb_harness.auditing.script.domains.ways import opened_by
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
@@ -93,13 +94,13 @@ def _lists(program: Program, func: ast.expr) -> Iterator[ast.expr]:
     for definition in program.reaching(func) if isinstance(func, ast.Name) else ():
         if definition.value is None or definition.kind not in ("loop", "assign"):
             continue
-        held = (part for part in ast.walk(definition.value) if isinstance(part, ast.Attribute))
+        held = (part for part in nodes_within(definition.value) if isinstance(part, ast.Attribute))
         yield from (value for part in held for value in program.values_of(part))
 
 
 def _built(program: Program, held: ast.expr, depth: int = 0) -> Iterator[tuple[Scope, ast.Call]]:
     """The modules of a list, each with the call that makes it: [Block(d) for ..], and what is appended to a name."""
-    for part in ast.walk(held):
+    for part in nodes_within(held):
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
             forward = program.classes.get(part.func.id, {}).get("forward")
             if forward is not None:

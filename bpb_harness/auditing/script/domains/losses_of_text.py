@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bpb_harness.auditing.script.domains.handed_on import ENCODERS, Form
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 
@@ -192,10 +193,10 @@ def _dropped(program: Program, test: ast.Compare) -> Iterator[Loss]:
     if isinstance(above, ast.comprehension) and isinstance(
         held := program.parent(above), ast.ListComp | ast.GeneratorExp
     ):
-        if any(_is_entry(part, table, test.left) for part in ast.walk(held.elt)):
+        if any(_is_entry(part, table, test.left) for part in nodes_within(held.elt)):
             yield Loss(held, test.left, what, Form.TOKENS)
     elif isinstance(above, ast.If) and not above.orelse:
-        for part in (part for statement in above.body for part in ast.walk(statement)):
+        for part in (part for statement in above.body for part in nodes_within(statement)):
             if isinstance(part, ast.Subscript) and _is_entry(part, table, test.left):
                 yield Loss(part, test.left, what, Form.TOKENS)
 
@@ -218,7 +219,7 @@ def _is_alphabet(program: Program, table: ast.expr) -> bool:
 def _letters(program: Program, value: ast.expr, depth: int = 0) -> int | None:
     """How many characters an expression writes out; None where it holds what is known only when it runs."""
     count = 0
-    for part in ast.walk(value):
+    for part in nodes_within(value):
         if isinstance(part, ast.Call) and last_name(part.func) in _OPEN_TABLE:
             return None
         if isinstance(part, ast.Constant) and isinstance(part.value, str):

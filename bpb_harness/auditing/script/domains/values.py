@@ -487,11 +487,7 @@ class Evaluator(Walker[object]):
         """A stratified draw, (i + u) / n or (u + i / n) % 1: uniform, whatever n is."""
         if not isinstance(node.op, ast.Mod | ast.Div):
             return False
-        near = list(itertools.islice(ast.walk(node.left), 60))
-        self.program.spend(len(near) // 8)
-        parts: list[ast.AST] = [part for part in near if is_random(part)]
-        if not parts:
-            parts = [part for part in near if isinstance(part, ast.Name) and self._drawn(part)]
+        parts = self._drawn_near(node.left)
         if not parts:
             return False
         if isinstance(node.op, ast.Mod):
@@ -501,6 +497,18 @@ class Evaluator(Walker[object]):
             others = [side for side in (left.left, left.right) if not is_random(side) and side not in parts]
             return len(others) == 1 and not isinstance(others[0], ast.Constant)
         return False
+
+    def _drawn_near(self, node: ast.expr) -> list[ast.AST]:
+        """The draws in an expression, or else the names of such: looked for once, and paid for each time."""
+        memo, key = self.program.memo, (Evaluator._drawn_near, node)
+        if key not in memo:
+            near = list(itertools.islice(ast.walk(node), 60))
+            drawn = [part for part in near if is_random(part)]
+            memo[key] = len(near), drawn or [part for part in near if isinstance(part, ast.Name) and self._drawn(part)]
+        number, parts = memo[key]
+        self.program.spend(number // 8)
+        found: list[ast.AST] = parts
+        return found
 
     def _drawn(self, name: ast.Name) -> bool:
         definitions = self.program.reaching(name)

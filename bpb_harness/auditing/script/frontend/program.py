@@ -12,12 +12,20 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from bpb_harness.auditing.script.frontend.answers import Answers
-from bpb_harness.auditing.script.frontend.index import ELSEWHERE, EXPRESSIONS, Index, children, is_registered
+from bpb_harness.auditing.script.frontend.index import (
+    ELSEWHERE,
+    EXPRESSIONS,
+    Index,
+    children,
+    is_registered,
+    nodes_within,
+)
 from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
 
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 _MAX_NAMES = 4  # that a name is followed through
 _WRAPPING = frozenset(["compile", "jit", "checkpoint", "no_grad", "inference_mode", "pmap", "partial"])
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
@@ -185,12 +193,12 @@ class Program:
 
     def _find_reaching(self, use: ast.Name) -> list[Definition]:
         for above in self.ancestors(use):
-            if isinstance(above, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+            if isinstance(above, _COMPREHENSIONS):
                 for generator in above.generators:
                     found = [d for d in self.scope(above).definitions.get(use.id, []) if d.statement is generator]
                     if found:
                         return found
-            if isinstance(above, ast.stmt):
+            elif isinstance(above, ast.stmt):
                 break
         scope: Scope | None = self.scope(use)
         local = True
@@ -394,7 +402,7 @@ class Program:
             found = self._lambda_in(definition.value) or self._class_in(definition.value)
             if found is not None:
                 return found
-            for part in ast.walk(definition.value):
+            for part in nodes_within(definition.value):
                 if isinstance(part, ast.Name) and part.id != func.id:
                     found = self._forward(part, depth + 1)
                     if found is not None:
@@ -408,7 +416,7 @@ class Program:
         return self.scope(inner) if isinstance(inner, ast.Lambda) else None
 
     def _class_in(self, value: ast.expr) -> Scope | None:
-        for part in ast.walk(value):
+        for part in nodes_within(value):
             if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in self.classes:
                 methods = self.classes[part.func.id]
                 return methods.get("forward") or methods.get("__call__")
