@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bpb_harness.claim.printed import Source
 from bpb_harness.claim.voiding_statements import (
@@ -106,6 +107,7 @@ _EMPHASIS = re.compile(r"`|\*(?! )|(?<! )\*|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])
 _ITEM = re.compile(r"\s{0,12}(?:[-*+]|[0-9]{1,3}[.)])\s+")
 
 
+@lru_cache(maxsize=2)  # of a claim, its bytes per token are asked for as well as its prose
 def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
     """The sentences of a README that say plainly what would void its score, in order; bounded.
 
