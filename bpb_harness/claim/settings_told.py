@@ -84,7 +84,9 @@ def settings_told(
     found: dict[str, list[SettingTold]] = {}
     for number, line in lines:
         for name, words, value in _pairs(line):
-            held = found.setdefault(name, []) if name in names else [SettingTold(words, value, Source(file, number))]
+            if name not in names:
+                continue
+            held = found.setdefault(name, [])
             if not any(is_same_setting(value, other.value) for other in held):
                 held.append(SettingTold(words, value, Source(file, number)))
     return {name: tuple(told) for name, told in found.items()}
