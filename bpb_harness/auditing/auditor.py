@@ -63,6 +63,7 @@ from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
 from bpb_harness.claim.readme_reader import title_of
 from bpb_harness.claim.settings import flags_of, set_beside, settings_of
+from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
@@ -88,7 +89,19 @@ def audit(
     """Audit one claimed score from its record: what :func:`bpb_harness.audit` runs, and says."""
     report = _audited(paths, baseline, recomputed, proved, allow_code=allow_code, tokenizer=tokenizer, rules=rules)
     require_something(report, _paths(paths))
-    return report
+    return _told_of_submissions(report, _paths(paths))
+
+
+def _told_of_submissions(report: AuditReport, paths: Sequence[Path]) -> AuditReport:
+    """A report on a folder that claims nothing, with the submissions below it, which nothing here has looked at."""
+    folders = [path for path in paths if path.is_dir()] if report.gives_no_score else []
+    below = [found for folder in folders for found in find_submissions(folder) if resolved(found) != resolved(folder)]
+    if not below:
+        return report
+    number = "one submission lies" if len(below) == 1 else f"{len(below)} submissions lie"
+    reason = f"{report.judgement.reason.rstrip('.')}; {number} below it, audited with --recursive"
+    missing = ("--recursive, for a report on each submission below the folder",)
+    return replace(report, judgement=replace(report.judgement, reason=reason, missing=missing))
 
 
 def _audited(

@@ -90,8 +90,9 @@ def grouped(report: AuditReport) -> list[Group]:
     of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
     findings = _without_repeats(findings)
     parts = [found for found in findings if _is_part_of_a_fault(found, report)]
+    refutes = "What refutes the score" if report.verdict is Verdict.REFUTED else "What would refute a score made so"
     groups = [
-        ("What refutes the score", [each for each in findings if each.severity is Severity.REFUTES or each in parts]),
+        (refutes, [each for each in findings if each.severity is Severity.REFUTES or each in parts]),
         ("Doubts", [each for each in findings if each.severity is Severity.WARNS and each not in of_rules + parts]),
         ("What agrees with the score", behind),
         ("Rules of the contest (they concern the entry, not the score)", of_rules),

@@ -143,7 +143,9 @@ def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
     for mark in _MARKS:
         marked = [(pack, why) for pack in fitting if (why := mark(pack, record)) is not None]
         if len(marked) == 1:
-            return marked[0]
+            pack, why = marked[0]
+            is_told = mark is not _by_file or record.claim.score is None or _names_its_text(pack, record.claim)
+            return pack, why if is_told else f"{why} alone; {_OF_ANOTHER_TEXT}"
         if marked:
             fitting, found = [pack for pack, _ in marked], [why for _, why in marked]
     if found:
@@ -196,6 +198,18 @@ def _by_file(pack: RulePack, record: _Record) -> str | None:
     names = {file.rpartition("/")[2].lower() for file in record.claim.files}
     named = next((name for name in pack.marks.files if name in names), None)
     return None if named is None else f"by its {named}"
+
+
+_OF_ANOTHER_TEXT = "of another text: --rules none, or a record that names its data set"
+
+
+def _names_its_text(pack: RulePack, claim: Claim) -> bool:
+    """Whether anything that was read names a text of the pack, or a tokenizer: else it may be of any text."""
+    if claim.dataset is not None or claim.tokenizer is not None or not pack.texts:
+        return True
+    prose = claim.readme.text if claim.readme is not None else ""
+    named = [prose, claim.title or "", *(log.dataset or "" for log in claim.logs)]
+    return any(text.is_named_in(each) for text in pack.texts for each in named)
 
 
 def _by_line(pack: RulePack, record: _Record) -> str | None:

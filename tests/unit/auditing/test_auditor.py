@@ -201,3 +201,36 @@ def test_what_a_report_is_made_of(tmp_path: Path) -> None:
     assert report.files == ("submission.json", "train.log")
     assert audit([tmp_path / "submission.json", tmp_path / "train.log"]).findings == report.findings
     assert json.loads(json.dumps(report.to_dict()))["files"] == ["submission.json", "train.log"]
+
+
+def test_a_folder_that_claims_nothing_tells_of_the_submissions_below_it(tmp_path: Path) -> None:
+    (tmp_path / "mk.py").write_text('print("val_bpb", 1.2)\n')
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "submission.json").write_text('{"val_bpb": 1.2}')
+    report = audit(tmp_path)
+    assert report.judgement.reason == (
+        "the record claims no score; 2 submissions lie below it, audited with --recursive"
+    )
+    assert report.judgement.missing == ("--recursive, for a report on each submission below the folder",)
+    for name in ("a", "b"):
+        (tmp_path / name / "submission.json").unlink()
+    assert "--recursive" not in audit(tmp_path).judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("readme", "is_alone"),
+    [
+        ("# GPT on Python sources\n\n512-token SentencePiece.\n", True),
+        ("# A GPT\n\nTrained on FineWeb.\n", False),
+        ("# A GPT\n\nTrained on fineweb10B_sp1024.\n", False),
+    ],
+)
+def test_rules_by_a_files_name_alone_say_what_to_do_of_another_text(
+    tmp_path: Path, readme: str, is_alone: bool
+) -> None:
+    (tmp_path / "submission.json").write_text('{"val_loss": 1.9, "val_bpb": 0.72}')
+    (tmp_path / "README.md").write_text(readme)
+    rules = audit(tmp_path).rules
+    assert rules is not None
+    assert ("alone; of another text: --rules none" in rules.why) is is_alone
