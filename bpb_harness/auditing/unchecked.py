@@ -24,6 +24,9 @@ _CONSTANT_TOTAL = "BPB355"  # a script's: what it prints or divides by is no cou
 _NOT_FOLLOWED, _ALL = "BPB954", "how the score was computed"
 _LEARNT = frozenset({"BPB272", "BPB273"})
 _VERSION = "how the version of the script that wrote the log computed the score"
+_LOOKS_AHEAD = "BPB278"
+# A few ways of seeing them are looked for in scripts; that there is no other, only the network itself shows.
+SEES_NOTHING = "that the network does not see the tokens that it predicts"
 WROTE_THE_LOG = "that the script wrote the log"
 
 
@@ -52,6 +55,8 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         is_held = evidence.held_script is not None or not evidence.claim.scripts  # what was read stands in the log
         if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found and not is_held:
             yield _VERSION if codes.OTHER_VERSION.code in found else _who_wrote(evidence)
+        if _ALL not in parts and _LOOKS_AHEAD not in found:
+            yield SEES_NOTHING
     if not any(finding.code in _LEARNT for finding in doubts_of_learning(findings)):
         yield UNSEEN
 

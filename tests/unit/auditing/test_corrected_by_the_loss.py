@@ -120,3 +120,18 @@ def test_a_script_that_scores_a_part_did_not_write_a_log_of_the_whole(tmp_path: 
     assert found.severity.value == severity
     assert ("the script, as it stands, did not write that log" in found.message) is (severity == "warning")
     assert (report.verdict is Verdict.CONSISTENT) is (severity == "info")
+
+
+SEES = "that the network does not see the tokens that it predicts"
+ATTENTION = "F.scaled_dot_product_attention(q, k, v, is_causal=True)"
+
+
+def test_whether_a_network_sees_its_targets_is_unchecked(tmp_path: Path) -> None:
+    """Some ways of seeing them are looked for; where one is found it is a doubt, and no open question."""
+    assert SEES in audited(tmp_path, HONEST, SP1024).unchecked
+    seeing = audited(tmp_path, HONEST.replace(ATTENTION, "F.scaled_dot_product_attention(q, k, v)"), SP1024)
+    assert "BPB278" in {each.code for each in seeing.findings}
+    assert SEES not in seeing.unchecked
+    (tmp_path / "train_gpt.py").unlink()
+    assert "how the score was computed" in audit(tmp_path).unchecked  # says that too
+    assert SEES not in audit(tmp_path).unchecked
