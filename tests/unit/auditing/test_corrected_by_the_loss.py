@@ -87,6 +87,12 @@ def test_characters_for_bytes_come_before_a_part_that_the_ratio_alone_suggests(t
     assert "a part of the split was scored" not in doubt.message
 
 
+def test_characters_explain_no_more_bytes_than_there_are(tmp_path: Path) -> None:
+    report = audited(tmp_path, CHARACTERS, SP1024 * 1.02, tokens=None)
+    (doubt,) = [each for each in report.findings if each.code == "BPB104"]
+    assert "BPB165" not in doubt.message
+
+
 def test_a_part_that_the_ratio_suggests_where_bytes_are_counted(tmp_path: Path) -> None:
     report = audited(tmp_path, HONEST, PREFIX, tokens=None)
     assert report.judgement.rests_on == ("BPB302",)

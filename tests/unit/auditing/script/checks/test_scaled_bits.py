@@ -85,6 +85,7 @@ def test_where_no_loss_is_printed_nothing_tells_which_it_is() -> None:
         [("loss_sum += batch_loss.to(torch.float64) * n", "loss_sum += batch_loss.to(torch.float64) * n / 3.0"),
          ("token_count += n", "token_count += n / 3.0")],
         [(LOSS, f"{LOSS}\n    val_loss = 0.9 * val_loss + 0.1 * loss_sum / token_count")],
+        [(LOSS, "val_loss = 0.15 * (loss_sum / token_count) + 0.85 * s.last_loss")],
         [("batch_loss = model(x, y).detach()", "batch_loss = 0.5 * model(x, y) + 0.5 * model(x, y)")],
         # what training alone weighs, and the softcap of the logits
         [("        loss.backward()", "        (0.95 * loss).backward()")],
