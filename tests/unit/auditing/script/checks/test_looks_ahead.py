@@ -251,9 +251,12 @@ def test_what_is_told_in_some_turns_of_a_loop_alone(number: str) -> None:
         {"in_block": "if self.training: x = rounded(x)"},
         {"each": "if self.training: x = x - x.mean(dim=1, keepdim=True)"},
         {"each": "if os.environ.get('NEVER', '') == 'on': x = x - x.mean(dim=1, keepdim=True)"},
-        # a network that is not causal
-        {"causal": "False", "each": "x = x - x.mean(dim=1, keepdim=True)"},
     ],
 )  # fmt: skip
 def test_other_means(changes: dict[str, str]) -> None:
     assert _found(changes) == []
+
+
+def test_of_a_network_that_is_not_causal_its_attention_is_named_alone() -> None:
+    (found,) = _found({"causal": "False", "each": "x = x - x.mean(dim=1, keepdim=True)"})
+    assert found.message.startswith("The attention of the network that is scored goes over the whole window")

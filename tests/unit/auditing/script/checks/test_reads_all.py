@@ -145,9 +145,12 @@ def test_what_learnt_vectors_have_read(changes: dict[str, str]) -> None:
         {"enabled": "0"},
         {"made": "dim > len(glob.glob('*.md'))"},
         {"training": "if not self.training: return x"},
-        # a network that is not causal
-        {"causal": "False"},
     ],
 )
 def test_other_vectors(changes: dict[str, str]) -> None:
     assert _found(changes) == []
+
+
+def test_of_a_network_that_is_not_causal_its_attention_is_named_alone() -> None:
+    (found,) = _found({"causal": "False"})
+    assert found.message.startswith("The attention of the network that is scored goes over the whole window")

@@ -121,13 +121,26 @@ def test_calibration_is_no_subset_of_what_is_scored() -> None:
     assert "max_windows" in found.message
 
 
-@pytest.mark.parametrize(("off", "verdict"), [(1.0, "consistent"), (1.0015, "unverifiable")])
-def test_a_log_of_the_whole_split_outweighs_a_limit_in_the_script(tmp_path: Path, off: float, verdict: str) -> None:
+SETTING = 'max_windows=int(os.environ.get("MAX_WINDOWS", "100000"))'
+
+
+@pytest.mark.parametrize(
+    ("limit", "off", "verdict"),
+    [
+        (SETTING, 1.0, "consistent"),
+        (SETTING, 1.0015, "unverifiable"),
+        ("max_windows=100000", 1.0, "unverifiable"),  # in every run: the script did not write that log
+    ],
+)
+def test_a_log_of_the_whole_split_outweighs_a_limit_that_is_a_setting(
+    tmp_path: Path, limit: str, off: float, verdict: str
+) -> None:
     nats = 2.0312
     (tmp_path / "train.log").write_text(log(nats, SP1024 * off))
     score = float(json.loads(submission(val_bpb=round(1.202991 / off, 6)))["val_bpb"])
     (tmp_path / "submission.json").write_text(submission(val_bpb=score))
-    (tmp_path / "train_gpt.py").write_text(SCORED.format(stop=SUBSET))
+    script = SCORED.format(stop=SUBSET).replace("max_windows=100000", limit)
+    (tmp_path / "train_gpt.py").write_text(f"import os\n{script}")
     report = audit(tmp_path)
     assert report.verdict == verdict
     (found,) = report.with_code("BPB350")
