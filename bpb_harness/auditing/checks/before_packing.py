@@ -55,6 +55,8 @@ def _has_no_artifact(evidence: Evidence) -> bool:
     """Whether rules that cap an artifact are the record's own, which states no size of one, nor do its logs."""
     claim, rules = evidence.claim, evidence.rules
     is_own = claim.claimed_in != "log" or claim.readme is not None
+    if {line.bpb.source.file for line in evidence.lines} & {table.file for table in claim.tables}:
+        return False  # a row of a table need not be one of the training
     if rules.pack.largest_artifact is None or rules.is_assumed or not is_own:
         return False
     return not claim.artifact_bytes and not any(log.artifact_bytes or log.packed for log in claim.logs)

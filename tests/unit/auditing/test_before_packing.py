@@ -164,3 +164,13 @@ def test_a_log_alone_may_be_one_of_a_training_that_goes_on(tmp_path: Path) -> No
     report = audit(tmp_path)
     assert report.rules is not None
     assert (report.rules.is_assumed, report.with_code("BPB425")) == (True, [])
+
+
+def test_a_row_of_a_table_is_no_validation_in_training(tmp_path: Path) -> None:
+    score = round(bpb(NATS, SP1024), 6)
+    row = {"run_id": "a", "step": 80, "iterations": 80, "val_loss": NATS, "val_bpb": score}
+    (tmp_path / "run.ndjson").write_text(json.dumps(row) + "\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": score, "track": "non_record_16mb"}))
+    report = audit(tmp_path)
+    assert report.with_code("BPB401")
+    assert report.with_code("BPB425") == []
