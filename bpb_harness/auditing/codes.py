@@ -266,7 +266,7 @@ BEFORE_PACKING = register(
     "BPB425",
     "before-packing",
     _WARNS,
-    "The claimed score stands before the network was packed, and the log prints none of what was packed.",
+    "The claimed score stands before the network was packed, and the log prints none of the packed one.",
 )
 NO_RUN_PRINTS = register(
     "BPB426",

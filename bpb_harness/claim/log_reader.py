@@ -94,6 +94,7 @@ _PROGRESS = re.compile(
 _ENDS = re.compile(
     r"\bfinal|final\b|_exact\b|\bdone\b|\btotal\b", re.IGNORECASE
 )  # "final (1893/1893 chunks) val_bpb:1.2"
+_OF_THE_END = re.compile(r"final_|round_?trip_", re.IGNORECASE)  # in a summary that counts the run's steps, too
 _LONGEST_LABEL = 300
 _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
@@ -583,7 +584,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
             bpb=bpb,
             nats_per_token=nats,
             same_estimator=loss is not None and same_estimator(_whole_name(line, loss), whole),
-            is_training_step=is_step and "final" not in label.lower(),
+            is_training_step=is_step and "final" not in label.lower() and not _OF_THE_END.match(name),
             step=_number_of(step),
             run=run,
             scored_tokens=counted.count if counted is not None and counted.unit == "tokens" else tokens,

@@ -135,6 +135,10 @@ _PACKED = re.compile(
 _ARTIFACT = re.compile(
     rf"(?:[Tt]otal submission size[^:]{{0,60}}|(?<![A-Za-z_])[Aa]rtifact(?:[ _]size)?)\s?:\s?{_SIZE}", re.IGNORECASE
 )
+_ARTIFACT_BYTES = re.compile(  # a field of an object
+    r"[\"'](?:(?:total|final|compressed|packed|submission)_)?artifact(?:_size)?_bytes[\"']\s?:\s?"
+    r"(?P<size>[1-9][0-9]{0,18})(?![0-9A-Za-z._])"
+)
 _UNITS_OF_SIZE = {"bytes": 1, "mb": 10**6, "mib": 2**20}
 # Sizes that are planned, or of what is not packed.
 _NO_SIZE = re.compile(
@@ -249,6 +253,8 @@ def packed_told(line: str, low: str, source: Source) -> Printed | None:
 
 def artifact_told(line: str, source: Source) -> Printed | None:
     """The size of the whole submission, in bytes; None where the line says nothing of that."""
+    if "_bytes" in line and (found := _ARTIFACT_BYTES.search(line)):
+        return parse_number(found["size"], source, "artifact bytes")
     found = _ARTIFACT.search(line)
     if found is None or (found["unit"].lower() != "bytes" and _NO_SIZE.search(line[: found.start("size")].lower())):
         return None

@@ -1,4 +1,4 @@
-"""BPB425: the score of a network before it was packed, where the log scores nothing of what was packed behind it.
+"""BPB425: the score of a network before it was packed, where the log scores nothing of what was packed there or behind.
 
 A record that says so is held back too: what is submitted, and counted in bytes, is another network than the scored one.
 """
@@ -15,6 +15,7 @@ from bpb_harness.findings import Finding
 
 _NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
 _TO_BE_PACKED = re.compile(r"pre[-_ ]?quant", re.IGNORECASE)
+_OF_PACKED = re.compile(r"round[-_ ]?trip|post[-_ ]?quant|(?<![a-z])quantized|int[0-9]|packed", re.IGNORECASE)
 
 
 def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
@@ -26,20 +27,22 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     place = line.bpb.source
     if log is None or place.line is None or not (line.is_training_step or _NOT_PACKED.search(line.label)):
         return
+    if any(other.bpb.source == place and _OF_PACKED.search(other.bpb.name) for other in log.lines):
+        return
     packed = [size for size in log.packed if (size.source.line or 0) > place.line]
     behind = [other for other in log.lines if (other.bpb.source.line or 0) > place.line]
     if any(not _is_before(other, packed[0] if packed else None) for other in behind):
         return
     if behind and not packed and not line.is_training_step:
         return
-    so = "so nothing says what the packed network scores"
+    so = "and does not tell what the packed network scores"
     if packed:
         size = f"{packed[-1].source}: {packed[-1].name!r}"
         then = f"the network was packed after it ({size}); the log prints no score behind that, {so}"
     elif _TO_BE_PACKED.search(line.label):
         then = f"the log ends with neither the size nor a score of a packed network, {so}"
     elif line.is_training_step and _has_no_artifact(evidence):
-        then = "neither the log nor the record tells of a packed network: what would be submitted has no score"
+        then = f"the log prints neither a size nor a score of a packed network there or behind it, {so}"
     else:
         return
     message = f"the score is that of {line.label or line.bpb.name!r} at {place}, and {then}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import AuditReport, audit
+from bpb_harness.claim.log_reader import read_log
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 
 NATS = 2.0312
@@ -135,7 +136,10 @@ def test_a_training_of_which_nothing_is_ever_packed(tmp_path: Path, more: dict[s
     )
     (found,) = report.with_code("BPB425")
     assert "'step:7184/20000'" in found.message
-    assert found.message.endswith("tells of a packed network: what would be submitted has no score")
+    assert found.message.endswith(
+        "the log prints neither a size nor a score of a packed network there or behind it, and does not tell what the "
+        "packed network scores"
+    )
     assert report.verdict == "unverifiable"
 
 
@@ -150,7 +154,43 @@ def test_a_training_of_which_nothing_is_ever_packed(tmp_path: Path, more: dict[s
 )
 def test_a_training_of_which_something_is_packed(tmp_path: Path, behind: str, more: dict[str, object]) -> None:
     report = _without_artifact(tmp_path, behind, **more)
-    assert not any("tells of a packed network" in each.message for each in report.with_code("BPB425"))
+    assert not any("neither a size" in each.message for each in report.with_code("BPB425"))
+
+
+_OF_A_RUN = {"run_id": "a", "iterations": 80, "val_loss": NATS, "final_val_bpb": 0.0, "step_avg_ms": 141.9}
+
+
+def _object_of_a_run(folder: Path, **fields: float) -> AuditReport:
+    """Of a log that is one object, which counts the run's steps too; scores of 0 become the claimed one."""
+    score = round(bpb(NATS, SP1024), 5)
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": score, "track": "non_record_16mb"}))
+    held = {**_OF_A_RUN, **fields}
+    given = {name: value or score if "bpb" in name else value for name, value in held.items()}
+    (folder / "run.ndjson").write_text(json.dumps(given, separators=(",", ":")) + "\n")
+    return audit(folder)
+
+
+def test_an_object_of_a_run_that_holds_the_packed_score(tmp_path: Path) -> None:
+    report = _object_of_a_run(tmp_path, roundtrip_val_bpb=0.0, compressed_artifact_bytes=1_922_999)
+    assert (report.with_code("BPB425"), report.with_code("BPB502")) == ([], [])
+    read = read_log((tmp_path / "run.ndjson").read_text(), "run.ndjson")
+    (line, packed) = read.lines
+    assert [(line.is_training_step, line.bpb.name), (packed.is_training_step, packed.bpb.name)] == [
+        (False, "final_val_bpb"),
+        (False, "roundtrip_val_bpb"),
+    ]
+    assert [size.value for size in read.artifact_bytes] == [1_922_999]
+
+
+def test_a_step_beside_the_score_of_what_it_packed(tmp_path: Path) -> None:
+    score = round(bpb(NATS, SP1024), 4)
+    assert _report(tmp_path, f"step:7184/20000 int8_val_bpb:{score}", PACKED).with_code("BPB425") == []
+    assert len(_report(tmp_path, f"step:7184/20000 ema_val_bpb:{score}", PACKED).with_code("BPB425")) == 1
+
+
+@pytest.mark.parametrize("name", ["raw_artifact_bytes", "target_artifact_bytes", "code_bytes"])
+def test_sizes_of_something_else_in_an_object(tmp_path: Path, name: str) -> None:
+    assert len(_object_of_a_run(tmp_path, **{name: 8_474_030}).with_code("BPB502")) == 1
 
 
 def test_a_log_alone_may_be_one_of_a_training_that_goes_on(tmp_path: Path) -> None:
