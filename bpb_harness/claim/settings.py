@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+from bpb_harness.claim.sections import OF_ANOTHER, own_lines
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
@@ -71,26 +72,39 @@ class Logged(str):
 
 
 def settings_of(text: str) -> Mapping[str, str]:
-    """What the commands of a README set in the environment; where they differ, `Contested`, without those of a trial.
+    """What the commands of a README set in the environment; where they differ, `Contested`; none of other runs.
 
-    What a trial sets counts where nothing else starts its script, or where it starts none.
+    What a trial sets, or a section or a comment about ablations, a baseline or changes, counts where nothing else
+    starts its script, or, of a trial, where it starts none.
 
     Args:
         text: the README.
     """
     meant, tried = defaultdict[str, dict[str, None]](dict), defaultdict[str, dict[str, None]](dict)
-    prose_and_code = _FENCE.split(text[:_LARGEST_README])
-    fences = [*zip(prose_and_code[0::2], prose_and_code[1::2], strict=False)]
-    own = {script for said, block in fences if not _is_trial(said, block) for script in _scripts_in(block)}
-    for said, block in fences:
-        is_trial = _is_trial(said, block)
-        if is_trial and (scripts := _scripts_in(block)) and scripts <= own:
+    parts = [*_parts(text[:_LARGEST_README])]
+    own = {script for block, of in parts if of == _OF_CLAIM for script in _scripts_in(block)}
+    for block, of in parts:
+        scripts = _scripts_in(block)
+        if scripts <= own and ((of == _OF_ANOTHER and own) or (of == _OF_TRIAL and scripts)):
             continue
-        found = tried if is_trial else meant
+        found = meant if of == _OF_CLAIM else tried
         for match in _SETTING.finditer(_COMMENT.sub(" ", block)):
             found[match["name"]][_value_of(match)] = None
     known = {name: _one_of(values) for name, values in {**tried, **meant}.items() if not any("$" in v for v in values)}
     return dict(list(known.items())[:_MAX_SETTINGS])
+
+
+_OF_CLAIM, _OF_TRIAL, _OF_ANOTHER = "claim", "trial", "another"
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """The insides of fences, and of which run they are; of one with comments about another run, both parts."""
+    prose_and_code, kept = _FENCE.split(text), _FENCE.split("\n".join(own_lines(text, OF_ANOTHER)))
+    for said, block, own in zip(prose_and_code[0::2], prose_and_code[1::2], kept[1::2], strict=False):
+        of_another = ["" if is_own else line for line, is_own in zip(block.split("\n"), own.split("\n"), strict=True)]
+        is_trial = _is_trial(said, block)
+        yield own, _OF_TRIAL if is_trial else _OF_CLAIM
+        yield "\n".join(of_another), _OF_TRIAL if is_trial else _OF_ANOTHER
 
 
 def settings_of_every_command(text: str) -> Mapping[str, tuple[str, ...]]:

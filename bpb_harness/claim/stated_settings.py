@@ -11,21 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from bpb_harness.claim.sections import OF_ANOTHER_OR_OPEN, own_lines
 from bpb_harness.claim.settings import is_of_a_trial, settings_of_every_command
 from bpb_harness.claim.settings_told import quantity
 
 _LARGEST = 1 << 18  # characters
-_HEADING = re.compile(r"(?P<level>#{1,6}) +(?P<words>\S.{0,200})")
-_FENCE = re.compile(r"[ \t]{0,8}(?:```|~~~)")
-_OF_ANOTHER = re.compile(
-    r"(?<![a-z])(?:baselines?|ablat\w*|prev\w*|prior|earlier|smoke|sanity|debug\w*|local\w*|mlx|mac|quick|proxy|toy"
-    r"|future|next|todo|plan\w*|tried|attempt\w*|fail\w*|negative|reject\w*|didn\w*|not|alternat\w*|optional\w*|variants?"
-    r"|diff\w*|deltas?|chang\w*|vs|versus|compar\w*|histor\w*|sweeps?|controls?|legacy|origin\w*|reference|old\w*|other"
-    r"|experiment\w*|explor\w*|search\w*|tun(?:e|ed|ing)|upstream|parent|lineage|credits?|before|example|usage|would"
-    r"|pending|target\w*|propos\w*|intend\w*|launch\w*|competition"
-    r"|instead|unlike|scal\w*|eval\w*|stage|phase|step [0-9])(?![a-z])",
-    re.IGNORECASE,
-)
 _NAME = r"[A-Z][A-Z0-9_]{2,59}"
 _VALUE = r"[-+]?[0-9][0-9_,]{0,18}(?:\.[0-9]{1,18})?(?:[eE][-+]?[0-9]{1,3})?|[Tt]rue|[Ff]alse"
 _SPAN = rf"`{_NAME}=(?:{_VALUE})(?: {{1,4}}{_NAME}=[^\s`]{{1,40}}){{0,30}}`"
@@ -75,7 +65,7 @@ def stated_settings(text: str) -> Mapping[str, StatedSetting]:
     Args:
         text: the README.
     """
-    own = _own(text[:_LARGEST])
+    own = own_lines(text[:_LARGEST], OF_ANOTHER_OR_OPEN, with_words_before=True)
     found: dict[str, list[StatedSetting]] = {}
     for name, stated in (*_in_commands("\n".join(own), text), *_in_lists(own), *_in_tables(own)):
         found.setdefault(name, []).append(stated)
@@ -85,33 +75,6 @@ def stated_settings(text: str) -> Mapping[str, StatedSetting]:
 def _one_of(stated: list[StatedSetting]) -> StatedSetting:
     values = tuple(dict.fromkeys(value for each in stated for value in each.values))
     return StatedSetting(stated[0].words, values, stated[0].line)
-
-
-def _own(text: str) -> list[str]:
-    """The lines of a README; those of sections, lists and fences that are of something else are left empty."""
-    kept: list[str] = []
-    above: list[tuple[int, bool]] = []  # headings: how deep, and whether they are of something else
-    said = ""  # the last line of words in front of a list, a table or a fence
-    comment = ""  # the last one in a fence
-    inside = is_first = False
-    for line in text.split("\n"):
-        heading = None if inside else _HEADING.match(line)
-        if heading is not None:
-            level = len(heading["level"])
-            above = [each for each in above if each[0] < level]
-            is_title, is_first = not is_first, True
-            above.append((level, not is_title and _OF_ANOTHER.search(heading["words"]) is not None))
-            said = ""
-        is_fence = _FENCE.match(line) is not None
-        if not inside and not is_fence and line.strip() and line.lstrip()[:1] not in "|-*+#":
-            said = line
-        if is_fence:
-            inside, comment = not inside, ""
-        elif inside and line.lstrip().startswith("#"):
-            comment = line
-        is_other = any(other for _, other in above) or any(map(_OF_ANOTHER.search, (said, comment)))
-        kept.append("" if is_other and not is_fence else line)
-    return kept
 
 
 def _in_commands(own: str, text: str) -> Iterator[tuple[str, StatedSetting]]:
@@ -129,7 +92,7 @@ def _in_commands(own: str, text: str) -> Iterator[tuple[str, StatedSetting]]:
 def _in_lists(lines: list[str]) -> Iterator[tuple[str, StatedSetting]]:
     for number, line in enumerate(lines, 1):
         item = _ITEM.fullmatch(line)
-        if item is not None and not (item["label"] and _OF_ANOTHER.search(item["label"])):
+        if item is not None and not (item["label"] and OF_ANOTHER_OR_OPEN.search(item["label"])):
             for found in _ASSIGNED.finditer(item["spans"]):
                 yield found["name"].lower(), StatedSetting(found[0], (found["value"].replace(",", ""),), number)
         shape = _SHAPE.match(line)

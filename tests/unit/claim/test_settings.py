@@ -66,6 +66,29 @@ def test_a_setting_that_commands_give_otherwise_is_known_of_the_score_alone(
 
 
 @pytest.mark.parametrize(
+    "another",
+    [
+        "STEPS=64 python a.py\n\n# Ablations via environment variables:\nSTEPS=8 KIND=x  ...  # smaller",
+        "STEPS=64 python a.py\n# Baseline\nSTEPS=8 KIND=x python a.py",
+        "STEPS=64 python a.py\n```\n\n## Ablations\n\n### Smaller\n\n```bash\nSTEPS=8 KIND=x python a.py",
+        "STEPS=64 python a.py\n```\n\n## Changes from the baseline\n\n```\nKIND=x",
+        "STEPS=64 python a.py\n# Baseline\nKIND=x python a.py\n# Seed 2\nSTEPS=64 python a.py",
+    ],
+)
+def test_commands_of_ablations_and_baselines_set_nothing_of_the_run(another: str) -> None:
+    assert settings_of(_in_fence(another)) == {"STEPS": "64"}
+
+
+def test_what_only_an_ablation_starts_is_its_own() -> None:
+    assert settings_of(_in_fence("STEPS=64 python a.py\n# Baseline\nKIND=x python b.py")) == {
+        "STEPS": "64",
+        "KIND": "x",
+    }
+    assert settings_of("## Ablations\n" + _in_fence("# The experiment\nSTEPS=8 python a.py")) == {"STEPS": "8"}
+    assert settings_of("# A Baseline\n" + _in_fence("STEPS=8 python a.py\nKIND=x")) == {"STEPS": "8", "KIND": "x"}
+
+
+@pytest.mark.parametrize(
     ("command", "found"),
     [
         ("python a.py --steps 64 --rate=0.5 --masked", {"--steps": "64", "--rate": "0.5", "--masked": ""}),
