@@ -44,6 +44,7 @@ SCORE_CODES: dict[str, str] = {
     "given.prefix": "The first tokens of each window are visible, not paid for and not counted: `--unpaid-prefix`.",
     "mask.row-behind-pieces": "The mask is said to be a piece of the tokenizer, and the network has one row more than "
     "there are pieces, as for a mask: look which one it was trained with.",
+    "method": "No method was named: the network is autoregressive, and is scored by `ar`.",
     "not-compiled": "Compiling the network failed, or changed its answers: it ran as it is, slower.",
     "not-fused": "The kernels of the network's own failed, or changed its answers: it was compiled instead.",
     "not-specialised": "The adapter's faster form could not be compiled: the network was compiled as it is written.",

@@ -32,7 +32,7 @@ _PAGES = {  # by the first word of a score's code
     "batch-halved": "docs/speed.md", "bytes": "docs/bytes.md", "compiled": "docs/speed.md",
     "context": "docs/settings.md", "contract": "docs/adapters.md", "data": "docs/texts.md",
     "documents": "docs/errors.md", "draws": "docs/speed.md", "error": "docs/errors.md", "few-draws": "docs/errors.md",
-    "fused": "docs/speed.md", "given": "docs/spans.md", "mask": "docs/your-model.md",
+    "fused": "docs/speed.md", "given": "docs/spans.md", "mask": "docs/your-model.md", "method": "docs/settings.md",
     "not-compiled": "docs/speed.md", "not-fused": "docs/speed.md",
     "not-specialised": "docs/speed.md", "pilot": "docs/errors.md", "replicates": "docs/errors.md",
     "score": "docs/your-model.md", "text": "docs/texts.md", "tokenizer": "docs/bytes.md", "tolerance": "docs/errors.md",
