@@ -272,8 +272,8 @@ NO_RUN_PRINTS = register(
     "BPB426",
     "no-run-prints-this",
     _WARNS,
-    "Lines of the logs cannot be of a run: a clock that goes back or is too even, one packed size of several networks, "
-    "another seed's losses, or numbers left open.",
+    "Lines of the logs are not as a run prints them: a clock that goes back or is too even, one packed size of several "
+    "networks, another seed's losses, or numbers left open.",
 )
 
 LOG_OF_ANOTHER_SCRIPT = register(

@@ -15,6 +15,7 @@ from bpb_harness.claim.printed import Source
 _FEWEST, _FEWEST_OTHERS = 6, 10
 _FEWEST_STEPS = 10  # between two lines: of a few steps the interval is so short that many are alike
 _CHANCE = 1e-6
+_NEAREST = 8  # intervals on either side of a row
 _OF_NORMAL = 1.4826  # standard deviations by the median of distances from the median
 _MOST_LINES = 20_000
 
@@ -29,7 +30,8 @@ class EvenSteps:
         steps: of training in each.
         first: where the first begins.
         last: where the last ends.
-        spread: standard deviation of the others, in milliseconds.
+        deviation: of the others, or of those next to these where that is less, the median of the distances from the
+            median, in milliseconds.
         run: which run of the log.
     """
 
@@ -38,7 +40,7 @@ class EvenSteps:
     steps: int
     first: Source
     last: Source
-    spread: float
+    deviation: float
     run: int
 
 
@@ -69,11 +71,11 @@ class StepTimes:
         found = []
         for run, told in groupby(self._told, key=lambda each: each[0]):
             row = _longest(intervals := [*_intervals([*told], run)])
-            others = [each.milliseconds for each in intervals if row and each.steps == row[0].steps and each not in row]
-            spread = _spread_of(row, others)
-            if spread is not None:
+            others = [each for each in intervals if row and each.steps == row[0].steps and each not in row]
+            deviation = _deviation_of(row, others)
+            if deviation is not None:
                 first, last = Source(self._file, row[0].first), Source(self._file, row[-1].last)
-                found.append(EvenSteps(len(row), row[0].milliseconds, row[0].steps, first, last, spread, run))
+                found.append(EvenSteps(len(row), row[0].milliseconds, row[0].steps, first, last, deviation, run))
         return found
 
 
@@ -88,16 +90,26 @@ def _longest(intervals: Sequence[_Interval]) -> list[_Interval]:
     return max(rows, key=len, default=[])
 
 
-def _spread_of(row: Sequence[_Interval], others: Sequence[int]) -> float | None:
-    """How far the other intervals differ; None where a steady clock, or a coarse one, would give such a row."""
+def _deviation_of(row: Sequence[_Interval], others: Sequence[_Interval]) -> float | None:
+    """How far the other intervals differ; None where a steady clock, or a coarse one, would give such a row.
+
+    A run may have slow times elsewhere: what scatters less counts, all of its intervals or those next to the row.
+    """
     if len(row) < _FEWEST or len(others) < _FEWEST_OTHERS:
         return None
-    each = row[0].milliseconds
-    if any(abs(other - each) == 1 for other in others):
+    each, times = row[0].milliseconds, [other.milliseconds for other in others]
+    if any(abs(other - each) == 1 for other in times):
         return None  # of a run as steady as that some are off by one
-    unit = math.gcd(each, *others)
-    middle = statistics.median(others)
-    spread = _OF_NORMAL * statistics.median(abs(other - middle) for other in others)
+    unit = math.gcd(each, *times)
+    before = [other.milliseconds for other in others if other.first < row[0].first][-_NEAREST:]
+    behind = [other.milliseconds for other in others if other.first > row[0].first][:_NEAREST]
+    deviation = min(_deviation(part) for part in (times, before, behind) if len(part) >= _NEAREST)
+    spread = _OF_NORMAL * deviation
     alike = unit / (2.0 * math.sqrt(math.pi) * spread) if spread > 0.0 else 1.0  # two of a normal distribution
     chance = (len(row) + len(others)) * min(alike, 1.0) ** (len(row) - 1)
-    return spread if chance < _CHANCE else None
+    return deviation if chance < _CHANCE else None
+
+
+def _deviation(times: Sequence[int]) -> float:
+    middle = statistics.median(times)
+    return statistics.median(abs(each - middle) for each in times)

@@ -1,4 +1,4 @@
-"""BPB451: a README that gives the claimed score for a network or a training other than the one that its log tells.
+"""BPB451: a README that gives the claimed score with settings of network or training other than its log's.
 
 Runs are cut short by a clock, and settings of evaluations, of logging and of data differ between the commands of one
 run: of these nothing follows.
@@ -42,13 +42,13 @@ def check_another_run(evidence: Evidence) -> Iterator[Finding]:
     by_log = listed([f"`{told[name].words}` ({told[name].source})" for name in shown])
     message = (
         f"{readme.file} gives the claimed score with {by_readme}, and the log that prints it tells {by_log}: by the "
-        "record's own words the score is of another run than the one that is described"
+        "record's own words the score is of other settings than those that the README describes"
     )
     yield codes.ANOTHER_RUN.finding(
         message,
         facts={"settings": {name: [differing[name].words, told[name].words] for name in differing}},
         file=readme.file,
-        missing="the log of the run that the README describes, or the description of the one that the log is of",
+        missing="the log of a run with the settings that the README gives, or a README that gives those of the log",
     )
 
 

@@ -44,13 +44,13 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
         :1
     ]
     rows = [row for log in evidence.claim_logs for row in log.even_steps if (log.file, row.run) in runs][:1]
-    told += map(_told_of_row, rows)
     places += [str(place) for row in rows for place in (row.first, row.last)]
     told += [f"{place} has {words!r}, which no program prints for a number" for place, words in written]
     places += [str(place) for place, _ in written]
-    if told:
+    if told or rows:
         clock = " by one clock" if backs else ""
-        message = f"{'; '.join(told)}: no run prints this{clock}; the lines {whose}"
+        said = [f"{'; '.join(told)}: no run prints this{clock}; the lines {whose}"] if told else []
+        message = ". ".join([*said, *map(_told_of_row, rows)])
         missing = "the logs as the runs printed them"
         yield codes.NO_RUN_PRINTS.finding(message, places=[*places], missing=missing)
 
@@ -79,7 +79,9 @@ def _told(back: ClockBack) -> str:
 def _told_of_row(row: EvenSteps) -> str:
     return (
         f"{row.count} times in a row {row.steps:,} steps take {row.milliseconds:,} ms to the millisecond, from "
-        f"{row.first} to {row.last}, where the run's other times for as many scatter by {row.spread:,.0f} ms"
+        f"{row.first} to {row.last}, where half of the run's other times for as many lie {row.deviation:,.3g} ms or "
+        f"more from their median: the chance that times which scatter so have such a row is below one in a million, "
+        "and it is not what a clock gives"
     )
 
 

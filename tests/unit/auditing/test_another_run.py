@@ -104,5 +104,5 @@ def test_it_names_both_lines(tmp_path: Path) -> None:
     assert found.message == (
         "README.md gives the claimed score with `train_seq_len 4096` (line 7) and `matrix_lr 0.06` (line 8), and the "
         "log that prints it tells `train_seq_len:1024` (train.log:2) and `matrix_lr:0.04` (train.log:1): by the "
-        "record's own words the score is of another run than the one that is described"
+        "record's own words the score is of other settings than those that the README describes"
     )

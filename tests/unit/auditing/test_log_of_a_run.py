@@ -129,8 +129,20 @@ def test_a_clock_that_is_too_even(tmp_path: Path) -> None:
     assert found.message.startswith(
         "8 times in a row 200 steps take 13,900 ms to the millisecond, from train_0.log:14 "
     )
-    assert found.message.endswith(" ms: no run prints this; the lines were written by hand, or changed")
+    assert found.message.endswith(
+        ", where half of the run's other times for as many lie 17.5 ms or more from their median: the chance that "
+        "times which scatter so have such a row is below one in a million, and it is not what a clock gives"
+    )
+    assert "by hand" not in found.message
     assert report.verdict == "unverifiable"
+
+
+def test_an_even_clock_beside_a_line_that_no_program_prints(tmp_path: Path) -> None:
+    lines = _even(8).replace("model_", "stopping_early: train_time:600xxx step:~5500/20000\nmodel_")
+    (found,) = _report(tmp_path, sizes=(1_000_001, 1_000_002, 1_000_003), lines=lines).with_code("BPB426")
+    said, of_row = found.message.split(". 8 times in a row ")
+    assert said.endswith("no run prints this; the lines were written by hand, or changed")
+    assert of_row.endswith("it is not what a clock gives")
 
 
 def test_a_clock_that_is_even_by_chance(tmp_path: Path) -> None:

@@ -30,7 +30,15 @@ def test_eight_times_in_a_row() -> None:
     text = _lines([*SCATTERED, *[13_900] * 8, 13_921])
     assert _found(text) == [(8, 13_900, 200, 13, 21)]
     (row,) = read_log(text, "train.log").even_steps
-    assert row.spread == pytest.approx(1.4826 * 40.0)  # times the median distance from the median, 13,957
+    assert row.deviation == 40.0  # the median distance from the median, 13,957
+
+
+def test_times_next_to_the_row_that_scatter_less() -> None:
+    calm = [13_900 + off for off in (2, -3, 4, -2, 3, 5, -4, 2)]
+    assert _found(_lines([*SCATTERED, *calm, *[13_900] * 6])) == []
+    (row,) = read_log(_lines([*SCATTERED, *calm, *[13_900] * 10]), "train.log").even_steps
+    assert row.deviation < 4.0
+    assert _found(_lines([*SCATTERED, *[13_900] * 6])) == [(6, 13_900, 200, 13, 19)]
 
 
 def test_validations_between_them_are_no_steps() -> None:
