@@ -333,7 +333,7 @@ LOG_SHARED = register(
 
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")
-NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "The record states no artifact size.")
+NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "No size of the whole artifact is recognised.")
 SIGNIFICANT = register(
     "BPB503", "significant", _INFORMS, "The score beats the baseline by more than the rules ask for (Welch's test)."
 )

@@ -64,8 +64,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
     stated = [_submitted(evidence, size, cap) for size in evidence.claim.artifact_bytes]
     sizes = stated or [*_sizes_in_logs(evidence)]
     if not sizes:
-        message = f"no artifact size is recognised in what was read; the cap is {cap:,} bytes"
-        yield codes.NO_SIZE.finding(message, cap=cap)
+        yield _no_size(evidence, cap)
         return
     over = [size for size in sizes if size.value - size.half_unit > cap]
     if stated and (not over or len(evidence.claim_logs) > 1):
@@ -85,6 +84,18 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         listed = "; ".join(f"by {file} {', '.join(sizes)}" for file, sizes in by_file.items())
         message = f"the artifact is over the cap of {cap:,} bytes: {listed}"
         yield codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])
+
+
+def _no_size(evidence: Evidence, cap: int) -> Finding:
+    """No size of the whole artifact; of the packed network alone there may be one."""
+    logs = evidence.claim_logs or evidence.claim.logs
+    packed = min((size for log in logs for size in log.packed[-1:]), key=lambda size: size.value, default=None)
+    what, alone = "no artifact size", ""
+    if packed is not None:
+        what = "no size of the whole artifact, with its code,"
+        alone = f"; a network is packed into {packed.value:,.0f} bytes ({packed.source})"
+    message = f"{what} is recognised in what was read{alone}; the cap is {cap:,} bytes"
+    return codes.NO_SIZE.finding(message, cap=cap)
 
 
 def _of_packed_code(code: PackedCode, cap: int) -> Finding:

@@ -552,3 +552,18 @@ def test_the_packed_network_of_each_seed_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": mean, "bytes_total": 15_950_000}))
     (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
     assert "by its log: 16,100,000 (seed2.log:7)" in found.message
+
+
+def test_a_packed_network_is_named_where_nothing_gives_the_whole_artifact(tmp_path: Path) -> None:
+    lines = "\n".join(line for line in log(2.0312, SP1024).split("\n") if "submission size" not in line)
+    packed = "serialized_model_int8_zlib:10610003 bytes (payload:17178912 payload_ratio:3.91x)"
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": bpb(2.0312, SP1024), "track": "non_record_16mb"}))
+    for text, said in (
+        (lines, "no artifact size is recognised in what was read; the cap"),
+        (f"{packed}\n{lines}", "read; a network is packed into 10,610,003 bytes (train.log:1); the cap"),
+    ):
+        (tmp_path / "train.log").write_text(text)
+        (found,) = audit(tmp_path).with_code("BPB502")
+        assert said in found.message
+    (tmp_path / "train.log").write_text(f"{packed}\nTotal submission size int8+zlib: 10660003 bytes\n{lines}")
+    assert audit(tmp_path).with_code("BPB502") == []
