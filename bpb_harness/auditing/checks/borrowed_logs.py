@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from bpb_harness.auditing import codes
@@ -19,7 +19,13 @@ from bpb_harness.errors import HarnessError
 from bpb_harness.findings import Finding, Json, first_of
 
 _MAX_NAMES = 3
+_MAX_PEOPLE = 50  # that one value names
+_NAMES = ("author", "authors", "author_name")
+_ACCOUNTS = ("github_id", "github", "github_username", "github_user", "github_handle", "github_url")
 _LETTERS = re.compile(r"[^\W_]+")
+_BETWEEN = re.compile(r"[,;&+/()<>\[\]|]|\s(?:and|with|und|et|y)\s", re.IGNORECASE)
+# A mail's address, and what stands before the account in a page's.
+_ADDRESS = re.compile(r"[\w.+-]{1,100}@[\w-]{1,100}\.[\w.-]+|(?:https?://)?(?:www\.)?github\.com/", re.IGNORECASE)
 
 
 def check_borrowed_logs(evidence: Evidence, twins: Sequence[Twin], folders: Sequence[Path]) -> Iterator[Finding]:
@@ -104,18 +110,26 @@ def _has_scripts_of(evidence: Evidence, twin: Twin) -> bool:
 
 @dataclass(frozen=True)
 class _Author:
-    """Whom `submission.json` names; empty texts where it names nobody."""
+    """Whom `submission.json` names: letters and digits alone, in lower case; nobody where both are empty."""
 
-    name: str
-    account: str
+    names: frozenset[str]
+    accounts: frozenset[str]
 
     def is_other_than(self, other: _Author) -> bool:
-        """Whether two are named and are not one: by their accounts, or else by names, none of them within the other."""
-        if self.account and other.account:
-            return self.account != other.account
-        if not self.name or not other.name:
+        """Whether two are named and none is of both: by accounts of one kind, or by names where neither has accounts.
+
+        A number says nothing of a word, nor a name of an account; one name may be the beginning of another.
+        """
+        if self.all & other.all or any(one in two or two in one for one in self.names for two in other.names):
             return False
-        return self.name not in other.name and other.name not in self.name
+        if self.accounts and other.accounts:
+            return len({each.isdecimal() for each in self.accounts | other.accounts}) == 1
+        return not self.accounts and not other.accounts and bool(self.names and other.names)
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Names and accounts: many give one in place of the other."""
+        return self.names | self.accounts
 
 
 def _author(folder: Path) -> _Author:
@@ -124,5 +138,19 @@ def _author(folder: Path) -> _Author:
     except HarnessError:
         value = None
     named = value if isinstance(value, dict) else {}
-    name, account = ("".join(_LETTERS.findall(str(named.get(key) or "").lower())) for key in ("author", "github_id"))
-    return _Author(name, account)
+    names, accounts = (
+        frozenset(chain.from_iterable(_people(named.get(key)) for key in keys)) for keys in (_NAMES, _ACCOUNTS)
+    )
+    return _Author(names, accounts)
+
+
+def _people(value: Json) -> Iterator[str]:
+    """The people that a value names: a text of several, a number, a list, or the values of an object."""
+    if isinstance(value, dict):
+        value = [each for each in value.values() if isinstance(each, str)]
+    if isinstance(value, list):
+        yield from chain.from_iterable(_people(each) for each in value[:_MAX_PEOPLE])
+    elif isinstance(value, str | int) and not isinstance(value, bool):
+        for part in _BETWEEN.split(_ADDRESS.sub("", str(value)))[:_MAX_PEOPLE]:
+            if name := "".join(_LETTERS.findall(part.lower())):
+                yield name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ ANN, BOB = {"author": "Ann B.", "github_id": "ann-b"}, {"author": "Bob", "github
 NOBODY = {"author": ""}
 
 
-def _two(root: Path, script: str = OTHER, theirs: dict[str, str] = ANN, ours: dict[str, str] = BOB) -> AuditReport:
+def _two(
+    root: Path, script: str = OTHER, theirs: Mapping[str, object] = ANN, ours: Mapping[str, object] = BOB
+) -> AuditReport:
     """The report on the second of two submissions with one log."""
     _submit(root / "a", {"train.log": _log()}, SCRIPT, **theirs)
     _submit(root / "b", {"train_1.log": _log()}, script, **ours)
@@ -84,15 +87,49 @@ def test_a_log_and_a_script_of_another_author(tmp_path: Path) -> None:
         (NOBODY, BOB),
         ({"author": "Ann"}, {"author": "Ann B."}),
         ({"author": "Ann B.", "github_id": ""}, {"author": "ann b", "github_id": "bob"}),
+        (ANN, {"author": "A. B.", "github_id": "https://github.com/ann-b/"}),
+        (ANN, {"author": "A. B.", "github_id": "@Ann-B"}),
+        ({"author": "A. B.", "github_id": 1234567}, ANN),
+        ({"author": "Ann B., Bob Ray"}, {"author": "Bob Ray and Ann B."}),
+        ({"author": ["Ann B.", "Bob Ray"]}, {"author": ["Bob Ray", "Ann B."]}),
+        ({"author": "ann-b"}, {"author": "A. Beth", "github_id": "ann-b"}),
+        (ANN, {"author": "Bob Ray & Ann B.", "github_id": "bob"}),
+        (ANN, {"author": "Ann B.", "github_id": "renamed"}),
+        (ANN, {"author": {"name": "A. Beth", "github": "ann-b"}}),
+        ({"author": "Bob Ray (@ann-b)", "github_id": "bob"}, ANN),
+        ({"author": "Carl"}, BOB),
+        ({"author": "Carl"}, {"author": "", "github_id": "bob"}),
     ],
-    ids=["one", "one account", "nobody here", "nobody there", "short name", "one name"],
+    ids=[
+        *("one", "one account", "nobody here", "nobody there", "short name", "one name", "address", "handle"),
+        *("number", "swapped", "list", "account as name", "one of two", "renamed", "object", "handle in the name"),
+        *("account of one alone", "name against account"),
+    ],
 )
 def test_versions_of_one_submission_share_their_logs(
-    tmp_path: Path, theirs: dict[str, str], ours: dict[str, str]
+    tmp_path: Path, theirs: Mapping[str, object], ours: Mapping[str, object]
 ) -> None:
     report = _two(tmp_path, theirs=theirs, ours=ours)
     assert report.verdict == "consistent"
     assert report.with_code("BPB454") == report.with_code("BPB455") == []
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"author": "", "github_id": "ann-b"}, BOB),
+        ({"author": "Ann B."}, {"author": "Bob and Carl"}),
+        ({"author": "Ann B.", "github_id": 17}, {"author": "Bob", "github_id": 18}),
+        (
+            {"author": "Ann B.", "github_id": "https://github.com/ann-b"},
+            {"author": "Carl", "github_id": "github.com/bob"},
+        ),
+        ({"author": "Ann B. <ann@example.org>", "github_id": "ann-b"}, {**BOB, "author": "Bob <b@example.org>"}),
+    ],
+    ids=["accounts", "names", "numbers", "addresses", "mail"],
+)
+def test_two_authors(tmp_path: Path, theirs: Mapping[str, object], ours: Mapping[str, object]) -> None:
+    assert len(_two(tmp_path, theirs=theirs, ours=ours).with_code("BPB454")) == 1
 
 
 def test_a_version_whose_logs_somebody_copied(tmp_path: Path) -> None:
