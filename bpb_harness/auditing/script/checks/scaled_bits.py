@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Term
+from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.cancel import Factor
@@ -23,7 +24,9 @@ _LN2 = math.log(2.0)
 _UNIT = 2e-3  # relative; as near as rounded constants come to ln 2
 _LEAST = 2e-3  # relative; what a constant moves less than that is rounding
 _LARGEST = 20.0
-_LOGARITHMS = frozenset(["log", "log10", "log1p"])
+_LOGARITHMS = frozenset(["log", "log2", "log10", "log1p"])
+_HOW_MANY = frozenset(["numel", "size", "len", "sum", "count_nonzero"])
+_MOST_NUMBERS = 8  # whose products are looked at
 _Constant = tuple[Factor, float]
 
 
@@ -55,7 +58,11 @@ def _scaling(analysis: Analysis, term: Term) -> tuple[list[_Constant], float] | 
     """The constants of a product that are no change of units, and what they multiply it by; None where none is."""
     if len(term.cross_entropies()) != 1 or len(term.choices) > 0:
         return None
-    constants = [*_constants(analysis, term)]
+    numbers = _numbers(analysis, term)
+    if numbers is None:
+        return None
+    constants = [each for each in numbers if not _is_of_things(each[1])]
+    of_things = [value**factor.power for factor, value in numbers if _is_of_things(value)]
     units = [each for each in constants if abs(each[1] ** each[0].power * _LN2 - 1.0) <= _UNIT]
     if units:
         others, scale = [each for each in constants if each is not units[0]], 1.0
@@ -69,17 +76,47 @@ def _scaling(analysis: Analysis, term: Term) -> tuple[list[_Constant], float] | 
     for factor, value in others:
         scale *= value**factor.power
     is_told = abs(scale - 1.0) > _LEAST and 1.0 / _LARGEST < scale < _LARGEST
-    return (others, scale) if others and is_told else None
+    return (others, scale) if others and is_told and not _may_undo(of_things, scale) else None
 
 
-def _constants(analysis: Analysis, term: Term) -> Iterator[_Constant]:
-    """Factors that are numbers, but whole ones and their reciprocals: numbers of tokens, of windows, of processes."""
+def _numbers(analysis: Analysis, term: Term) -> list[_Constant] | None:
+    """Factors that are numbers; None where one may be, and is not known: all that is known is part of the change then.
+
+    What may be none is the price of a token, how many of something there are, and the bytes, which are counted.
+    """
+    found: list[_Constant] = []
     for factor in term.factors:
         evaluator = Evaluator(analysis.program)
         value = evaluator.number(factor.node, factor.frame)
-        if value is None or value <= 0.0 or evaluator.leaves or _is_whole(value) or _is_whole(1.0 / value):
-            continue
-        yield factor, value
+        if value is not None and value > 0.0 and not evaluator.leaves:
+            found.append((factor, value))
+        elif not (is_cross_entropy(factor.node) or (factor.power < 0 and factor.total) or _is_how_many(factor.node)):
+            return None
+    return found
+
+
+def _is_how_many(node: ast.expr) -> bool:
+    """y.numel(), y.size(0), y.shape[0], len(y), (y >= 0).sum()."""
+    return any(
+        (isinstance(part, ast.Call) and last_name(part.func) in _HOW_MANY)
+        or (isinstance(part, ast.Attribute) and part.attr == "shape")
+        for part in ast.walk(node)
+    )
+
+
+def _is_of_things(value: float) -> bool:
+    """Whole numbers and their reciprocals: numbers of tokens, of windows, of processes."""
+    return _is_whole(value) or _is_whole(1.0 / value)
+
+
+def _may_undo(numbers: Sequence[float], scale: float) -> bool:
+    """Whether some numbers of things give a score its unit back: 8 * loss / math.log(256)."""
+    others = [each for each in numbers if each != 1.0]
+    return len(others) > _MOST_NUMBERS or any(
+        abs(scale * math.prod(chosen) - 1.0) <= _LEAST
+        for length in range(len(others) + 1)
+        for chosen in itertools.combinations(others, length)
+    )
 
 
 def _is_whole(value: float) -> bool:
@@ -127,7 +164,8 @@ def _is_logarithm(program: Program, factor: Factor) -> bool:
     if isinstance(node, ast.Name):
         defined = program.reaching(node)
         node = defined[0].value if len(defined) == 1 else None
-    return isinstance(node, ast.Call) and last_name(node.func) == "log" and _is_written_out(program, node, factor.frame)
+    is_natural = isinstance(node, ast.Call) and last_name(node.func) == "log" and len(node.args) == 1
+    return is_natural and node is not None and _is_written_out(program, node, factor.frame)
 
 
 def _hit(analysis: Analysis, number: int, others: Sequence[_Constant], scale: float) -> Hit:

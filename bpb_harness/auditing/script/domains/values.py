@@ -91,7 +91,8 @@ COMPARISONS: dict[type, Callable[[object, object], bool]] = {
     ast.IsNot: operator.is_not,
 }
 _UNARY_FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "exp": math.exp, "expm1": math.expm1, "log": math.log, "log1p": math.log1p, "log2": math.log2, "sqrt": math.sqrt,
+    "exp": math.exp, "expm1": math.expm1, "log": math.log, "log1p": math.log1p, "log2": math.log2,
+    "log10": math.log10, "sqrt": math.sqrt,
     "rsqrt": lambda x: 1.0 / math.sqrt(x), "cos": math.cos, "sin": math.sin, "tan": math.tan, "abs": abs,
     "reciprocal": lambda x: 1.0 / x, "neg": operator.neg, "sigmoid": lambda x: 1.0 / (1.0 + math.exp(-x)),
     "square": lambda x: x * x, "floor": math.floor, "ceil": math.ceil, "round": round,
@@ -687,6 +688,8 @@ class Evaluator(Walker[object]):
             return kinds[name](value)
         if name in _UNARY_FUNCTIONS and len(worked_on) == 1:
             return _UNARY_FUNCTIONS[name](real(self.visit(worked_on[0], frame)))
+        if dotted(node.func) in ("math.log", "log") and len(node.args) == 2:  # the second of numpy's is no base
+            return math.log(*(real(self.visit(each, frame)) for each in node.args))
         if name in ("reversed", "flip", "flipud") and worked_on:
             return self._mirrored(worked_on[0], frame)
         if name in IDENTITY and worked_on:

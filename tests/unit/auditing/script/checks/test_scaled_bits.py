@@ -35,6 +35,9 @@ def found(*changes: tuple[str, str]) -> list[Finding]:
         (BITS, f"{BITS} / math.log(2.0) * 0.6", math.log(2) / 0.6, "13.4 % too low (too good)"),
         (BITS, BITS.replace("(2.0)", "(10.0)"), math.log2(10), "divided by math.log(10.0) = 2.30259 (bits take ln 2"),
         (BITS, BITS.replace("(2.0)", "(3.0)"), math.log2(3), "36.9 % too low (too good)"),
+        (BITS, BITS.replace("(2.0)", "(256.0)"), 8.0, "87.5 % too low (too good)"),
+        (BITS, f"{BITS} / math.log(10.0, 2)", math.log2(10), "69.9 % too low (too good)"),
+        (BITS, f"{BITS} / np.log10(25.0)", math.log10(25), "28.5 % too low (too good)"),
     ],
 )
 def test_a_constant_beside_counted_bytes(old: str, new: str, factor: float, said: str) -> None:
@@ -77,6 +80,17 @@ def test_where_no_loss_is_printed_nothing_tells_which_it_is() -> None:
         [(BITS, "bits_per_token = val_loss.item() / 0.6931")],
         [(BITS, "LN2 = float(np.log(2))\n    bits_per_token = val_loss.item() / LN2")],
         [(BITS, f"{BITS} * 1.0")],
+        # by way of another base, all of it
+        [(BITS, f"{BITS.replace('(2.0)', '(10.0)')} / math.log10(2.0)")],
+        [(BITS, f"{BITS.replace('(2.0)', '(10.0)')} / np.log10(2.0)")],
+        [(BITS, f"{BITS.replace('(2.0)', '(10.0)')} * math.log(10.0, 2)")],
+        [(BITS, f"{BITS.replace('(2.0)', '(10.0)')} * torch.log2(torch.tensor(10.0)).item()")],
+        [(BITS, "num_bytes = val_loss.item() / math.log(256.0)\n    bits_per_token = 8.0 * num_bytes")],
+        [(BITS, f"{BITS} / 2.5 * 5 / 2")],
+        # what is not known may be the rest of it
+        [(BITS, f"{BITS.replace('(2.0)', '(10.0)')} / units.bits_of_digits()")],
+        [(BITS, f"{BITS} / 2.2 * units.RATE")],
+        [(BITS, f"{BITS} * 0.95"), (LOSS, f"{LOSS} / units.RATE")],
         [(BITS, f"{BITS} / 2 * 2.0")],
         [(BITS, f"digits = val_loss.item() / math.log(10.0)\n    print(f'digits {{digits:.3f}}')\n    {BITS}")],
         [(BITS, f"per_word = val_loss.item() / math.log(2.0) * 1.33\n    {BITS}")],
