@@ -16,7 +16,7 @@ from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.prose_files import notes_of
 from bpb_harness.claim.reading import PLAIN, Reading
-from bpb_harness.claim.readme_reader import headline, stated_scores, steps_table
+from bpb_harness.claim.readme_reader import headline, headlines, stated_scores, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, ScoreLine
 from bpb_harness.claim.separate import two_claims
 from bpb_harness.claim.untrusted_file import resolved
@@ -365,6 +365,15 @@ def _mean(lines: Sequence[ScoreLine]) -> _Chosen:
     return bpb, loss, all(line.same_estimator for line in lines), "log"
 
 
+def _called_a_loss_too(claim: Claim) -> Printed | None:
+    """Of the scores in a README's prose the one that the record gives, to enough digits, and calls a loss."""
+    loss = claim.called_a_loss
+    if loss is None or claim.readme is None or (loss.decimals or 0) < _TELLING:
+        return None
+    alike = (each for each in headlines(claim.readme) if each.agrees_with(loss.value, loss.half_unit))
+    return min(alike, key=lambda each: abs(each.value - loss.value), default=None)
+
+
 def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
     readme = claim.readme
     if readme is None:
@@ -376,7 +385,7 @@ def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
         message = f"{readme.file} states several scores, and does not say which is claimed: {which}"
         notes.append(Note(NoteKind.AMBIGUOUS, message, stated[0].source))
         return None
-    score = finest or headline(readme)
+    score = finest or _called_a_loss_too(claim) or headline(readme)
     if score is None and not readme.rows:
         return None
     if score is None:
@@ -389,6 +398,9 @@ def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
         message = f"{readme.file} and {claim.other_scores[0].source.file} give scores, and no one that both give"
         notes.append(Note(NoteKind.AMBIGUOUS, message, score.source))
         return None
-    chosen = f"the score audited is {score}, of {score.source}: no submission.json, claim file or result claims one"
+    loss, why = claim.called_a_loss, "no submission.json, claim file or result claims one"
+    if loss is not None and score.agrees_with(loss.value, loss.half_unit):
+        why = f"{loss.source} gives {loss}, and calls it a loss"
+    chosen = f"the score audited is {score}, of {score.source}: {why}"
     notes.append(Note(NoteKind.CHOICE, chosen, score.source))
     return score, None, False, "readme"

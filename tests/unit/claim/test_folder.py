@@ -99,6 +99,26 @@ class TestReadme:
         message = "the score audited is 1.234, of README.md:3: no submission.json, claim file or result claims one"
         assert claim.notes == (Note(NoteKind.CHOICE, message, Source("README.md", 3)),)
 
+    @pytest.mark.parametrize(
+        ("loss", "score", "why"),
+        [
+            ("1.2227", 1.2227, "submission.json (val_loss) gives 1.2227, and calls it a loss"),
+            ("1.2222", 1.2222, "submission.json (val_loss) gives 1.2222, and calls it a loss"),
+            ("1.22", 1.2222, "submission.json (val_loss) gives 1.22, and calls it a loss"),
+            ("2.0653", 1.2222, "no submission.json, claim file or result claims one"),
+        ],
+        ids=["the mean", "the first seed", "too few digits to choose by", "a loss"],
+    )
+    def test_of_its_scores_that_counts_which_the_record_calls_a_loss(
+        self, tmp_path: Path, loss: str, score: float, why: str
+    ) -> None:
+        seeds = "seed=1: val_bpb=1.2222\nseed=2: val_bpb=1.2228\n\n3-seed mean: val_bpb=1.2227\n"
+        files = {"README__md": f"# A run\n\n```\n{seeds}```\n", "submission__json": f'{{"val_loss": {loss}}}'}
+        claim = read_claim(_folder(tmp_path, **files))
+        assert claim.score is not None
+        assert (claim.score.value, claim.claimed_in) == (score, "readme")
+        assert why in claim.notes[-1].message
+
     def test_what_a_coarse_number_agrees_with_may_still_be_two_scores(self, tmp_path: Path) -> None:
         claim = read_claim(_folder(tmp_path, README__md="# Wider\n\n**1.12 bpb**, **1.1234 bpb**, **1.1163 bpb**\n"))
         assert claim.score is None
