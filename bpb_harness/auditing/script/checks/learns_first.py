@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -134,6 +134,12 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
             "what was learnt of it"
         )
         return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+    if found.is_shape:
+        said = (
+            "The script may train on the text that it scores, before it scores it. This is a doubt, and no more: "
+            "whether the tokens that it trains on are the text, or made anew in their shape, was not followed"
+        )
+        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
     why_open = found.open or ("" if is_known else _UNNAMED)
     if why_open or found.in_logs is None:
         said += f". This is a doubt, and no more: {why_open}"
@@ -196,6 +202,7 @@ class _Found:
         absent: what the logs show of it not having come.
         fitted: how many steps are known to be taken on a window before it is scored, if any are.
         pattern: of the files that are learnt, in words, where it is that alone which takes in the scored ones.
+        is_shape: whether it may be the shape of the text alone that the tokens trained on have of it.
     """
 
     site: ast.AST
@@ -206,6 +213,7 @@ class _Found:
     absent: NotTaken | None = None
     fitted: Rounds | None = None
     pattern: str = ""
+    is_shape: bool = False
 
 
 @dataclass(frozen=True)
@@ -425,6 +433,7 @@ def _learnt_before(
                     continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
                 is_all = shown is not None and (not are_alike or all(each is not None for each in others))
+                found = replace(found, is_shape=not found.pattern and _is_shape(program, (loss, way[-1][1]), text))
                 yield _weighed(analysis, found, way, met, scored_ways, shown if is_all else None)
                 return
 
@@ -625,7 +634,45 @@ def _forget_sources(program: Program) -> None:
         del program.memo[key]
 
 
-def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
+def _is_shape(program: Program, learnt: tuple[ast.expr, Frame], text: _Sources) -> bool:
+    """Whether the tokens trained on may have the shape of the text, and no more: torch.randint_like(val_tokens, 9)."""
+    found = _find_sources(program, *learnt, looked_into=_filled_of)
+    overwritten = {
+        (program.scope(call), call.func.value.id)
+        for name in sorted(_FILLING)
+        for call in program.calls.get(name, [])
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+    }
+    is_overwritten = any(
+        isinstance(part, ast.Name) and (program.scope(part), part.id) in overwritten for part, _ in found.parts
+    )
+    return is_overwritten or found.held_out.isdisjoint(text.held_out)
+
+
+def _filled_of(program: Program, node: ast.AST) -> Sequence[ast.AST]:
+    """The parts of an expression that its values come from, of which its shape is none."""
+    if isinstance(node, ast.Attribute) and node.attr == "shape":
+        return []
+    if not isinstance(node, ast.Call) or program.callee(node) is not None:
+        return _looked_into(program, node)
+    name = last_name(node.func)
+    is_anew = name in _FILLING or name in _ANEW or name.endswith("_like") or name.startswith("new_")
+    return [] if is_anew and name != "new_tensor" else _looked_into(program, node)
+
+
+_FILLING = frozenset(["random_", "zero_", "fill_", "normal_", "uniform_", "bernoulli_", "exponential_"])
+_ANEW = frozenset([
+    "randint", "rand", "randn", "randperm", "zeros", "ones", "empty", "full", "size", "numel", "dim", "len", "arange",
+    "integers",
+])  # fmt: skip
+
+
+def _find_sources(
+    program: Program,
+    node: ast.expr,
+    frame: Frame,
+    looked_into: Callable[[Program, ast.AST], Sequence[ast.AST]] | None = None,
+) -> _Sources:
     before = program.work_left
     program.work_left = min(before, _MOST_WORK)
     is_asked = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and program.callee(node) is None
@@ -634,7 +681,7 @@ def _find_sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
     parts = tuple(
         trace_all(
             program, starts, _MAX_TRACED,
-            opened=lambda part: _looked_into(program, part),
+            opened=lambda part: (looked_into or _looked_into)(program, part),
             enters=lambda part: not _is_network(program, part) and not _names_network(program, part),
         )
     )  # fmt: skip

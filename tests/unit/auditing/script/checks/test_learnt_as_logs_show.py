@@ -128,7 +128,11 @@ final val_bpb:1.051234
 
 
 def _found(
-    folder: Path, changes: dict[str, str], log: str = LOG, labels: tuple[str, ...] = ("final val_bpb:",)
+    folder: Path,
+    changes: dict[str, str],
+    log: str = LOG,
+    labels: tuple[str, ...] = ("final val_bpb:",),
+    script: str = SCRIPT,
 ) -> list[Finding]:
     path = folder / "train.log"
     path.write_text(log)
@@ -136,7 +140,7 @@ def _found(
     last = max((number for number, line in enumerate(lines, 1) if line.startswith("final")), default=1)
     logged = (LoggedScore(path, "train.log", last, 0, ((2, 1.2345),)),)
     context = ScriptContext(rules=GOLF, claimed_labels=labels, logged=logged)
-    return [each for each in check_source(SCRIPT.format(**{**BASE, **changes}), context) if each.code == "BPB273"]
+    return [each for each in check_source(script.format(**{**BASE, **changes}), context) if each.code == "BPB273"]
 
 
 @pytest.mark.parametrize(
@@ -597,3 +601,49 @@ def test_of_two_calls_in_a_loop_none_is_the_last(tmp_path: Path) -> None:
     behind = "for _ in range(2):\n      " + BETWEEN.replace("\n", "\n  ")
     found = _found(tmp_path, {"behind": behind}, AGAIN)
     assert all(each.severity is Severity.WARNS for each in found)
+
+
+WINDOW = "tokens[i * s.seq_len : (i + 1) * s.seq_len + 1]"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        f"torch.randint_like({WINDOW}, 1024)",
+        f"torch.zeros_like({WINDOW})",
+        f"torch.randint(0, 1024, {WINDOW}.shape)",
+        f"torch.randint(0, 1024, ({WINDOW}.numel(),))",
+        f"torch.zeros(len({WINDOW}), dtype=torch.long)",
+        f"{WINDOW}.clone().random_(0, 1024)",
+        f"{WINDOW}.new_zeros(s.seq_len + 1)",
+    ],
+)
+def test_tokens_that_are_only_shaped_like_the_text_leave_a_doubt(tmp_path: Path, made: str) -> None:
+    script = SCRIPT.replace(
+        f"local = {WINDOW}.to(device)\n            loss", f"local = {made}.to(device)\n            loss"
+    )
+    (found,) = _found(tmp_path, {"default": "1"}, script=script)
+    assert found.severity is Severity.WARNS
+    assert "may train on the text that it scores" in found.message
+    assert "or made anew in their shape" in found.message
+
+
+def test_tokens_that_are_overwritten_where_they_lie_leave_a_doubt(tmp_path: Path) -> None:
+    script = SCRIPT.replace("loss = network(", "local.random_(0, 1024)\n            loss = network(")
+    (found,) = _found(tmp_path, {"default": "1"}, script=script)
+    assert found.severity is Severity.WARNS
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        f"torch.where(torch.rand_like({WINDOW}.float()) < 0.1, 0, {WINDOW})",
+        f"{WINDOW}[: {WINDOW}.shape[0]]",
+    ],
+)
+def test_tokens_that_are_mixed_or_cut_are_the_text(tmp_path: Path, made: str) -> None:
+    script = SCRIPT.replace(
+        f"local = {WINDOW}.to(device)\n            loss", f"local = {made}.to(device)\n            loss"
+    )
+    (found,) = _found(tmp_path, {}, script=script)
+    assert found.severity is Severity.REFUTES
