@@ -123,7 +123,8 @@ class TestWordsOfWrappers:
             for name, value in mdlm_state_dict(make_mdlm_parameters()).items()
         }
         stated = {"parameterization": "subs", "time_conditioning": False, "model": {"length": 8}}
-        config = {"config": {**stated, "noise": {"type": "loglinear"}}}
+        data, noise = {"tokenizer_name_or_path": "gpt2"}, {"type": "loglinear"}
+        config = {"config": {**stated, "data": data, "noise": noise}}
         shadow = [torch.zeros_like(value) for value in make_mdlm_parameters().values()]
         content = {"state_dict": state, "hyper_parameters": config, "ema": {"shadow_params": shadow}}
         adapted = load_model(write(tmp_path / "b.ckpt", content), adapter="mdlm", **_CPU)[1]
