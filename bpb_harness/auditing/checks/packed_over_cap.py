@@ -18,6 +18,13 @@ from bpb_harness.findings import Finding
 _WHOLE = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:[,_]?[0-9]{3}){2,3}(?![0-9]|[.,_][0-9])")
 _WITH_CODE = re.compile(r"total|submission|artifact|code", re.IGNORECASE)
 _PACKS = re.compile(r"quanti|gptq|prun|pack|compress|strip|serializ", re.IGNORECASE)
+# Of a network that is submitted, and of another or of a part of it.
+_OF_IT = re.compile(r"model|network|weight|blob|(?<![a-z])(?:zlib|zstd|lzma|brotli)(?![a-z])", re.IGNORECASE)
+_OF_ANOTHER = re.compile(
+    r"teacher|draft|optimi[sz]er|checkpoint|ckpt|(?<![a-z])(?:raw|part|shard|chunk|piece|ema|best|full|old)(?![a-z])",
+    re.IGNORECASE,
+)
+_IN_PARTS = re.compile(r"(?<![a-z])(?:part|shard|chunk|piece|half)s?(?![a-z])", re.IGNORECASE)
 _NEAR = 0.7  # of the cap; a number from here to the cap may be the size that it was packed into in the end
 _Lines = tuple[float, float]  # of a run in a log: behind the first of two numbers, and before the other
 
@@ -79,23 +86,29 @@ def _is_scored_elsewhere(evidence: Evidence, log: LogRecord, run: _Lines) -> boo
 
 
 def _may_be_smaller(lines: Sequence[str], run: _Lines, size: Printed, cap: int) -> bool:
-    """Whether a run prints a number that may be of a smaller network, or speaks of another packing behind its size."""
+    """Whether a run prints a number that may be of a smaller network, or speaks of a packing or of parts behind it."""
     if any(_NEAR * cap < number < cap for number in _whole_numbers(lines, run)):
         return True
     behind = (text for number, text in enumerate(lines, 1) if (size.source.line or 0) < number < run[1])
-    return any(_PACKS.search(text) and not _TELLS.search(text) for text in behind)
+    return any(
+        (_PACKS.search(text) and not _TELLS.search(text)) or (_IN_PARTS.search(text) and _WHOLE.search(text))
+        for text in behind
+    )
 
 
 _TELLS = re.compile(r"bpb|bytes|val_loss", re.IGNORECASE)  # a score or a size, of what was packed
 
 
 def _smallest_packed(log: LogRecord, run: _Lines) -> Printed | None:
-    """In whole bytes, without code; what was packed in several ways is submitted in the smallest."""
+    """In whole bytes, without code; what was packed in several ways is submitted in the smallest.
+
+    None where that is called a teacher's, a checkpoint's or another's: who is submitted is not told then.
+    """
     packed = [size for size in log.packed if run[0] < (size.source.line or 0) < run[1]]
     smallest = min(packed, key=lambda size: size.value, default=None)
     if smallest is None or smallest.decimals != 0 or _WITH_CODE.search(smallest.name):
         return None
-    return smallest
+    return None if _OF_ANOTHER.search(smallest.name) or not _OF_IT.search(smallest.name) else smallest
 
 
 def _lines_of(log: LogRecord) -> list[str]:

@@ -501,8 +501,14 @@ def test_a_packed_network_that_is_over_the_cap_by_itself(tmp_path: Path) -> None
         "Serialized model: 67235929 bytes\nTotal submission size: 67285929 bytes\n",  # not packed
         "Compressed artifact: 16.01 MB\n",
         "Total submission size int6+zstd: 16182082 bytes\n",
+        "Serialized teacher int8+zlib: 40224983 bytes\n",
+        "Compressed checkpoint zstd: 52224983 bytes\n",
+        f"{OVER}part 1 of the artifact: 7,815,847\npart 2 of the artifact: 8,000,000\n",
     ],
-    ids=["packed again", "pruned", "in another way", "below", "not packed", "megabytes", "with its code"],
+    ids=[
+        *("packed again", "pruned", "in another way", "below", "not packed", "megabytes", "with its code"),
+        *("a teacher", "a checkpoint", "in parts"),
+    ],
 )
 def test_a_packed_network_that_may_be_below_the_cap(tmp_path: Path, lines: str) -> None:
     assert _packed_codes(tmp_path, lines) == []
