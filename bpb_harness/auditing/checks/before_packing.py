@@ -10,12 +10,32 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim import Printed, ScoreLine
+from bpb_harness.claim import LogRecord, Printed, ScoreLine
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
 _NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
 _TO_BE_PACKED = re.compile(r"pre[-_ ]?quant", re.IGNORECASE)
+_LONGEST, _BEFORE = 1_000, 60  # characters of a line that are looked at, and of those before a size
 _OF_PACKED = re.compile(r"round[-_ ]?trip|post[-_ ]?quant|(?<![a-z])quantized|int[0-9]|packed", re.IGNORECASE)
+
+
+_SAVED = re.compile(  # "model.bin has 15,815,847 bytes", "the saved weights: 15.8 MB"
+    r"(?:(?<![a-z])(?:model|weights|checkpoint|artifact|submission|file)(?![a-z])"
+    r"|[a-z0-9]\.(?:bin|pt|pth|ptz|npz|safetensors|xz|zst)(?![a-z]))"
+    r"[`*]{0,3}(?: (?:size|file|on disk|itself|alone))?[`*]{0,3}(?: (?:has|have|is|are|was|takes|weighs|of)|\s?[:=(])"
+    r"[*`]{0,3}\s?(?:(?:only|about|exactly|just|around) )?~?[*`]{0,3}"
+    r"(?:(?P<bytes>[0-9]{1,3}(?:,[0-9]{3}){2,3}|[0-9]{7,9})\s?(?:bytes|B)|(?P<mb>[0-9]{1,3}\.[0-9]{1,6})\s?MB)(?![a-z])",
+    re.IGNORECASE,
+)
+_WISHED = re.compile(r"(?<![a-z])(?:if|limit|cap|budget|max\w{0,4}|target|must|should|would)(?![a-z])", re.IGNORECASE)
+_ROUND_TRIP = re.compile(r"round[-_ ]?trip|re-?load|read back|de-?quanti", re.IGNORECASE)
+_NO_CHANGE = re.compile(
+    r"bit[- ](?:for[- ]bit|exact|identical|equal)|(?<![a-z])(?:identical|unchanged|loss-?less)(?![a-z])"
+    r"|(?<![a-z])no (?:change|loss|difference)(?![a-z])|(?<![a-z])diff\w{0,8}\s?[:=]\s?0(?:\.0{1,12})?(?![0-9.e])",
+    re.IGNORECASE,
+)
 
 
 def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
@@ -36,6 +56,8 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     if behind and not packed and not line.is_training_step:
         return
     so = "and does not tell what the packed network scores"
+    if _comes_back_unchanged(log):
+        return
     if packed:
         size = f"{packed[-1].source}: {packed[-1].name!r}"
         then = f"the network was packed after it ({size}); the log prints no score behind that, {so}"
@@ -62,7 +84,33 @@ def _has_no_artifact(evidence: Evidence) -> bool:
         return False  # a row of a table need not be one of the training
     if rules.pack.largest_artifact is None or rules.is_assumed or not is_own:
         return False
-    return not claim.artifact_bytes and not any(log.artifact_bytes or log.packed for log in claim.logs)
+    if claim.artifact_bytes or any(log.artifact_bytes or log.packed for log in claim.logs):
+        return False
+    return claim.readme is None or not _tells_of_the_saved(claim.readme.text, rules.pack.largest_artifact)
+
+
+def _comes_back_unchanged(log: LogRecord) -> bool:
+    """Whether a log says that the network is the same when it is read back: its score is that of what is packed."""
+    try:
+        text = "" if log.path is None else read_text(log.path, log.file).text
+    except ClaimError:
+        return False
+    return _says_unchanged(text)
+
+
+def _says_unchanged(text: str) -> bool:
+    return any(_NO_CHANGE.search(line) for line in text.split("\n") if _ROUND_TRIP.search(line[:_LONGEST]))
+
+
+def _tells_of_the_saved(text: str, cap: int) -> bool:
+    """Whether a README gives the size of what is saved, which is none of the cap's, or says that it comes back so."""
+    for line in text.split("\n"):
+        for found in _SAVED.finditer(line[:_LONGEST]):
+            before = line[max(0, found.start() - _BEFORE) : found.start()]
+            size = float(found["bytes"].replace(",", "")) if found["bytes"] else float(found["mb"]) * 1e6
+            if size != cap and not _WISHED.search(before + found[0]):
+                return True
+    return _says_unchanged(text)
 
 
 def _is_before(line: ScoreLine, packed: Printed | None) -> bool:

@@ -214,3 +214,42 @@ def test_a_row_of_a_table_is_no_validation_in_training(tmp_path: Path) -> None:
     report = audit(tmp_path)
     assert report.with_code("BPB401")
     assert report.with_code("BPB425") == []
+
+
+SAVED = "We train in 8 bits, so the saved weights are the trained ones; model.bin has 15,815,847 bytes (15.8 MB)."
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        (SAVED, True),
+        ("The checkpoint is 15.8 MB.", True),
+        ("The round trip of the file changes nothing: all tensors are bit-identical after the roundtrip.", True),
+        ("| model.int8.ptz | `model.int8.ptz`: 15.81 MB |", True),
+        ("The artifact has to be below 16 MB.", False),
+        ("11 layers are best. If artifact > 15.5MB, reduce the MLP.", False),
+        ("It would fit: the artifact would be 15.5 MB, if the artifact is 15.5 MB.", False),
+        ("The model is limited to 16,000,000 bytes.", False),
+        ("A model of 9 layers, lossless in spirit, of 17,059,912 parameters.", False),
+        ("The loss is unchanged by more layers.", False),
+    ],
+)
+def test_a_readme_that_tells_of_the_saved_file(tmp_path: Path, text: str, is_told: bool) -> None:
+    (tmp_path / "README.md").write_text(f"# A small network\n\n{text}\n")
+    assert (_without_artifact(tmp_path).with_code("BPB425") == []) is is_told
+
+
+@pytest.mark.parametrize(
+    ("told", "is_unchanged"),
+    [
+        ("int8 roundtrip: all tensors equal bit for bit, val unchanged\n", True),
+        ("reloaded, max_abs_diff=0.0\n", True),
+        ("reloaded, max_abs_diff=0.0004\n", False),
+        ("roundtrip skipped\n", False),
+        ("zstd decompressed: identical bytes\n", False),
+        ("lr unchanged\n", False),
+    ],
+)
+def test_a_log_of_a_network_that_comes_back_unchanged(tmp_path: Path, told: str, is_unchanged: bool) -> None:
+    report = _report(tmp_path, "step:7184/20000", PACKED + told)
+    assert (report.with_code("BPB425") == []) is is_unchanged
