@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import lines_of_the_run, settings_of_the_run
+from bpb_harness.claim.readme_reader import read_readme
 from bpb_harness.claim.settings_told import SettingTold, is_same_setting, may_differ
-from bpb_harness.claim.stated_settings import StatedSetting, stated_settings
+from bpb_harness.claim.stated_settings import StatedSetting, lines_of_the_claim, stated_settings
 from bpb_harness.findings import Finding, listed
 
 # One of these is enough, with the word that other names of the same quantity hold.
@@ -60,9 +61,8 @@ def _gives_the_score(evidence: Evidence) -> bool:
     score, readme = evidence.claim.score, evidence.claim.readme
     if score is None or readme is None:
         return False
-    return any(
-        half_unit <= _FOUR_DECIMALS and score.agrees_with(value, half_unit) for value, half_unit in readme.numbers
-    )
+    numbers = read_readme("\n".join(lines_of_the_claim(readme.text)), readme.file).numbers
+    return any(half_unit <= _FOUR_DECIMALS and score.agrees_with(value, half_unit) for value, half_unit in numbers)
 
 
 def _was_trained(evidence: Evidence) -> bool:

@@ -54,11 +54,14 @@ def test_another_run_is_a_doubt(tmp_path: Path, stated: str) -> None:
         "val_bpb: 1.1911\n\n" + _table("train_seq_len | 4096"),  # of another score
         f"val_bpb: {SCORE:.3f}\n\n" + _table("train_seq_len | 4096"),  # of one that may be another
         OF_THE_SCORE + "## Baseline\n\n" + _table("train_seq_len | 4096"),
+        OF_THE_SCORE + "## Colab\n\n" + _table("train_seq_len | 4096"),
+        _table("train_seq_len | 4096") + "\n## A longer run\n\n" + OF_THE_SCORE,
         OF_THE_SCORE + _table("train_seq_len | 4096") + "\nThe first phase had `TRAIN_SEQ_LEN=1024`.\n",
         OF_THE_SCORE + "```\nTRAIN_SEQ_LEN=4096 python train.py\nTRAIN_SEQ_LEN=1024 python train.py\n```\n",
     ],
     ids=[
         "the same", "one rate", "a clock", "an evaluation", "another score", "three decimals", "the baseline's",
+        "another machine's", "the score of another run",
         "both lengths", "two commands",
     ],
 )  # fmt: skip

@@ -67,6 +67,41 @@ def test_sections_and_lists_of_something_else_state_nothing(front: str, stated: 
     assert _stated(f"# A run\n\n{front}words\n\n## Configuration\n\n{stated}") != {}
 
 
+@pytest.mark.parametrize("stated", [COMMAND, BLOCK, TABLE, "- `NUM_LAYERS=10`\n", "- 10 layers, 512 dim\n"])
+@pytest.mark.parametrize(
+    "front",
+    [
+        "## Colab\n\n",
+        "## Running on a single GPU\n\n",
+        "## Ausgangspunkt (PR 12, nicht unser Lauf)\n\n",
+        "## Draft network (not submitted)\n\n",
+        "## Unlimited compute\n\nWith four hours we reach 1.0702, by\n\n",
+        "## Architecture\n\n### The teacher\n\n",
+        "## Configuration\n\nPR #12 by @alice, from which this was built, used:\n\n",
+        "## Configuration\n\n**Colab**\n\n",
+        "## Configuration\n\nColab\n-----\n\n",
+        "## Run 2\n\n",
+    ],
+)
+def test_what_is_under_other_words_than_the_usual_ones_states_nothing(front: str, stated: str) -> None:
+    assert _stated(f"# A run\n\n{front}{stated}") == {}
+    assert _stated(f"Words.\n\n{front}{stated}") == {}
+    assert _stated(f"# A run\n\n## 3. Training configuration (3 seeds)\n\n{stated}") != {}
+    assert _stated(f"# A run\n\n{front}words\n\n## Architecture\n\nThe model:\n\n{stated}") != {}
+
+
+def test_a_list_below_an_item_is_of_that() -> None:
+    assert _stated("# A run\n\n- the teacher\n  - `NUM_LAYERS=10`\n") == {}
+    assert _stated(f"# A run\n\n1. On a laptop\n\n{COMMAND}") == {}
+    assert _stated("# A run\n\n- 3 layers, 96 dim, of the teacher\n") == {}
+    assert _stated("# A run\n\n- Teacher: `NUM_LAYERS=3`\n- Layout: `MODEL_DIM=512`\n") == {"model_dim": ("512",)}
+
+
+@pytest.mark.parametrize("starts", ["bash eval/eval.sh", "SEED=42 ./run.sh", "sbatch job.slurm", "make train"])
+def test_commands_beside_a_script_that_starts_the_run_state_nothing(starts: str) -> None:
+    assert _stated(f"# A run\n\n## Run\n\n```\n{starts}\n```\n\n{COMMAND}") == {}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -104,6 +139,7 @@ def test_a_hostile_readme_is_done_with() -> None:
         "'```\\nA.py\\n' * 20000",
         "'AAA=1\\n' * 30000",
     ]
+    texts += ["'AA=1 ' * 60000", "'- ' * 9 + 'A=' * 60000", "'1-seed' * 40000", "'./' * 100000"]
     texts += ["'- ' + '1 ' * 90000", "'#' * 200000", "'- A' + ' ' * 90000 + ': `AAA=1`'"]
     program = "from bpb_harness.claim.stated_settings import stated_settings as stated; "
     program += f"print(len([stated(text) for text in ({', '.join(texts)})]))"
