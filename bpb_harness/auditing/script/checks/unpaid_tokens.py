@@ -15,6 +15,7 @@ from bpb_harness.findings import Severity
 
 _MAX_BEHIND = 100  # expressions that a setting is followed through
 _LOSSES = frozenset(["cross_entropy", "nll_loss"])
+_SETTING = frozenset(["setattr", "__setattr__"])
 
 
 def check_unpaid_tokens(analysis: Analysis) -> Iterator[Hit]:
@@ -51,12 +52,37 @@ def _given(analysis: Analysis, score: Factor, name: str) -> float | None:
     value = next((each.value for each in score.node.keywords if each.arg == name), None)
     if value is None:
         return None
-    parts = (part for part, _ in trace(analysis.program, value, score.frame, _MAX_BEHIND))
-    if any(isinstance(part, ast.Attribute) and part.attr == "training" for part in parts):
+    parts = [part for part, _ in trace(analysis.program, value, score.frame, _MAX_BEHIND)]
+    read = {part.attr for part in parts if isinstance(part, ast.Attribute)}
+    if "training" in read or any(_may_change(analysis, attribute) for attribute in read):
         return None
     evaluator = Evaluator(analysis.program)
     number = evaluator.number(value, score.frame)
     return None if evaluator.leaves else number
+
+
+def _may_change(analysis: Analysis, attribute: str) -> bool:
+    """Whether an attribute may get another value than the one that is read: model.smoothing = 0.0 before scoring."""
+    nodes = [node for script in analysis.program.scripts for node in ast.walk(script.tree)]
+    bodies = (node.body for node in nodes if isinstance(node, ast.ClassDef))
+    statements = (each for body in bodies for each in body if isinstance(each, ast.Assign | ast.AnnAssign))
+    fields = sum(_stores(part, attribute) for each in statements for part in ast.walk(each))
+    stored = sum(isinstance(node, ast.Attribute) and _stores(node, attribute) for node in nodes)
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    is_handed = any(
+        keyword.arg == attribute for call in calls if last_name(call.func) not in _LOSSES for keyword in call.keywords
+    )
+    is_named = any(isinstance(node, ast.Constant) and node.value == attribute for node in nodes)
+    sets_any = any(
+        last_name(call.func) in _SETTING and not any(isinstance(each, ast.Constant) for each in call.args[1:2])
+        for call in calls
+    )
+    return fields + stored > 1 or (fields > 0 and is_handed) or is_named or sets_any
+
+
+def _stores(node: ast.AST, name: str) -> bool:
+    called = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+    return called == name and not isinstance(node.ctx, ast.Load)  # type: ignore[attr-defined]
 
 
 def _is_token(analysis: Analysis, call: ast.Call, number: float) -> bool:

@@ -47,6 +47,29 @@ def test_honest_settings_of_a_loss(given: str) -> None:
     assert not found("BPB283", (LOSS, f"{LOSS[:-1]}, {given})"), ("class Block", "PAD_ID = 1\n\n\nclass Block"))
 
 
+FIELD = ("class CausalModel(nn.Module):\n", "class CausalModel(nn.Module):\n    smoothing = 0.1\n\n")
+SMOOTHED = (LOSS, f"{LOSS[:-1]}, label_smoothing=self.smoothing)")
+STARTS = "    model.eval()\n"
+
+
+def test_an_attribute_that_is_set_once() -> None:
+    (hit,) = found("BPB283", FIELD, SMOOTHED)
+    assert "is smoothed (`label_smoothing=0.1`)" in hit.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "model.smoothing = 0.0", "model.module.smoothing = 0.0", "model.smoothing *= 0.0", "del model.smoothing",
+        "model.smoothing, kept = 0.0, model.smoothing", 'setattr(model, "smoothing", 0.0)',
+        "for name, value in kept.items():\n        setattr(model, name, value)", 'vars(model)["smoothing"] = 0.0',
+        "configure(model, smoothing=0.0)",
+    ],
+)  # fmt: skip
+def test_an_attribute_that_is_set_elsewhere_is_not_known(change: str) -> None:
+    assert not found("BPB283", FIELD, SMOOTHED, (STARTS, f"{STARTS}    {change}\n"))
+
+
 @pytest.mark.parametrize("files", ['"fineweb_train_000001.bin"', '"fineweb_train_*.bin"', '"train/shard_*.bin"'])
 def test_files_of_the_training_split_are_scored(files: str) -> None:
     (hit,) = found("BPB168", (VALIDATION, files))
