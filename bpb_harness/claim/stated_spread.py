@@ -12,6 +12,15 @@ from bpb_harness.claim.record import Readme
 _SMALL = r"0?\.0[0-9]{2,9}(?![0-9%])"
 _DEVIATION = r"(?<![A-Za-z])(?:std(?:dev)?|stdev|std\.? ?dev(?:iation)?|standard deviation)(?![A-Za-z])"
 _TOLD = re.compile(rf"{_DEVIATION}(?: \([a-z ]{{1,12}}\))?[*`\s:=(,~|]{{1,12}}(?P<value>{_SMALL})", re.IGNORECASE)
+_ERROR = (
+    r"(?<![A-Za-z])(?:(?:standard|std\.?|stdev)[ _-]?err(?:or)?s?|SEM|s\.e\.m?\.?|SE(?= of)"
+    rf"|{_DEVIATION} \(?of (?:the |its |their )?means?\)?)(?![A-Za-z])"
+)
+_ERROR_TOLD = re.compile(
+    rf"{_ERROR}(?: of (?:the |its |their )?means?)?(?: \([^()\n]{{1,20}}\))?[*`\s:=(,~|]{{1,12}}(?P<value>{_SMALL})",
+    re.IGNORECASE,
+)
+_OF_ERRORS = re.compile(rf"{_ERROR}|\(SE\)", re.IGNORECASE)
 _ROW = re.compile(rf"\s{{0,3}}\|[\s*_]{{0,6}}(?:sample )?{_DEVIATION}[^|\n]{{0,12}}\|", re.IGNORECASE)
 _AROUND = re.compile(rf"(?P<mean>[0-9]{{1,2}}\.[0-9]{{3,9}})[*`\s]{{0,4}}(?:\u00b1|\+/-|\+-)\s?(?P<value>{_SMALL})")
 _NAMED = re.compile(_DEVIATION, re.IGNORECASE)  # | Mean +- Std | 1.1133 +- 0.0001 |
@@ -22,6 +31,16 @@ _OF_ANOTHER = re.compile(
     r"init|embed|matri|activation|weight|tensor|noise|singular|perturb|loss|baseline", re.IGNORECASE
 )
 _OF_SCORES = re.compile(r"bpb|bits per byte", re.IGNORECASE)
+# The same of a clause before a spread, beside a score in another; and lines that tell of somebody else's score.
+_CLAUSE = re.compile(r"[;!?]\s|\.\s")
+_OF_ANOTHER_CLAUSE = re.compile(rf"{_OF_ANOTHER.pattern}|(?<![a-z])(?:lr|rates?|times?|speed|grad\w*)(?![a-z])", re.I)
+_OF_RUNS = re.compile(rf"{_OF_SCORES.pattern}|mean|average|seed|score", re.IGNORECASE)
+_OF_OTHERS = re.compile(
+    r"(?<![a-z])(?:upstream|baselines?|prior|previous|earlier|sota|official|another|others?|reference|published)(?![a-z])"
+    r"|(?<![a-z])pr #?[0-9]",
+    re.IGNORECASE,
+)
+_INTERVAL = re.compile(r"(?<![a-z])(?:ci|interval|confidence|bootstrap|range)(?![a-z])", re.IGNORECASE)
 _LARGEST_README, _LONGEST = 1 << 18, 1_000  # characters, of all of it and of a line
 _NEAR = 0.03  # bits per byte; a mean that is further off is another score's
 
@@ -35,12 +54,14 @@ class StatedSpread:
         value: the number as it is printed; None where the line gives several.
         num_seeds: over how many seeds or runs, where the line says so.
         is_named: it is called a standard deviation; else it stands behind a sign alone, and may be an error.
+        is_error: it is called a standard error, or a deviation of the mean, which is the same.
     """
 
     source: Source
     value: Printed | None
     num_seeds: int | None
     is_named: bool
+    is_error: bool = False
 
 
 def spread_told(readme: Readme, score: Printed) -> StatedSpread | None:
@@ -59,16 +80,39 @@ def _spreads(readme: Readme, score: Printed) -> Iterator[tuple[StatedSpread, boo
         line = whole[:_LONGEST]
         if _OF_ANOTHER.search(line) and not _OF_SCORES.search(line):
             continue
-        texts = _NUMBER.findall(line) if _ROW.match(line) else [each["value"] for each in _TOLD.finditer(line)]
-        is_named = bool(texts) or _NAMED.search(line) is not None
-        texts += [each["value"] for each in _AROUND.finditer(line) if abs(float(each["mean"]) - score.value) <= _NEAR]
+        is_beside = any(score.agrees_with(value, half) for value, half in _numbers_of(line))
+        if not is_beside and _OF_OTHERS.search(line):
+            continue
+        texts, is_named, is_error = _values_of(line, score)
         source = Source(readme.file, number)
         values = [parse_number(text, source, "std") for text in dict.fromkeys(texts)]
         if values:
             seeds = _NUM_SEEDS.search(line)
-            is_beside = any(score.agrees_with(value, half) for value, half in _numbers_of(line))
             only = values[0] if len(values) == 1 else None
-            yield StatedSpread(source, only, int(seeds[1]) if seeds else None, is_named), is_beside
+            yield StatedSpread(source, only, int(seeds[1]) if seeds else None, is_named, is_error), is_beside
+
+
+def _values_of(line: str, score: Printed) -> tuple[list[str], bool, bool]:
+    """The spreads of a line, as they are printed; whether they are called deviations, and whether errors."""
+    errors = [each["value"] for each in _ERROR_TOLD.finditer(line)]
+    if errors:
+        return errors, False, True
+    is_error = _OF_ERRORS.search(line) is not None
+    is_row = _ROW.match(line) is not None
+    told = [each["value"] for each in _TOLD.finditer(line) if not _is_of_another(line[: each.start()])]
+    texts = _NUMBER.findall(line) if is_row else told
+    is_named = bool(texts) or _NAMED.search(line) is not None
+    near = [each for each in _AROUND.finditer(line) if abs(float(each["mean"]) - score.value) <= _NEAR]
+    if is_named or is_error or not _INTERVAL.search(line):
+        texts = [*texts, *(each["value"] for each in near)]
+    is_error &= is_row or not told
+    return texts, is_named and not is_error, is_error
+
+
+def _is_of_another(before: str) -> bool:
+    """Whether the clause before a spread tells of something else than a score."""
+    clause = _CLAUSE.split(before)[-1]
+    return _OF_ANOTHER_CLAUSE.search(clause) is not None and not _OF_RUNS.search(clause)
 
 
 def _numbers_of(line: str) -> Iterator[tuple[float, float]]:

@@ -107,17 +107,23 @@ def _deviation(spread: StatedSpread) -> str:
     """What a README gives as a spread, in words: of one number, or of several that it does not tell apart."""
     if spread.value is None:
         return f"{spread.source} gives several spreads"
+    if spread.is_error:
+        return f"{spread.source} gives a standard error of {spread.value}"
     name = "a standard deviation of" if spread.is_named else "a spread, which it does not call by a name, of"
     return f"{spread.source} gives {name} {spread.value}"
 
 
 def _of_one(spread: StatedSpread) -> str:
     """What a spread says of the score of one run."""
+    if spread.is_error:
+        return _deviation(spread)
     return f"{_deviation(spread)}: a standard deviation over seeds of this very score is the standard error of one run"
 
 
 def _of_a_mean(spread: StatedSpread) -> str:
     """What a spread says of a mean."""
+    if spread.is_error:
+        return _deviation(spread)
     if spread.value is None or spread.num_seeds is None or not spread.is_named:
         return (
             f"{_deviation(spread)}: a standard deviation over n runs, by sqrt(n), is the standard error of their mean"

@@ -725,6 +725,14 @@ def test_whose_score_it_is_as_the_readme_says(tmp_path: Path, readme: str, said:
             "0.0010: a standard deviation over n runs, by sqrt(n), is the standard error of their mean",
         ),
         (
+            "mean: 1.2034 \u00b1 0.0010 (standard error)",
+            "README.md:1 calls the score a mean; README.md:1 gives a standard error of 0.0010",
+        ),
+        (
+            "Standard error of the mean: 0.0010",
+            "the score is that of one run (train.log); README.md:1 gives a standard error of 0.0010",
+        ),
+        (
             "mean: 1.2034",
             "README.md:1 calls the score a mean; of how many runs, and with what standard error, was not read",
         ),

@@ -42,6 +42,10 @@ def test_what_is_a_spread(line: str, value: str | None, num_seeds: int | None, i
         "another network, 1.4116 \u00b1 0.013",
         "standardised, by 0.0005",
         "lr 0.0005",
+        "val_bpb 1.1933; learned rate noise std 0.003 over 3 runs of the search",
+        "Step times vary by std 0.0016 s",
+        "The public seeds of the upstream repo gave 1.1941 +- 0.0005 with 5 runs.",
+        "1.1933 +- 0.0005 (95 % bootstrap interval over documents)",
     ],
 )
 def test_what_is_none(line: str) -> None:
@@ -53,3 +57,26 @@ def test_a_line_with_the_score_comes_first() -> None:
     found = spread_told(read_readme(text, "README.md"), SCORE)
     assert found is not None
     assert str(found.source) == "README.md:2"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("Standard error of the mean: `0.00041377`", "0.00041377"),
+        ("Mean of 3 seeds: val_bpb 1.1933, std (of the mean): 0.0004, 3 seeds", "0.0004"),
+        ("Mean over 3 seeds: 1.1933 \u00b1 0.0004 (standard error)", "0.0004"),
+        ("- 3-seed std = 0.00025, standard error 0.00014", "0.00014"),
+        ("| Std err | 0.0004 |", "0.0004"),
+        ("SEM bpb, SEM = 0.0000826", "0.0000826"),
+    ],
+)
+def test_what_is_a_standard_error(line: str, value: str) -> None:
+    found = spread_told(read_readme(line, "README.md"), SCORE)
+    assert found is not None
+    assert (str(found.value), found.is_named, found.is_error) == (value, False, True)
+
+
+def test_a_deviation_is_no_error() -> None:
+    found = spread_told(read_readme("mean 1.1933, std 0.0005", "README.md"), SCORE)
+    assert found is not None
+    assert (found.is_named, found.is_error) == (True, False)
