@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from bpb_harness.auditing import codes
@@ -43,19 +44,44 @@ def _technique(name: str, in_title: str, in_programs: str) -> _Technique:
 _TECHNIQUES = (
     _technique(
         "qat", r"(?<![A-Za-z])QAT(?![A-Za-z])|[Qq]uanti[sz]ation[- ][Aa]ware [Tt]raining",
-        r"qat|fake_?q|noisy_?q|quant\w{0,12}[ _-]?(?:noise|aware)|straight|(?<![a-z])ste(?![a-z])|(?<![a-z])fq_",
+        r"qat|fake_?q|noisy_?q|quant\w{0,12}[ _-]?(?:noise|aware)|straight|(?<![a-z])ste(?![a-z])|(?<![a-z])fq_"
+        r"|round[^\n]{0,120}detach|detach[^\n]{0,120}round|(?s:class \w{1,60}\([^)\n]{0,60}Function\):.{0,600}round)",
     ),
     _technique(
         "ttt", r"(?<![A-Za-z])TTT(?![A-Za-z])|[Tt]est[- ][Tt]ime [Tt]raining",
         r"ttt|test[ _-]?time|adapt|lora|online|fine_?tun",
     ),
-    _technique("moe", r"(?<![A-Za-z])MoE(?![A-Za-z])|[Mm]ixture[- ]of[- ][Ee]xperts", r"moe|expert|router"),
-    _technique("xsa", r"(?<![A-Za-z])XSA(?![A-Za-z])", r"xsa|exclusive|self_?val|normalize\(v|v_?n(?![a-z])|v_norm"),
+    _technique(
+        "moe", r"(?<![A-Za-z])MoE(?![A-Za-z])|[Mm]ixture[- ]of[- ][Ee]xperts",
+        r"moe|expert|rout(?:er|ing|ed)|(?<!_)switch_?[a-z]|gat(?:e|ing)\(|top_?k\(",
+    ),
+    _technique(
+        "xsa", r"(?<![A-Za-z])XSA(?![A-Za-z])",
+        r"xsa|exclusive|self_?val|normalize\(v|v_?n(?![a-z])|v_norm|project\w{0,3} out|onto"
+        r"|\((?:y|out|o|attn_?\w{0,8}) ?\* ?\w{1,20}\)\.sum\(|- ?\([^\n]{1,60}\)\.sum\(",
+    ),
 )  # fmt: skip
 # Titles and READMEs that speak of a technique as of one that is not there, or not for this score.
 _WITHOUT = (
     r"(?:no|non|not|without|w/o|pre|before|skip\w{0,4}|disabl\w{1,4}|off|drop\w{0,4}|remov\w{1,4}|plan\w{0,4}|pending|future"
-    r"|untested|todo|next|instead of|vs\.?|versus|than|fail\w{0,4}|un)"
+    r"|untested|todo|next|never|none|zero|free|ohne|keine?|nicht|sin|ni|sans|senza"
+    r"|instead of|vs\.?|versus|than|fail\w{0,4}|un)"
+)
+# And any of these words of a title, in the languages that titles are in, leaves open what it says of a technique.
+_OF_A_DENIAL = re.compile(
+    r"(?<![^\W_])(?:no|non(?![- ]?record)|not|none|never|without|w/o|zero|free|less|sans|lacks?|lacking|minus|off|pre"
+    r"|before|until|ready"
+    r"|skip\w*|disabl\w*|drop\w*|remov\w*|plan\w*|pending|future|untested|todo|next|instead|than|fail\w*|beyond"
+    r"|toward\w*|beats?|beating|out\w*|replac\w*|avoid\w*|needs?|why|how|is|does|can|cannot|only|pure|simple[rs]?|alternativ\w*"
+    r"|ohne|kein\w*|nicht|statt|sin|ni|nunca|senza|sem|nao|pas|sans|aucun\w*|zonder|geen|niet|utan|inte|uden|ikke"
+    r"|bez|brez|ilman|nelkul|olmadan|tanpa|tidak)(?![^\W_])|n't|[\u0370-\u1fff\u2c80-\ud7ff]",
+    re.IGNORECASE,
+)
+# Around a technique in a title: it is an item of a list, alone or with a few words that tell of which kind it is.
+_ITEM = (
+    r"(?:^|[+,/|:;&(\[\u2013\u2014]|(?<=\s)-(?=\s)|(?<=\w)_)\s{{0,4}}(?:(?:[Ll]egal|[Ll]ate|[Ss]core-[Ff]irst|[Ii]nt[0-9]"
+    r"|STE|[0-9]{{1,2}}L|[Nn]ative|[Ff]ull|[Ww]armdown|[Ee]arly|[Ss]parse|[Tt]op-[0-9]|[Pp]hased)[ _-]){{0,3}}"
+    r"(?:{name})[0-9]{{0,2}}\s{{0,4}}(?:$|[+,/|:;&()\]\u2013\u2014]|(?<=\s)-(?=\s)|_(?=\w))"
 )
 _DENIES = (
     r"(?<![a-z]){without}[ :(*`_-]{{1,4}}(?:\w{{1,12}}[ -]){{0,2}}{name}",
@@ -73,6 +99,11 @@ _OFF = frozenset({"0", "False", "false", "0.0", "off"})
 _OF_A_SWITCH = re.compile(
     r"(?:THRESHOLD|NUM_EXPERTS|TOP_?K|COEFF?|WEIGHT|RANK|LR|EPOCHS|CHUNK|DECAY|EVERY|BITS|ALPHA)(?:_|$)"
 )
+_OF_JOBS = re.compile(
+    r"(?:.*\.(?:sh|bash|slurm|sbatch|pbs|ya?ml|toml|env|json|cfg|ini|conf|mk)|\.env.*|make\w*|dockerfile.*|justfile|procfile)",
+    re.IGNORECASE,
+)
+_MAX_FILES, _LARGEST_FILE = 60, 1 << 18
 _PACKED = re.compile(r"[^\s]{1000}")
 _MOST_CHARACTERS = 2**22
 _MAX_NAMES = 3
@@ -118,13 +149,14 @@ def _title_with(evidence: Evidence, technique: _Technique) -> str | None:
     heading = title_of(claim.readme) if claim.readme is not None else None
     titles = [each for each in (claim.title, heading) if each]
     texts = [*titles, *(words for _, words in claim.said), claim.readme.text if claim.readme is not None else ""]
-    if any(_OF_STUDIES.search(title) for title in titles):
+    if any(_OF_STUDIES.search(title) or _OF_A_DENIAL.search(title) for title in titles):
         return None
     for denying in _DENIES:
         pattern = denying.format(without=_WITHOUT, name=f"(?:{technique.in_title.pattern}|{technique.name})")
         if any(re.search(pattern, text, re.IGNORECASE) for text in texts):
             return None
-    return next((title for title in titles if technique.in_title.search(title)), None)
+    item = _ITEM.format(name=technique.in_title.pattern)
+    return next((title for title in titles if re.search(item, title)), None)
 
 
 def _programs(evidence: Evidence, folders: Sequence[Path]) -> list[str]:
@@ -154,6 +186,17 @@ def _texts_of_logs(evidence: Evidence) -> list[str]:
         return []
 
 
+def _texts_beside(evidence: Evidence) -> Iterator[str]:
+    """Files of jobs, builds and settings in the folders of the scripts and right below; a switch may be set in any."""
+    folders = dict.fromkeys(script.parent for script in evidence.claim.scripts)
+    files = (file for folder in folders for pattern in ("*", "*/*") for file in sorted(folder.glob(pattern)))
+    for file in islice((file for file in files if _OF_JOBS.fullmatch(file.name)), _MAX_FILES):
+        try:
+            yield read_text(file, file.name, _LARGEST_FILE).text
+        except ClaimError:
+            continue  # a link, say
+
+
 def _left_off(evidence: Evidence, technique: _Technique, programs: Sequence[str], logs: Sequence[str]) -> str | None:
     """The switch of a technique that no command of the README sets, and no shell script; None where others may be."""
     readme, name = evidence.claim.readme, technique.name.upper()
@@ -163,7 +206,7 @@ def _left_off(evidence: Evidence, technique: _Technique, programs: Sequence[str]
             asked.setdefault(match[1], set()).add(match[2].strip().strip("\"'"))
     switches = [each for each in asked if re.fullmatch(_SWITCH.format(name=name), each)]
     others = [each for each in asked if each not in switches and not _OF_A_SWITCH.search(each)]
-    beside = set_beside(evidence.claim.scripts)
+    beside = (*set_beside(evidence.claim.scripts), *_texts_beside(evidence))
     if readme is None or not switches or others or not all(asked[each] <= _OFF for each in switches):
         return None
     is_told = any(each in text for each in switches for text in (readme.text, *beside))

@@ -30,7 +30,10 @@ def _report(folder: Path, title: str, script: str = SCRIPT, readme: str = "", to
     return audit(folder)
 
 
-@pytest.mark.parametrize("title", ["Int6 QAT + EMA", "Legal TTT", "11L XSA4", "MoE, 4 experts", "Test-Time Training"])
+@pytest.mark.parametrize(
+    "title",
+    ["Int6 QAT + EMA", "Legal TTT", "11L XSA4", "MoE, 4 experts", "Non-record: Int6 QAT (LZMA)", "Test-Time Training"],
+)
 def test_a_technique_that_no_program_has_is_a_doubt(tmp_path: Path, title: str) -> None:
     report = _report(tmp_path, title)
     (found,) = report.with_code("BPB452")
@@ -56,6 +59,41 @@ def test_a_technique_that_no_program_has_is_a_doubt(tmp_path: Path, title: str) 
 )
 def test_the_honest_neighbours(tmp_path: Path, title: str, script: str, readme: str, told: str) -> None:
     assert _report(tmp_path, title, script, readme, told).with_code("BPB452") == []
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Baseline, ohne QAT", "TTT-free baseline", "Baseline, zero TTT, dense (MoE: none)",
+        "A baseline that outdoes QAT", "Referencia sin QAT ni TTT", "EMA + QAT, nicht benutzt", "Ready for QAT",
+        "What XSA is about", "Beyond TTT: EMA",
+    ],
+)  # fmt: skip
+def test_titles_that_deny_it_or_speak_of_it_in_passing(tmp_path: Path, title: str) -> None:
+    assert _report(tmp_path, title).with_code("BPB452") == []
+
+
+@pytest.mark.parametrize(
+    ("title", "line"),
+    [
+        ("EMA + QAT", "w = w + ((w / s).round() * s - w).detach()"),
+        ("EMA + MoE", "class SwitchFFN:"),
+        ("EMA + MoE", "p = self.gate(x).softmax(dim=-1)"),
+        ("EMA + XSA", "y = y - (y * u).sum(dim=-1, keepdim=True) * u"),
+    ],
+)
+def test_a_technique_in_other_words_is_there(tmp_path: Path, title: str, line: str) -> None:
+    body = f"{line}\n        x = 1\n" if line.startswith("class") else f"{line}\n"
+    script = f"{SCRIPT}\n\ndef more(self, w, s, x, y, u):\n    {body}"
+    assert _report(tmp_path, title, script).with_code("BPB452") == []
+    assert len(_report(tmp_path, title).with_code("BPB452")) == 1
+
+
+@pytest.mark.parametrize("name", ["job.slurm", "run.sbatch", "config.yml", "a.toml", "Makefile", ".env", "conf/x.json"])
+def test_other_files_may_set_a_switch(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{} # MOE_ENABLED=1\n" if name.endswith("json") else "export MOE_ENABLED=1\n")
+    assert _report(tmp_path, "MoE + Bigram", SWITCHED, f"# MoE\n\n{COMMAND}").with_code("BPB452") == []
 
 
 def test_what_is_packed_or_lies_elsewhere_is_not_missed(tmp_path: Path) -> None:
