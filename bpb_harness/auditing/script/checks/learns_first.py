@@ -887,6 +887,7 @@ def _is_from_before(program: Program, call: ast.Call, node: ast.AST) -> bool:
     parts = [part for arg in call.args for part in ast.walk(arg)]
     moves = (part for part in parts if isinstance(part, ast.Call) and last_name(part.func) == "to")
     places = {name for move in moves for name in move.args}  # device of v.to(device), which is no weight
+    places |= {name for part in parts for name in _state_of_trained(program, call, part, node)}
     names = (part for part in parts if isinstance(part, ast.Name) and part not in places)
     plain = last_name(call.func) == "load_state_dict"
     return any(
@@ -895,6 +896,33 @@ def _is_from_before(program: Program, call: ast.Call, node: ast.AST) -> bool:
         and all(each.kind in _GIVEN and position(each.statement) < position(node) for each in defined)
         for name in names
     )
+
+
+def _state_of_trained(program: Program, loading: ast.Call, part: ast.AST, node: ast.AST) -> Iterator[ast.Name]:
+    """The trained network of network.state_dict(), which is asked behind the learning: what it holds was learnt.
+
+    Args:
+        program: the scripts.
+        loading: the call that puts the state somewhere, behind the learning.
+        part: a part of what it puts there.
+        node: the learning, or the call that comes to it.
+    """
+    asked = part.func if isinstance(part, ast.Call) else None
+    network = asked.value if isinstance(asked, ast.Attribute) and asked.attr == "state_dict" else None
+    if not isinstance(network, ast.Name):
+        return
+    receiver = loading.func.value if isinstance(loading.func, ast.Attribute) else None
+    given = [*operands(node), *(each.value for each in node.keywords)] if isinstance(node, ast.Call) else []
+    stepped = (
+        call.func.value
+        for name in ("parameters", "named_parameters")
+        for call in program.calls.get(name, [])
+        if isinstance(call.func, ast.Attribute) and program.scope(call) is program.scope(node)
+    )
+    is_copy = any(each.value is not None and "copy" in ast.unparse(each.value) for each in program.reaching(network))
+    is_own = isinstance(receiver, ast.Name) and receiver.id == network.id
+    if is_own or (not is_copy and any(isinstance(e, ast.Name) and e.id == network.id for e in [*given, *stepped])):
+        yield network
 
 
 def _is_of_a_copy(program: Program, way: Way, met: int, scoring: ast.AST) -> bool:

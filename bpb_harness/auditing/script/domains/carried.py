@@ -29,7 +29,9 @@ _OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters
 _ADDING = frozenset(["add_", "lerp_"])
 _TENSORS = frozenset(["zeros", "zeros_like", "ones", "ones_like", "empty", "empty_like", "full", "tensor"])
 _TEMPORARY = frozenset(["mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile"])
-_PUTS_BACK = ("load_state_dict", "copy_", "set_", "swap")
+_PUTS_BACK = ("load_state_dict", "copy_", "set_", "swap", "_foreach_copy_", "vector_to_parameters")
+_RESETS = ("zero_", "zeros_", "fill_", "constant_", "normal_", "reset_parameters", "_foreach_zero_")
+_RATES = frozenset(["lr", "learning_rate"])
 
 _Root = tuple[Scope, str]
 """A variable: where it is, and what it is called."""
@@ -62,8 +64,10 @@ class Carried:
         """
         if not isinstance(scoring, ast.Call):
             return "training and scoring stand in one function"
-        if self._is_put_back(scoring):
+        if self._is_put_back(scoring) or self._is_written_over(scoring) or self._is_under_manager(scoring):
             return "weights may be put back behind the training"
+        if self._is_of_no_size():
+            return "the steps of the training may be of no size: a factor of them is 0"
         networks = {each for each in self._asked(scoring) if each in self._trained or self._is_network(each, scoring)}
         if not networks or not all(self._has_learnt(root, scoring) for root in networks):
             return "the way of the trained weights to the network that scores was not followed"
@@ -88,12 +92,7 @@ class Carried:
 
     def _roots_trained(self) -> Iterator[_Root]:
         """The networks whose parameters are those of an optimizer that takes steps on the way."""
-        frames = {frame.scope: frame for _, frame in self._way[self._met + 1 :]}
-        for call in self._program.calls.get("step", []):
-            is_beside = self._met == len(self._way) - 1 and self._learning in self._program.ancestors(call)
-            frame = self._frame if is_beside else frames.get(self._program.scope(call))
-            if frame is None:
-                continue
+        for call, frame in self._steps():
             for name in operands(call):
                 for part, where in trace(self._program, name, frame, _MAX_TRACED):
                     if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and (
@@ -101,6 +100,15 @@ class Carried:
                     ):  # fmt: skip
                         root = self._root(part.func.value, where)
                         yield from [root] if root is not None else []
+
+    def _steps(self) -> Iterator[tuple[ast.Call, Frame]]:
+        """The steps that are taken on the way, each with the frame that it is read in."""
+        frames = {frame.scope: frame for _, frame in self._way[self._met + 1 :]}
+        for call in self._program.calls.get("step", []):
+            is_beside = self._met == len(self._way) - 1 and self._learning in self._program.ancestors(call)
+            frame = self._frame if is_beside else frames.get(self._program.scope(call))
+            if frame is not None:
+                yield call, frame
 
     def _root(self, node: ast.expr, frame: Frame) -> _Root | None:
         """The variable that a network, or a part of one, is of: model of (compile(model).module).blocks[0]."""
@@ -173,7 +181,7 @@ class Carried:
         inner = {program.scope(node) for node, _ in self._way[self._met + 1 :]}
         for call in (each for calls in program.calls.values() for each in calls if self._between(each, scoring)):
             callee = program.callee(call)
-            if callee is None or callee in inner or callee.mentions.isdisjoint(_PUTS_BACK):
+            if callee is None or callee in inner or callee.mentions.isdisjoint((*_PUTS_BACK, *_RESETS)):
                 continue
             given = {self._root(each, self._frame) for each in [*operands(call), *(k.value for k in call.keywords)]}
             if not given.isdisjoint(self._trained):
@@ -182,6 +190,80 @@ class Carried:
             self._between(definition.statement, scoring) and definition.kind == "assign"
             for scope, name in self._trained
             for definition in scope.definitions.get(name, [])
+        )
+
+    def _is_behind(self, node: ast.AST, scoring: ast.AST) -> bool:
+        """Whether a node stands behind the training, in a function on the way to it or before the scoring."""
+        on_the_way = ((site, frame) for site, frame in self._way[self._met + 1 :])
+        scope = self._program.scope(node)
+        return self._between(node, scoring) or any(
+            scope is frame.scope and position(node) > position(site) for site, frame in on_the_way
+        )
+
+    def _is_written_over(self, scoring: ast.AST) -> bool:
+        """Whether weights may be set to others, or to what they began with: p.data = kept[n], init.zeros_(lora_b)."""
+        resets = (call for name in _RESETS for call in self._program.calls.get(name, []))
+        if any(self._is_behind(call, scoring) and not self._is_of_gradient(call) for call in resets):
+            return True
+        return any(
+            isinstance(node, ast.Assign)
+            and any(_is_data(target) and not _is_made_of(node.value, target) for target in node.targets)
+            and self._is_behind(node, scoring)
+            for node in self._own_nodes()
+        )
+
+    def _own_nodes(self) -> Iterator[ast.AST]:
+        """All that stands in a function on the way."""
+        for scope in dict.fromkeys(frame.scope for _, frame in self._way[self._met :]):
+            yield from self._program.own_nodes(scope)
+
+    def _is_of_gradient(self, call: ast.Call) -> bool:
+        """Whether what is set to zero is a gradient, or a tensor that was made for itself."""
+        named = ast.unparse(call.func)
+        return ".grad." in named or self._is_of_no_network(call)
+
+    def _is_under_manager(self, scoring: ast.AST) -> bool:
+        """Whether a `with` that is left before the scoring may put weights back: a manager of the program's own."""
+        around = {*self._program.ancestors(scoring)}
+        behind = [each for node, _ in self._way[self._met :] for each in self._program.ancestors(node)]
+        managers = (
+            item.context_expr
+            for each in behind
+            if isinstance(each, ast.With | ast.AsyncWith) and each not in around
+            for item in each.items
+        )
+        return any(self._puts_back(each) for each in managers)
+
+    def _puts_back(self, manager: ast.expr) -> bool:
+        made = [manager, *(each.value for each in self._program.reaching(manager))] if isinstance(
+            manager, ast.Name
+        ) else [manager]  # fmt: skip
+        for call in (each for each in made if isinstance(each, ast.Call)):
+            callee = self._program.callee(call)
+            left = self._program.classes.get(last_name(call.func), {}).get("__exit__")
+            for scope in (each for each in (callee, left) if each is not None):
+                stored = (part for part in ast.walk(scope.node) if isinstance(part, ast.Assign))
+                if not scope.mentions.isdisjoint((*_PUTS_BACK, *_RESETS)) or any(
+                    _is_data(target) for each in stored for target in each.targets
+                ):
+                    return True
+        return False
+
+    def _is_of_no_size(self) -> bool:
+        """Whether the steps may move nothing: lr=0.0, group["lr"] = 0.0, (loss * 0.0).backward()."""
+        site = self._way[-1][0]
+        if isinstance(site, ast.Call) and isinstance(site.func, ast.Attribute) and _is_times_zero(site.func.value):
+            return True
+        if any(
+            isinstance(node, ast.Assign) and _is_zero(node.value) and any(_is_rate(target) for target in node.targets)
+            for node in self._own_nodes()
+        ):
+            return True
+        return any(
+            isinstance(part, ast.Call) and any(each.arg in _RATES and _is_zero(each.value) for each in part.keywords)
+            for call, frame in self._steps()
+            for name in operands(call)
+            for part, _ in trace(self._program, name, frame, _MAX_TRACED)
         )
 
     def _is_of_no_network(self, call: ast.Call) -> bool:
@@ -318,6 +400,38 @@ def _asks_for_process(test: ast.expr) -> bool:
     """Whether a test asks which of several processes this is: the first one writes for all."""
     names = [last_name(part) for part in ast.walk(test) if isinstance(part, ast.Name | ast.Attribute)]
     return any(re.search(r"rank|master|main|distributed", name) for name in names)
+
+
+def _is_data(target: ast.expr) -> bool:
+    """Whether it is what a weight holds: p.data, p.data[:]."""
+    while isinstance(target, ast.Subscript):
+        target = target.value
+    return isinstance(target, ast.Attribute) and target.attr == "data"
+
+
+def _is_made_of(value: ast.expr, target: ast.expr) -> bool:
+    """Whether a value is what the target held, in another form: p.data = p.data.float()."""
+    return ast.unparse(target) in ast.unparse(value)
+
+
+def _is_zero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, bool)
+
+
+def _is_rate(target: ast.expr) -> bool:
+    """Whether it is the size of an optimizer's steps: group["lr"]."""
+    place = target.slice if isinstance(target, ast.Subscript) else None
+    return isinstance(place, ast.Constant) and place.value in _RATES
+
+
+def _is_times_zero(node: ast.expr) -> bool:
+    """Whether all of an expression is multiplied by 0: scaler.scale(loss * 0.0)."""
+    while isinstance(node, ast.Call) and operands(node):
+        node = operands(node)[-1]
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult | ast.Div):
+        return False
+    factors = [node.left, node.right] if isinstance(node.op, ast.Mult) else [node.left]
+    return any(_is_zero(each) or _is_times_zero(each) for each in factors)
 
 
 def _is_plain(value: ast.expr) -> bool:

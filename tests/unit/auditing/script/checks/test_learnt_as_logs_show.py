@@ -647,3 +647,91 @@ def test_tokens_that_are_mixed_or_cut_are_the_text(tmp_path: Path, made: str) ->
     )
     (found,) = _found(tmp_path, {}, script=script)
     assert found.severity is Severity.REFUTES
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"opening": "kept = [p.detach().clone() for p in network.parameters()]",
+         "closing": "torch._foreach_copy_([p.data for p in network.parameters()], kept)"},
+        {"opening": "kept = torch.nn.utils.parameters_to_vector(network.parameters()).clone()",
+         "closing": "torch.nn.utils.vector_to_parameters(kept, network.parameters())"},
+        {"opening": "kept = {n: p.clone() for n, p in network.named_parameters()}",
+         "closing": "for n, p in network.named_parameters(): p.data = kept[n]"},
+        {"opening": "kept = {n: p.clone() for n, p in network.named_parameters()}",
+         "closing": "for n, p in network.named_parameters(): p.data[:] = kept[n]"},
+        {"behind": "for n, p in base.named_parameters(): p.data = ema[n]"},
+        {"closing": "for n, p in network.named_parameters():\n        if 'lora_b' in n: torch.nn.init.zeros_(p)"},
+        {"closing": "for block in network.blocks: block.lora_b.data.zero_()"},
+        {"behind": "for block in base.blocks: block.lora_b.data.zero_()"},
+    ],
+)  # fmt: skip
+def test_weights_that_may_be_put_back_in_another_way_leave_a_doubt(tmp_path: Path, changes: dict[str, str]) -> None:
+    (found,) = _found(tmp_path, {"default": "1", **changes})
+    assert found.severity is Severity.WARNS
+    assert "put back" in found.message
+
+
+MANAGER = """class untouched:
+    def __init__(self, network):
+        self.network = network
+
+    def __enter__(self):
+        self.kept = copy.deepcopy(self.network.state_dict())
+
+    def __exit__(self, *_):
+        {left}
+
+
+def main():"""
+
+
+@pytest.mark.parametrize(
+    ("left", "severity"),
+    [("self.network.load_state_dict(self.kept)", Severity.WARNS), ("print(self.kept)", Severity.REFUTES)],
+)
+def test_a_manager_that_puts_weights_back_when_it_is_left_leaves_a_doubt(
+    tmp_path: Path, left: str, severity: Severity
+) -> None:
+    script = SCRIPT.replace("def main():", MANAGER.replace("{left}", left)).replace(
+        "        adapt(", "        with untouched(base): adapt("
+    )
+    (found,) = _found(tmp_path, {}, script=script)
+    assert found.severity is severity
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"behind": "for p in base.parameters(): p.data = p.data.float()"},  # the trained ones, in another form
+        {"closing": "for p in network.parameters(): p.grad.zero_()"},
+        {"behind": "base.load_state_dict(base.state_dict())"},  # puts in what is there
+        {"behind": "again = copy.deepcopy(base); again.load_state_dict(base.state_dict())", "scored": "again"},
+        {"gradient": "(loss * 0.5).backward()"},
+    ],
+)  # fmt: skip
+def test_what_puts_no_weights_back_changes_nothing(tmp_path: Path, changes: dict[str, str]) -> None:
+    (found,) = _found(tmp_path, changes)
+    assert found.severity is Severity.REFUTES
+
+
+def test_the_state_of_a_copy_from_before_puts_the_weights_back(tmp_path: Path) -> None:
+    changes = {"early": "kept = copy.deepcopy(base)", "behind": "base.load_state_dict(kept.state_dict())"}
+    assert _found(tmp_path, {"default": "1", **changes}) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("lr=1e-4)", "lr=0.0)"),
+        ("torch.optim.AdamW({parameters}, lr=1e-4)", "functools.partial(torch.optim.SGD, lr=0.0)({parameters})"),
+        ("lr=1e-4)", "lr=1e-4)\n    for group in optimizer.param_groups: group['lr'] = 0.0"),
+        ("{gradient}", "(loss * 0.0).backward()"),
+        ("{gradient}", "(loss * 0 / 4).backward()"),
+    ],
+)  # fmt: skip
+def test_steps_that_may_move_nothing_leave_a_doubt(tmp_path: Path, old: str, new: str) -> None:
+    assert old in SCRIPT
+    (found,) = _found(tmp_path, {"default": "1"}, script=SCRIPT.replace(old, new))
+    assert found.severity is Severity.WARNS
+    assert "of no size" in found.message
