@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -31,11 +31,19 @@ _LISTED = re.compile(r"(\s{0,8})([a-z][a-z0-9_]{2,60})\s?[:=](?:\s|\Z)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _MOST_LISTED, _FEWEST_LISTED, _KNOWN = 400, 20, 0.8  # settings in a list; the share of them that scripts have too
 _MAX_SHOWN, _LONGEST_SHOWN, _MOST_FILES = 3, 90, 6
+_MOST_CODE = 12  # files of code, in whatever language, of which sums are formed
+# Of languages that networks are trained in too, whose printing is not read.
+_OTHER_TONGUES = frozenset([
+    ".c", ".cc", ".cpp", ".cu", ".cuh", ".go", ".h", ".hpp", ".java", ".jl", ".js", ".lua", ".m", ".metal", ".mm",
+    ".rs", ".swift", ".ts", ".zig",
+])  # fmt: skip
 _PACKED = 0.9  # of its size; what is packed is smaller than that
 
 
 def check_other_version(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
     """Name the signs by which no script of the record wrote the claim's log, where each of its logs has one.
+
+    Nothing is said where a program in another language lies there, or the size is that of several files of code.
 
     Args:
         evidence: the claim and its record.
@@ -47,14 +55,21 @@ def check_other_version(evidence: Evidence, folders: Sequence[Path]) -> Iterator
         return
     programs = every_program(evidence, folders)
     texts = sources_of(programs or ())
-    if programs is None or not texts:
+    if programs is None or not texts or any(file.suffix.lower() in _OTHER_TONGUES for file in programs):
         return
+    programs = [*programs, *_copies(folders, {file.resolve() for file in programs})]
     words = set(_WORD.findall("\n".join(texts)))
     signs = [_signs(log, line, programs, texts, words) for log, line in logs.values()]
     if all(signs):
         file = next(iter(logs))
         message = f"no script of the record wrote {file} as it lies here: {'; '.join(signs[0])}"
         yield codes.OTHER_VERSION.finding(message, log=file, logs=[*logs])
+
+
+def _copies(folders: Sequence[Path], known: Container[Path]) -> list[Path]:
+    """Scripts that lie in a record as text: train_gpt.py.txt."""
+    found = [each for folder in folders if folder.is_dir() for each in sorted(folder.glob("*.py.txt"))[:_MOST_CODE]]
+    return [each for each in found if each.is_file() and not each.is_symlink() and each.resolve() not in known]
 
 
 def _signs(
@@ -178,8 +193,10 @@ def _by_size(text: str, programs: Sequence[Path]) -> Iterator[str]:
     if stated is None:
         return
     sizes = [file.stat().st_size for file in programs if file.suffix == ".py"]
-    several = (sum(some) for count in range(2, len(sizes) + 1) for some in combinations(sizes, count))
-    if not sizes or len(sizes) > _MOST_FILES or stated in several:
+    every = [file.stat().st_size for file in programs]
+    if not sizes or len(sizes) > _MOST_FILES or len(every) > _MOST_CODE:
+        return
+    if stated in (sum(some) for count in range(1, len(every) + 1) for some in combinations(every, count)):
         return
     nearest = min(sizes, key=lambda size: abs(size - stated))
     packed = ", unless that was packed" if stated < _PACKED * nearest else ""

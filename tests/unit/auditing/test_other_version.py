@@ -75,6 +75,10 @@ def test_a_log_of_another_version(tmp_path: Path, log: str, said: str) -> None:
         (f"{SIZE}{SCORE}", {}),
         (f"{SIZE}{OTHER_SCORE}", {}),  # of that very script
         (f"Code size: {len(SCRIPT) + 11} bytes\n{SCORE}", {"helper.py": "print('x')\n"}),  # of both
+        (f"Code size: {len(SCRIPT) + 9} bytes\n{SCORE}", {"run.sh": "echo run\n"}),  # of both
+        ("Code size: 31 bytes\n" + SCORE, {"train_gpt.py.txt": "x" * 31}),
+        (f"Code size: 54,284 bytes\n{SCORE}", {"train_gpt.cu": "int main() {}\n"}),
+        (OTHER_SCORE, {"train_gpt.cpp": "int main() {}\n"}),
         (f"Hyperparameters:\n{SETTINGS}{SCORE}", {}),
         (f"Hyperparameters:\n{SETTINGS.upper()}{SCORE}", {}),
         (f"Hyperparameters:\n{SETTINGS[:400]}\n\n  caseops_enabled: True\n{SCORE}", {}),  # behind the list
@@ -83,7 +87,19 @@ def test_a_log_of_another_version(tmp_path: Path, log: str, said: str) -> None:
         (f"Hyperparameters:\n{''.join(SETTINGS.splitlines(keepends=True)[:10])}  caseops_enabled: True\n{SCORE}", {}),
     ],
     ids=[
-        *("no sign", "its size", "its size, another line", "two files", "settings", "no names", "behind"),
+        *(
+            "no sign",
+            "its size",
+            "its size, another line",
+            "two files",
+            "with a launcher",
+            "a copy",
+            "CUDA",
+            "C++",
+            "settings",
+            "no names",
+            "behind",
+        ),
         *("a margin", "a few", "one of a few"),
     ],
 )
