@@ -67,6 +67,7 @@ def test_the_honest_neighbours(tmp_path: Path, title: str, script: str, readme: 
         "Baseline, ohne QAT", "TTT-free baseline", "Baseline, zero TTT, dense (MoE: none)",
         "A baseline that outdoes QAT", "Referencia sin QAT ni TTT", "EMA + QAT, nicht benutzt", "Ready for QAT",
         "What XSA is about", "Beyond TTT: EMA",
+        "EMA + QAT: geen", "The QAT gap, measured",
     ],
 )  # fmt: skip
 def test_titles_that_deny_it_or_speak_of_it_in_passing(tmp_path: Path, title: str) -> None:
