@@ -718,6 +718,8 @@ def test_what_puts_no_weights_back_changes_nothing(tmp_path: Path, changes: dict
 def test_the_state_of_a_copy_from_before_puts_the_weights_back(tmp_path: Path) -> None:
     changes = {"early": "kept = copy.deepcopy(base)", "behind": "base.load_state_dict(kept.state_dict())"}
     assert _found(tmp_path, {"default": "1", **changes}) == []
+    given = {"learnt": "val_tokens, log=kept"}  # to the training too
+    assert _found(tmp_path, {"default": "1", **changes, **given}) == []
 
 
 @pytest.mark.parametrize(
