@@ -10,12 +10,14 @@ domains/     what expressions stand for, a walker each: numbers (values), produc
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
              (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
              hidden_at_random, in_evaluation), what they hide (hiding, embedded, hidden_text), what a loss is of
-             (plain_loss), which dimension is the sequence (sequence_axis), the calls that come to a node (ways), what
-             is made of a value behind it (handed_back), layers that are called out of a list (layers), what a tensor
-             was at first (roots), whether a network is causal (causal), functions that are handed over (handed_over),
-             what logs show of them (shown_in_logs), of a loop's rounds (printed_passes, rounds_in_logs), of scores
-             (printed_scores) and of what did not come (always_printed, not_in_logs), whether they are logs of the
-             script (log_of_script), trained weights on their way to a score (carried), statistics that become weights
+             (plain_loss), which dimension is the sequence (sequence_axis), which of them heads have (layout), the calls
+             that come to a node (ways), what is made of a value behind it (handed_back), layers that are called out of
+             a list (layers), what a tensor was at first (roots), whether a network is causal (causal), functions that
+             are handed over (handed_over), what logs show of them (shown_in_logs), of a loop's rounds
+             (printed_passes, rounds_in_logs), of scores (printed_scores) and of what did not come
+             (always_printed, not_in_logs),
+             whether they are logs of the script (log_of_script), trained weights on their way to a score
+             (carried), statistics that become weights
              (gathered), what is fitted to a window (fitted_window), the networks of a function (networks), and what is
              read back from packed files into them (packed_states)
 checks/      one file a check

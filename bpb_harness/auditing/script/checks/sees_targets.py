@@ -8,25 +8,27 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.layers import Place, path_through_layers
+from bpb_harness.auditing.script.domains.layout import ALONG_PLACES, Layout
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
 
 _ATTENTION = "scaled_dot_product_attention"
-# Modules of torch.nn: the keyword of the mask, and where it stands among what the module is asked.
-_MODULES = {"TransformerEncoder": ("mask", 1), "TransformerEncoderLayer": ("src_mask", 1),
-            "MultiheadAttention": ("attn_mask", 5)}  # fmt: skip
-_OTHERS = frozenset(["flex_attention", "flash_attn_func", "flash_attn_varlen_func", "flash_attn_3_func"])
+_FUNCTIONAL = "torch.nn.functional"
+_MASK = 3  # where the mask stands among the arguments
+_MODULES = frozenset(["TransformerEncoder", "TransformerEncoderLayer", "MultiheadAttention", "Transformer"])
+_OTHERS = _MODULES | frozenset(["flex_attention", "flash_attn_func", "flash_attn_varlen_func", "flash_attn_3_func"])
 
 
 def check_sees_targets(analysis: Analysis) -> Iterator[Hit]:
     """F.scaled_dot_product_attention(q, k, v) with no mask and no is_causal, in a network that is scored on y = x[1:].
 
-    Only where no attention on the way to the claimed score has a mask, and the targets are the inputs, moved by one.
+    Only where no attention on the way to the claimed score has a mask, each is among the places of one input of its
+    layer, and the targets are the inputs, moved by one.
     """
     program = analysis.program
-    if analysis.masks or not (_ATTENTION in program.calls or not _MODULES.keys().isdisjoint(program.calls)):
+    if analysis.masks or _ATTENTION not in program.calls or not _is_of_torch(program):
         return
     if not _OTHERS.isdisjoint(program.calls) or not _are_next_tokens(analysis):
         return
@@ -47,9 +49,59 @@ def _attention(analysis: Analysis) -> Iterator[tuple[ast.Call, bool | None]]:
             continue
         seen.add(node)
         if last_name(node.func) == _ATTENTION:
-            yield node, _is_open(analysis.program, (node, frame), "attn_mask", 3)
-        elif (module := _module(analysis.program, node)) is not None:
-            yield node, _is_open(analysis.program, (node, frame), *_MODULES[module])
+            is_open = _is_open(analysis.program, (node, frame), "attn_mask", _MASK)
+            yield node, is_open and (_is_along_places(analysis.program, node) or None)
+
+
+def _is_of_torch(program: Program) -> bool:
+    """Whether all that is called so is torch's: by the imports, and nothing else has that name or its module's."""
+    names, modules = set[str](), set[str]()
+    bound: list[str] = []
+    nodes = [node for script in program.scripts for node in ast.walk(script.tree)]
+    for node in nodes:
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            whole = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+            held = alias.asname or (alias.name if isinstance(node, ast.ImportFrom) else alias.name.split(".")[0])
+            if whole == f"{_FUNCTIONAL}.{_ATTENTION}" and held == _ATTENTION:
+                names.add(held)
+            elif whole == _FUNCTIONAL and alias.asname is None and isinstance(node, ast.Import):
+                modules.add(_FUNCTIONAL)
+            elif whole == _FUNCTIONAL:
+                modules.add(held)
+            elif whole == "torch.nn":
+                modules.add(f"{held if alias.asname or isinstance(node, ast.ImportFrom) else whole}.functional")
+            elif whole != "torch" or held != "torch":
+                bound.append(held)
+        bound += _bound(node)
+    modules |= {_FUNCTIONAL}
+    calls = program.calls[_ATTENTION]
+    known = {*names, *(f"{module}.{_ATTENTION}" for module in modules)}
+    roots = {_ATTENTION, "torch", *(module.split(".")[0] for module in modules)}
+    mentions = sum(_is_mention(node) for node in nodes)
+    return all(dotted(call.func) in known for call in calls) and mentions == len(calls) and roots.isdisjoint(bound)
+
+
+def _is_mention(node: ast.AST) -> bool:
+    name = getattr(node, "attr", None) or getattr(node, "id", None)
+    return name == _ATTENTION or (isinstance(node, ast.Constant) and node.value == _ATTENTION)
+
+
+def _bound(node: ast.AST) -> list[str]:
+    """The names that a node gives another meaning."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.arg):
+        return [node.arg]
+    return [node.id] if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else []
+
+
+def _is_along_places(program: Program, call: ast.Call) -> bool:
+    """Whether queries, keys and values are of (batch, heads, places, ..), all made of one input of the layer."""
+    if len(call.args) < _MASK:
+        return False
+    layout = Layout(program)
+    found = [layout.of(each) for each in call.args[:_MASK]]
+    return found[0] is not None and found[0][0] == ALONG_PLACES and all(each == found[0] for each in found)
 
 
 def _is_open(program: Program, place: Place, keyword: str, number: int) -> bool | None:
@@ -68,15 +120,6 @@ def _is_open(program: Program, place: Place, keyword: str, number: int) -> bool 
         return len(call.args) <= number + 1
     value = Evaluator(program).number(causal, frame)
     return None if value is None else value == 0.0
-
-
-def _module(program: Program, call: ast.Call) -> str | None:
-    """Which module of torch.nn is called by self.body(x): the one that the attribute is given in the program."""
-    if not isinstance(call.func, ast.Attribute) or not isinstance(call.func.value, ast.Name):
-        return None
-    made = program.attributes.get(call.func.attr, [])
-    names = {last_name(value.func) if isinstance(value, ast.Call) else "" for value in made}
-    return names.pop() if len(names) == 1 and not names.isdisjoint(_MODULES) else None
 
 
 def _are_next_tokens(analysis: Analysis) -> bool:

@@ -11,6 +11,36 @@ from tests.golf_rules import check_source
 SCRIPT = (HERE.parent / "scripts" / "honest_ar_tables.py").read_text(encoding="utf-8")
 LOSS = 'reduction="mean")'
 ATTENTION = "F.scaled_dot_product_attention(q, k, v, is_causal=True)"
+OPEN = "F.scaled_dot_product_attention(q, k, v)"
+QKV = "q, k, v = self.qkv(F.rms_norm(x, (c,))).view(b, t, 3, 8, c // 8).permute(2, 0, 3, 1, 4)"
+TURNED = [
+    (
+        "class Block(nn.Module):",
+        """def turned(x, cos, sin):
+    half = x.size(-1) // 2
+    x1, x2 = x[..., :half], x[..., half:]
+    return torch.cat((x1 * cos + x2 * sin, x1 * (-sin) + x2 * cos), dim=-1)
+
+
+class Block(nn.Module):""",
+    )
+]
+HEADS = [
+    QKV,
+    "h = self.qkv(x).view(b, t, 3, 8, c // 8)\n        q, k, v = h.permute(2, 0, 3, 1, 4).unbind(0)",
+    "h = self.qkv(x).view(b, t, 3, 8, c // 8)\n        q, k, v = (each.transpose(1, 2) for each in h.unbind(2))",
+    """q, k, v = self.qkv(x).split(c, dim=2)
+        q = q.view(b, t, 8, c // 8).transpose(1, 2)
+        k = k.view(b, t, 8, c // 8).transpose(1, 2)
+        v = v.reshape(b, t, 8, c // 8).permute(0, 2, 1, 3).contiguous()""",
+    """q = self.up(x).reshape(b, t, 8, -1).transpose(1, 2)
+        k = self.up(x).reshape(b, t, 4, -1).transpose(1, 2)
+        v = self.up(x).reshape(b, t, 4, -1).transpose(1, 2)
+        q, k = F.rms_norm(q, (q.size(-1),)), F.rms_norm(k, (k.size(-1),))
+        q = turned(q, self.cos, self.sin)
+        k = turned(k, self.cos, self.sin)
+        q = q * self.gain.to(dtype=q.dtype)[None, :, None, None]""",
+]
 VALIDATION = '"fineweb_val_*.bin"'
 
 
@@ -100,6 +130,60 @@ def test_attention_over_the_whole_window(attention: str) -> None:
     (hit,) = found("BPB278", (ATTENTION, attention))
     assert hit.severity is Severity.WARNS
     assert "is scored on the next token, which it sees" in hit.message
+
+
+@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("called", ["F", "torch.nn.functional", "nn.functional"])
+def test_heads_that_are_made_of_one_input(heads: str, called: str) -> None:
+    (hit,) = found("BPB278", *TURNED, (QKV, heads), (ATTENTION, f"{called}.scaled_dot_product_attention(q, k, v)"))
+    assert "goes over the whole window" in hit.message
+
+
+@pytest.mark.parametrize(
+    ("heads", "attention"),
+    [
+        # over the heads of one place
+        ("h = self.qkv(x).view(b, t, 3, 8, c // 8)\n        q, k, v = h.unbind(2)", OPEN),
+        ("q, k, v = self.qkv(x).view(b * t, 1, 3, 8, c // 8).permute(2, 0, 1, 3, 4)", OPEN),
+        (QKV, "(lambda *h: F.scaled_dot_product_attention(*h))(q, k, v)"),
+        (QKV, "F.scaled_dot_product_attention(q.reshape(b, 8, -1, 64, c // 8), k, v)"),
+        # the places before it alone; an earlier chunk; learnt slots; another input; a name of two meanings
+        (QKV, "torch.cat([F.scaled_dot_product_attention(q[:, :, i : i + 1], k[:, :, : i + 1], v[:, :, : i + 1])\n"
+              "                       for i in range(t)], dim=2)"),
+        (f"{QKV}\n        k, v = (F.pad(z, (0, 0, 64, 0))[:, :, :-64] for z in (k, v))", OPEN),
+        (f"{QKV}\n        k = F.pad(k, (0, 0, 64, 0))[:, :, :-64]", OPEN),
+        (QKV, "F.scaled_dot_product_attention(q, self.slots.expand(b, -1, -1, -1), self.slots)"),
+        (f"{QKV}\n        if t > 512:\n            k = k.flip(2)", OPEN),
+        (f"{QKV}\n        k = turned(k, self.cos, self.sin)", OPEN),
+    ],
+)  # fmt: skip
+def test_attention_that_is_not_known_to_go_along_the_places(heads: str, attention: str) -> None:
+    turned = "def turned(x, cos, sin):\n    return x[:, :, :1] * cos\n\n\nclass Block(nn.Module):"
+    assert not found("BPB278", ("class Block(nn.Module):", turned), (QKV, heads), (ATTENTION, attention))
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "def scaled_dot_product_attention(q, k, v):\n    return ours(q, k, v)",
+        "F.scaled_dot_product_attention = causal",
+        'setattr(F, "scaled_dot_product_attention", causal)',
+        "sdpa = F.scaled_dot_product_attention",
+        "import ours.functional as F",
+        "F = ours",
+        "from ours import scaled_dot_product_attention as F",
+    ],
+)
+def test_attention_that_is_not_known_to_be_torchs(above: str) -> None:
+    assert not found("BPB278", ("class Block(nn.Module):", f"{above}\n\n\nclass Block(nn.Module):"), (ATTENTION, OPEN))
+
+
+def test_a_function_of_the_script_by_the_name_of_torchs() -> None:
+    own = "from ours import scaled_dot_product_attention\n\n\nclass Block(nn.Module):"
+    attention = ATTENTION.removeprefix("F.").replace(", is_causal=True", "")
+    assert not found("BPB278", ("class Block(nn.Module):", own), (ATTENTION, attention))
+    torchs = own.replace("ours", "torch.nn.functional")
+    assert found("BPB278", ("class Block(nn.Module):", torchs), (ATTENTION, attention))
 
 
 @pytest.mark.parametrize(
