@@ -28,17 +28,21 @@ def check_sees_targets(analysis: Analysis) -> Iterator[Hit]:
     layer, and the targets are the inputs, moved by one.
     """
     program = analysis.program
-    if analysis.masks or _ATTENTION not in program.calls or not _is_of_torch(program):
+    if analysis.masks or _ATTENTION not in program.calls or not _OTHERS.isdisjoint(program.calls):
         return
-    if not _OTHERS.isdisjoint(program.calls) or not _are_next_tokens(analysis):
+    if not _are_next_tokens(analysis):
         return
-    found = [*_attention(analysis)]
-    if found and all(is_open is True for _, is_open in found):
+    found = list[ast.Call]()
+    for node, is_open in _attention(analysis):
+        if is_open is not True:  # most networks are causal: the first attention says so
+            return
+        found.append(node)
+    if found and _is_of_torch(program):
         said = (
             "The attention of the network that is scored goes over the whole window (no mask, and not causal), and "
             "each place is scored on the next token, which it sees: a decoder does not have it yet"
         )
-        yield analysis.hit(codes.LOOKS_AHEAD, said, found[0][0])
+        yield analysis.hit(codes.LOOKS_AHEAD, said, found[0])
 
 
 def _attention(analysis: Analysis) -> Iterator[tuple[ast.Call, bool | None]]:
