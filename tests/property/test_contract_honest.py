@@ -66,6 +66,7 @@ def test_a_network_of_an_adapter_passes(seed: int, dtype: torch.dtype) -> None:
     """80 more, of four adapters and both precisions."""
     kind = ("golf-mdlm", "golf-gpt", "mdlm", "golf-prefix")[seed % 4]
     stated = {"model": {"length": 32}, "parameterization": "subs", "time_conditioning": bool(seed % 2)}
+    stated["data"] = {"tokenizer_name_or_path": "gpt2"}
     config = {"hyper_parameters": {"config": {**stated, "noise": {"type": "loglinear"}}}} if kind == "mdlm" else {}
     tensors, layout, vocab_size = {
         "golf-mdlm": (make_golf_mdlm(seed=seed), "tensors", 64),
