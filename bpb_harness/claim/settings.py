@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from bpb_harness.claim.sections import OF_ANOTHER, own_lines
+from bpb_harness.claim.sections import own_lines
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
@@ -99,7 +99,7 @@ _OF_CLAIM, _OF_TRIAL, _OF_ANOTHER = "claim", "trial", "another"
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
     """The insides of fences, and of which run they are; of one with comments about another run, both parts."""
-    prose_and_code, kept = _FENCE.split(text), _FENCE.split("\n".join(own_lines(text, OF_ANOTHER)))
+    prose_and_code, kept = _FENCE.split(text), _FENCE.split("\n".join(own_lines(text)))
     for said, block, own in zip(prose_and_code[0::2], prose_and_code[1::2], kept[1::2], strict=False):
         of_another = ["" if is_own else line for line, is_own in zip(block.split("\n"), own.split("\n"), strict=True)]
         is_trial = _is_trial(said, block)
