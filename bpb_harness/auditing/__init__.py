@@ -1,11 +1,10 @@
 """Checks of a published bits-per-byte score, from records and bytes alone: no network is ever run here.
 
-auditor.py         a claim through every check
-in_processes.py    many audits, in a few processes; nothing.py what is no record at all
+auditor.py         a claim through every check; all_checks.py these, of_scripts.py what its scripts show
+of_many.py         the claims of many folders; in_processes.py in a few processes; nothing.py what is no record at all
 twin_logs.py       logs that several of them share
 contested.py       settings that commands of a README give otherwise; of_the_run.py those that the claim's log tells
-ran_script.py      the script that made a score, where its log holds it
-held_script.py     BPB430 the script that a log holds, against those beside it
+held_script.py     BPB430 the script that a log holds, against those beside it, and whether it made the score
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks
@@ -44,8 +43,10 @@ report.py          text, Markdown, JSON, pandas; told.py the words of all of the
 annotations.py     annotations of a workflow on GitHub
 """
 
-from bpb_harness.auditing.auditor import (
-    audit,
+from bpb_harness.auditing.auditor import audit
+from bpb_harness.auditing.checks.proved import Proved
+from bpb_harness.auditing.checks.rescored import Recomputed
+from bpb_harness.auditing.of_many import (
     audit_each,
     audit_folders,
     audit_one_of_many,
@@ -53,8 +54,6 @@ from bpb_harness.auditing.auditor import (
     unread_folders,
     unreadable,
 )
-from bpb_harness.auditing.checks.proved import Proved
-from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.report import AuditReport
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Finding, Rule, Severity

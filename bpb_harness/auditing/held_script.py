@@ -88,6 +88,27 @@ def differs(held: HeldScript) -> str:
 _MAX_SHOWN = 3
 
 
+def script_that_ran(logs: Sequence[LogRecord], scripts: Sequence[Path]) -> LogRecord | None:
+    """A log of a claim that holds the script of all its logs and states its size, where none beside has its text."""
+    from bpb_harness.auditing.script import decode_source, extract_embedded, stated_code_sizes  # deferred, as below
+
+    holds_one = len({log.code_digest for log in logs}) == 1 and all(log.holds_script for log in logs)
+    if not scripts or not holds_one or logs[0].path is None:
+        return None
+    try:
+        text = read_text(logs[0].path, logs[0].path.name).text
+        held = extract_embedded(text)
+        if held is None or held.layers:
+            return None
+        code = held.text.lstrip("\n")  # as many lines as stand before it in the log
+        sizes = {len(each.encode()) for each in (code, code.rstrip("\n"), code.rstrip("\n") + "\n")}
+        is_its_own = not sizes.isdisjoint(stated_code_sizes(text))
+        is_another = is_its_own and all(decode_source(script).text.strip() != code.strip() for script in scripts)
+    except ClaimError:
+        return None
+    return logs[0] if is_another else None
+
+
 def _held(log: LogRecord, scripts: Sequence[Path]) -> HeldScript | None:
     from bpb_harness.auditing.script import decode_source, extract_embedded  # deferred: most logs hold no script
 

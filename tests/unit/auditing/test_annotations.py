@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing import CODES, AuditReport, Verdict, audit
+from bpb_harness.auditing import CODES, AuditReport, Verdict, audit, audit_one_of_many
 from bpb_harness.auditing.annotations import annotations_of, workflow_command
-from bpb_harness.auditing.auditor import audit_one_of_many
 from bpb_harness.auditing.verdict import Judgement
 from fixtures.claims.build import HERE
 from tests.workflow_commands import WorkflowCommand, read_commands

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, auditor, script
+from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, of_many, of_scripts, script
 from bpb_harness.auditing import Verdict as AuditVerdict
 from bpb_harness.auditing.script import ScriptContext
 from bpb_harness.claim import Claim, LogRecord, Source
@@ -96,14 +96,14 @@ def test_the_tokenizer_may_be_named_by_its_file_or_by_a_script(tmp_path: Path) -
     unnamed = Claim("x", scripts=(tmp_path / "gone.py", tmp_path / "none.py", tmp_path / "one.py"))
     (tmp_path / "none.py").write_text("sp1024 = 1\nsp8192 = 2\n")
     (tmp_path / "one.py").write_text("PATH = 'fineweb_8192_bpe.model'\n")
-    found = auditor._with_tokenizer(unnamed, None)
+    found = of_scripts.with_tokenizer(unnamed, None)
     assert (found.tokenizer, found.tokenizer_source) == ("sp8192", Source("one.py", 1))
-    given = auditor._with_tokenizer(unnamed, tmp_path / "fineweb_1024_bpe.model")
+    given = of_scripts.with_tokenizer(unnamed, tmp_path / "fineweb_1024_bpe.model")
     assert (given.tokenizer, given.tokenizer_source) == ("sp1024", Source(str(tmp_path / "fineweb_1024_bpe.model")))
-    assert auditor._with_tokenizer(unnamed, "any.model") == found
+    assert of_scripts.with_tokenizer(unnamed, "any.model") == found
     named = Claim("x", tokenizer="sp4096", scripts=unnamed.scripts)
-    assert auditor._with_tokenizer(named, tmp_path / "fineweb_1024_bpe.model") is named
-    assert auditor._with_tokenizer(Claim("x", logs=(LogRecord("a.log"),)), None).tokenizer is None
+    assert of_scripts.with_tokenizer(named, tmp_path / "fineweb_1024_bpe.model") is named
+    assert of_scripts.with_tokenizer(Claim("x", logs=(LogRecord("a.log"),)), None).tokenizer is None
 
 
 def test_scripts_that_name_no_tokenizer_or_two_leave_it_unnamed(tmp_path: Path) -> None:
@@ -112,14 +112,14 @@ def test_scripts_that_name_no_tokenizer_or_two_leave_it_unnamed(tmp_path: Path) 
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     for name in ("none.py", "two.py", "gone.py"):
-        assert auditor._tokenizer_of(tmp_path / name) is None
+        assert of_scripts._tokenizer_of(tmp_path / name) is None
         alone = Claim("x", scripts=(tmp_path / name,))
-        assert auditor._with_tokenizer(alone, None) is alone
-        found = auditor._with_tokenizer(replace(alone, scripts=(*alone.scripts, tmp_path / "one.py")), None)
+        assert of_scripts.with_tokenizer(alone, None) is alone
+        found = of_scripts.with_tokenizer(replace(alone, scripts=(*alone.scripts, tmp_path / "one.py")), None)
         assert (found.tokenizer, found.tokenizer_source) == ("sp8192", Source("one.py", 1))
     differ = Claim("x", scripts=(tmp_path / "one.py", tmp_path / "other.py"))
     (tmp_path / "other.py").write_text("\nsp1024 = 2\n")
-    assert auditor._with_tokenizer(differ, None) is differ
+    assert of_scripts.with_tokenizer(differ, None) is differ
 
 
 def test_a_packed_script_names_its_tokenizer_without_a_line(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_packed_script_names_its_tokenizer_without_a_line(tmp_path: Path) -> N
     packed = tmp_path / "packed.py"
     payload = base64.b85encode(lzma.compress(b"import os\nPATH = 'fineweb_8192_bpe.model'\n"))
     packed.write_text(f"import base64, lzma\nexec(lzma.decompress(base64.b85decode({payload!r})))\n")
-    assert auditor._tokenizer_of(packed) == ("sp8192", Source("packed.py", None))
+    assert of_scripts._tokenizer_of(packed) == ("sp8192", Source("packed.py", None))
 
 
 def test_code_is_run_on_a_tokenizer_alone(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_every_folder_is_audited_with_what_the_command_was_given(
     for name in ("b", "a/c"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "submission.json").write_text("{}")
-    monkeypatch.setattr(auditor, "_audited", audited)
+    monkeypatch.setattr(of_many, "audited", audited)
     reports = list(audit_folders(tmp_path, baseline="base", allow_code=True, tokenizer="t.model", rules="none"))
     options = {
         "baseline": "base",
@@ -175,7 +175,7 @@ def test_a_fault_of_the_program_is_said_and_the_rest_goes_on(tmp_path: Path, mon
     def faulty(*_: Any, **__: Any) -> AuditReport:
         raise KeyError("lost")
 
-    monkeypatch.setattr(auditor, "_audited", faulty)
+    monkeypatch.setattr(of_many, "audited", faulty)
     report = audit_one_of_many(tmp_path, "folder")
     assert report.judgement.reason == "folder could not be audited: a fault of this program, KeyError: 'lost'"
 
@@ -187,7 +187,7 @@ def test_a_folder_whose_claims_cannot_be_told_apart_gets_its_own_report(
         raise OSError("gone")
 
     (tmp_path / "a.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.2}')
-    monkeypatch.setattr(auditor, "separate_claims", faulty)
+    monkeypatch.setattr(of_many, "separate_claims", faulty)
     (report,) = audit_folders(tmp_path)
     assert (report.name, report.claimed_bpb) == (tmp_path.name, 1.2)
 
