@@ -23,7 +23,8 @@ checks/            one file a family of codes:
                    and shared_losses.py BPB426 lines that no run prints, own_result.py a score's own file,
                    lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
-                   other_version.py BPB431 that none wrote as it lies there,
+                   unlike_its_script.py BPB432 that none prints as it is, other_version.py BPB431 that none wrote as
+                   it lies there,
                    unlike_networks.py BPB428 a mean over other networks, cut_short.py BPB429 a search's candidate,
                    another_run.py BPB451 a README of another run than the log's, title_alone.py BPB452 a title that
                    nothing bears out,

@@ -16,6 +16,7 @@ from bpb_harness.auditing.checks.other_version import check_other_version
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.checks.title_alone import check_title_alone
+from bpb_harness.auditing.checks.unlike_its_script import check_unlike_its_script
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.of_scripts import AnyPath, scripts_of, titles_of, with_tokenizer
@@ -94,7 +95,8 @@ def audited(
     findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
     report = _report(evidence, findings, rescored)
     if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
-        origin = [*check_log_origin(evidence, folders)] or [*check_other_version(evidence, folders)]
+        origin = [*check_log_origin(evidence, folders)] or [*check_unlike_its_script(evidence, folders)]
+        origin = origin or [*check_other_version(evidence, folders)]
         origin += check_title_alone(evidence, folders)
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, paths_of(paths))))

@@ -59,19 +59,19 @@ def check_log_origin(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Fi
     scripts = evidence.claim.scripts
     if not scripts or not folders:
         return
-    logs = {log.file: log for line in evidence.lines or evidence.siblings for log in _to_explain(evidence, line)}
+    logs = {log.file: log for line in evidence.lines or evidence.siblings for log in logs_to_explain(evidence, line)}
     strange = _strange(evidence, [*logs.values()], scripts)
     if strange:  # programs that no other check reads: in folders further down, in other languages
         strange = _strange(evidence, [each.log for each in strange], every_program(evidence, folders))
     unexplained = {each.log.file for each in strange}
     for line in evidence.lines or evidence.siblings:
-        carrying = [log.file for log in _to_explain(evidence, line)]
+        carrying = [log.file for log in logs_to_explain(evidence, line)]
         if carrying and unexplained.issuperset(carrying):
             yield _finding(next(each for each in strange if each.log.file == carrying[0]), strange, scripts)
             return
 
 
-def _to_explain(evidence: Evidence, line: ScoreLine) -> list[LogRecord]:
+def logs_to_explain(evidence: Evidence, line: ScoreLine) -> list[LogRecord]:
     """The logs that print a score of the claim; none where one of them holds the script that wrote it."""
     carrying = [
         log

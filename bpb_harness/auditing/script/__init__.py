@@ -16,7 +16,8 @@ domains/     what expressions stand for, a walker each: numbers (values), produc
              are handed over (handed_over), what logs show of them (shown_in_logs), of a loop's rounds
              (printed_passes, rounds_in_logs), of scores (printed_scores) and of what did not come
              (always_printed, not_in_logs),
-             whether they are logs of the script (log_of_script), trained weights on their way to a score
+             whether they are logs of the script (log_of_script), at which rounds and with how many decimals lines are
+             printed (printed_lines), trained weights on their way to a score
              (carried), statistics that become weights
              (gathered), what is fitted to a window (fitted_window), the networks of a function (networks), and what is
              read back from packed files into them (packed_states)
@@ -33,6 +34,7 @@ context      what the record says
 
 from bpb_harness.auditing.script.check import check_scripts, check_source
 from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
+from bpb_harness.auditing.script.domains.printed_lines import PrintedLine, Rounds, printed_lines
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
@@ -40,6 +42,8 @@ from bpb_harness.auditing.script.frontend.source import SourceText, decode_sourc
 __all__ = [
     "LoggedScore",
     "Printable",
+    "PrintedLine",
+    "Rounds",
     "ScriptContext",
     "SourceText",
     "check_scripts",
@@ -47,5 +51,6 @@ __all__ = [
     "decode_source",
     "extract_embedded",
     "foreign_code_size",
+    "printed_lines",
     "stated_code_sizes",
 ]
