@@ -37,7 +37,7 @@ SCORE_CODES: dict[str, str] = {
     "draws.kept": "Draws were kept from an earlier run's `--resume`, and some of them scored again, to compare.",
     "error.not-to-be-trusted": "The draws are such that their scatter does not tell the error of the score: a few dear "
     "ones decide, or all are alike. Pass more `--samples`, or `--tolerance`.",
-    "few-draws": "One draw of each of a few windows: the error is stated too large. Pass `--samples 2` or more.",
+    "few-draws": "So few draws, or one of each window, tell little of their own error. Pass more `--samples`.",
     "fused": "The network ran in kernels of its own: when they were ready, and how far its answers are from the plain "
     "network's.",
     "given.lengths": "Lengths of documents are given to the code and not paid for; what sending them would add.",

@@ -63,6 +63,7 @@ class InMemory:
         self.device = _device_of(self._tensors, settings.device)
         _require_dtype(self._tensors, settings.dtype)
         schedule = stated_schedule(network)
+        settings = settings.for_network(is_causal=not hasattr(network, "mask_token_id"))
         _require_told(network, settings, has_schedule=schedule is not None, has_tensors=bool(self._tensors))
         digest = _digest_of(self._tensors) if self._tensors else hashlib.sha256(f"{settings.name}".encode()).hexdigest()
         label = re.sub(r"[^\w.@+-]", "_", settings.name or kind_of(network))

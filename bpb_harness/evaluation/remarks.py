@@ -26,6 +26,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.network_modules import modules_of
 from bpb_harness.result import BELOW_SOURCE, EXACT, WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM, BpbResult, Remark
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
+from bpb_harness.statistics.standard_errors import FEW_DRAWS
 from bpb_harness.text.spans import span_documents
 from bpb_harness.units import counted
 
@@ -129,17 +130,24 @@ def _row_for_a_mask(job: Job) -> Remark | None:
 
 
 def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[Remark]:
-    """What one draw a window means for the error and for the number of forward tokens."""
-    if not job.bounds or job.bounds[0].num_samples != 1 or job.answers is not None:
+    """What so few draws mean for the error, and second ones for the number of forward tokens."""
+    if not job.bounds or job.answers is not None:
         return []
-    if num_replicates:
+    num_samples = job.bounds[0].num_samples
+    if num_samples == 1 and num_replicates:
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
         return [Remark("replicates", twice)]
-    if num_passes == 1 and num_windows < MIN_WINDOWS_REPLICATED:
-        of = counted(num_windows, "window")
-        few = f"one draw of each of {of} tells little of its own error, which is stated too large"
-        return [Remark("few-draws", f"{few}; pass --samples 2 or more")]
-    return []
+    if num_samples == "all" or num_passes > 1:
+        return []
+    if num_samples == 1 and num_windows < MIN_WINDOWS_REPLICATED:
+        drawn, more = f"one draw of each of {counted(num_windows, 'window')} tells", 2
+    elif num_samples * num_windows < FEW_DRAWS:
+        drawn, more = f"{num_samples * num_windows} draws in all tell", -(-FEW_DRAWS // num_windows)
+    else:
+        return []
+    little = "little of the error, which is stated too large where a network's costs are typical, and too small where"
+    missed = f"masks that were not drawn cost far more; pass --samples {more} or more"
+    return [Remark("few-draws", f"{drawn} {little} {missed}")]
 
 
 def layout_remarks(job: Job, result: BpbResult) -> list[Remark]:

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 _MAX_POLYNOMIALS = 6  # columns in the mask rate: degree 5
 _CURVED_POLYNOMIALS = 3  # of them, times the square of the difficulty
 _DRAWS_PER_COLUMN = 6
-_FEW_DRAWS = 2 * _DRAWS_PER_COLUMN  # of fewer, nothing is fitted but the mean
+FEW_DRAWS = 2 * _DRAWS_PER_COLUMN  # of fewer, nothing is fitted but the mean
 _MIN_WINDOWS_SHARED = 16
 _MAX_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
 _STDERRS_KEPT = 2.0
@@ -172,7 +172,7 @@ def unexplained_variance(draws: Draws) -> float:
     shape = (draws.num_windows, int(num_draws[0]))
     position = 2.0 * _float64(draws.v)[order].reshape(shape) - 1.0
     within = fit.unseen * tokens[draws.window]
-    if len(residual) < _FEW_DRAWS:  # too few to tell a lean from chance
+    if len(residual) < FEW_DRAWS:  # too few to tell a lean from chance
         return float((within**2).sum()) / (shape[1] * (shape[1] - 1.0))
     return _several_draws_variance(residual[order].reshape(shape), within, position, tokens)
 
@@ -437,11 +437,11 @@ class _Basis:
 
     @classmethod
     def of(cls, draws: Draws) -> _Basis:
-        columns = int(np.clip(len(draws.window) // _FEW_DRAWS, 1, _MAX_POLYNOMIALS))
+        columns = int(np.clip(len(draws.window) // FEW_DRAWS, 1, _MAX_POLYNOMIALS))
         # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
         return cls(
             columns,
-            hard=columns if len(draws.window) >= _FEW_DRAWS else 0,
+            hard=columns if len(draws.window) >= FEW_DRAWS else 0,
             few=min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0,
             hardness=_hardness(draws),
         )

@@ -23,6 +23,7 @@ _READ = "JSON lines, plain text, Parquet or Arrow"
 # Cyrillic in UTF-16 has one every second character; logs with colours have one in ten or fewer.
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _CHARACTERS_A_CONTROL = 5
+_MARK = "\ufeff"  # of byte order: at the beginning of a file it says UTF-8 and is no text
 _AS_LINES = 'write {"text": ...} a line to a .jsonl file'
 
 
@@ -196,7 +197,7 @@ def _plain_text(path: Path, field: TextField, largest: int, *, is_named: bool) -
             expected=f"at most {largest} bytes",
             hint='cut it into documents, one {"text": ...} a line of a .jsonl file',
         )
-    text = decode(path, raw)
+    text = decode(path, raw).removeprefix(_MARK)
     if "\x00" in text:
         raise CorpusError(
             f"{path}: binary data", seen=f"a NUL at byte {raw.index(0)}", expected=_READ,

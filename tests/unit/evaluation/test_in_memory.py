@@ -140,6 +140,11 @@ def test_so_is_one_that_is_called_as_a_function_and_holds_a_module(text):
 def test_a_causal_network(text):
     result = bpb_harness.evaluate(Causal(), **text, method="ar")
     assert (result.relation, Signature.parse(str(result)).adapter) == ("=", "in-memory/Causal")
+    unnamed = bpb_harness.evaluate(Causal(), **text)
+    assert unnamed.signature.method == "ar"
+    assert "scored by --method ar: none was given" in " ".join(remark.message for remark in unnamed.remarks)
+    with pytest.raises(UsageError, match="--method discrete: got Causal, which has no mask_token_id"):
+        bpb_harness.evaluate(Causal(), **text, method="discrete")
 
 
 def test_a_network_without_parameters_needs_a_name(text):

@@ -132,14 +132,31 @@ def test_a_score_below_what_its_source_allows_is_named():
     assert said(score_remarks(job(), result)) == [(BELOW_SOURCE, "WARNING: too low")]
 
 
+def _few(drawn, more):
+    return (
+        f"{drawn} little of the error, which is stated too large where a network's costs are typical, and too small "
+        f"where masks that were not drawn cost far more; pass --samples {more} or more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("windows", "samples", "more"), [(1, 4, 12), (5, 2, 3), (6, 2, None), (1, 12, None), (1, "all", None)]
+)
+def test_so_few_draws_tell_little_of_their_error(windows, samples, more):
+    of = job()
+    of.bounds = (SimpleNamespace(num_samples=samples),)
+    expected = [] if more is None else [("few-draws", _few(f"{samples * windows} draws in all tell", more))]
+    assert said(sampling_remarks(of, windows, 0, 1)) == expected
+    assert sampling_remarks(of, windows, 0, 2) == []  # passes show it
+
+
 def test_what_one_draw_a_window_means():
     of = job()
     assert sampling_remarks(of, 10, 0, 1) == []
     of.bounds = (SimpleNamespace(num_samples=2),)
     assert sampling_remarks(of, 10, 0, 1) == []
     of.bounds = (SimpleNamespace(num_samples=1), SimpleNamespace(num_samples=2))
-    few = "one draw of each of 63 windows tells little of its own error, which is stated too large"
-    assert said(sampling_remarks(of, 63, 0, 1)) == [("few-draws", f"{few}; pass --samples 2 or more")]
+    assert said(sampling_remarks(of, 63, 0, 1)) == [("few-draws", _few("one draw of each of 63 windows tells", 2))]
     assert sampling_remarks(of, remarks.MIN_WINDOWS_REPLICATED, 0, 1) == []
     assert len(sampling_remarks(of, remarks.MIN_WINDOWS_REPLICATED - 1, 0, 1)) == 1
     assert sampling_remarks(of, 10, 0, 2) == []

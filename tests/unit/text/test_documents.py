@@ -222,7 +222,7 @@ def test_json_lines_without_a_name_end_where_they_are_broken(tmp_path):
         "name,text and more\nof it\n",
         "text",
         "text,more\nwords in a line\n",
-        "\ufeffthe cat",
+        "the\ufeff cat",
         "",
     ],
 )
@@ -230,6 +230,14 @@ def test_json_lines_without_a_name_end_where_they_are_broken(tmp_path):
 def test_plain_text_may_begin_with_anything_that_is_no_json(tmp_path, name, content):
     assert read(write(tmp_path / name, content)) == [content]
     assert read(write(tmp_path / f"{name}.gz", gzip.compress(content.encode()))) == [content]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a"])
+def test_a_mark_of_byte_order_before_plain_text_is_no_text(tmp_path, name):
+    for content, text in (("\ufeffthe cat", "the cat"), ("\ufeff\ufeffthe cat", "\ufeffthe cat"), ("\ufeff", "")):
+        assert read(write(tmp_path / name, content)) == [text]
+        assert read(write(tmp_path / f"{name}.gz", gzip.compress(content.encode()))) == [text]
+    assert read(write(tmp_path / "a.jsonl", '\ufeff{"text": "\ufeffthe cat"}')) == ["\ufeffthe cat"]
 
 
 def packed_in(kind) -> bytes:
