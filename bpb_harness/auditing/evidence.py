@@ -263,7 +263,7 @@ def _whole_split(
         return table.split_of_size(size, dataset, row.tokenizer) or row
     if known or ratio is None:
         return row
-    other_than = "" if tokenizer is None else f"{tokenizer}, other than the table's" if row is not None else tokenizer
+    other_than = "" if tokenizer is None else f"another {tokenizer} than the table's" if row is not None else tokenizer
     own = table.split_of_size(size, dataset, other_than or "a vocabulary of its own")
     if own is None or ratio.value < own.bytes_per_token * (1.0 - SCATTER - ratio.uncertainty):
         return row
@@ -399,17 +399,23 @@ def _seeds_of(claim: Claim, score: Printed) -> Iterator[list[ScoreLine]]:
 def _listed_seeds(claim: Claim, score: Printed, means: Sequence[Sequence[ScoreLine]]) -> Sequence[ScoreLine] | None:
     """Of seeds that the record lists, each of which ends a run, where the score is their mean rounded: those lines.
 
-    None where it is that of all logs: there may be more of them than seeds, of runs that were made again.
+    None where it is that of all logs: there may be more of them than seeds, of runs that were made again. Of a log with
+    the runs of several seeds that mean has the last alone: the listed seeds are more then, with these among them.
     """
-    if any(rounds_to(score, _mean_of(group), max(line.bpb.half_unit for line in group)) for group in means):
-        return None
+    of_logs = [g for g in means if rounds_to(score, _mean_of(g), max(line.bpb.half_unit for line in g))]
     in_tables = seeds_of_tables(claim.readme) if claim.readme is not None else ()
     tables = [seeds for seeds, mean in in_tables if score.agrees_with(mean.value, mean.half_unit)]
     for scores in (*claim.seed_scores.values(), *tables):
         found = _ends_of_seeds(claim, scores)
+        if any(not _runs(group) < _runs(found) for group in of_logs):
+            continue
         if len(found) >= 2 and rounds_to(score, _mean_of(found)) and (score.decimals or 0) >= _DECIMALS_OF_MEAN:
             return found
     return None
+
+
+def _runs(lines: Sequence[ScoreLine]) -> set[tuple[str, int]]:
+    return {(line.bpb.source.file, line.run) for line in lines}
 
 
 def _mean_of(lines: Sequence[ScoreLine]) -> float:
@@ -420,12 +426,14 @@ def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed]) -> list[ScoreLin
     """For each score of a seed a final line that prints it, in a log of no other seed; none where one has none."""
     found: list[ScoreLine] = []
     for name, seed in scores.items():
-        logs = [log for log in claim.logs if not name.isdigit() or log.seed in (None, name)]
         ends = [
             line
-            for log in logs
+            for log in claim.logs
             for line in log.lines
-            if not line.is_training_step and (seed.decimals or 0) >= 4 and rounds_to(seed, line.bpb.value)
+            if (not name.isdigit() or log.seed in (None, name) or line.run < log.lines[-1].run)
+            and not line.is_training_step
+            and (seed.decimals or 0) >= 4
+            and rounds_to(seed, line.bpb.value)
         ]
         found += [max(ends, key=lambda line: _standing(line, seed))] if ends else []
     is_whole = len(found) == len(scores) == len({line.bpb.source for line in found})

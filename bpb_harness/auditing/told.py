@@ -11,6 +11,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.learnt import UNSEEN
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity, listed
+from bpb_harness.units import counted
 
 if TYPE_CHECKING:
     from bpb_harness.auditing.report import AuditReport
@@ -204,7 +205,7 @@ def how_found(report: AuditReport) -> str:
     """What was read, and whether anything was run or computed."""
     found = {finding.code for finding in report.findings}
     shown = ", ".join(report.files[:_MAX_FILES]) or "nothing"
-    more = f" and {len(report.files) - _MAX_FILES} more files" if len(report.files) > _MAX_FILES else ""
+    more = f" and {counted(len(report.files) - _MAX_FILES, 'more file')}" if len(report.files) > _MAX_FILES else ""
     done = ["functions of its scripts were run by themselves"] if found & _OF_RUNNING else []
     done += ["its checkpoint was scored"] if any(code.startswith("BPB60") for code in found) else []
     return f"{shown}{more}; {' and '.join(done) if done else 'nothing of it was run'}"

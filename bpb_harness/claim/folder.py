@@ -22,8 +22,9 @@ from bpb_harness.claim.separate import two_claims
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import ClaimError
+from bpb_harness.findings import first_of
 
-_MAX_VALUES_SHOWN = 5
+_MAX_VALUES_SHOWN, _MAX_KEYS_SHOWN = 5, 3
 
 
 def read_claim(*paths: Path, reading: Reading = PLAIN) -> Claim:
@@ -399,6 +400,10 @@ def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
         notes.append(Note(NoteKind.AMBIGUOUS, message, score.source))
         return None
     loss, why = claim.called_a_loss, "no submission.json, claim file or result claims one"
+    if claim.other_scores:
+        first = claim.other_scores[0]
+        keys = first_of([f"{each.source.key or each}" for each in claim.other_scores], _MAX_KEYS_SHOWN)
+        why = f"{first.source.file} gives {keys}, and does not say which of its scores is claimed"
     if loss is not None and score.agrees_with(loss.value, loss.half_unit):
         why = f"{loss.source} gives {loss}, and calls it a loss"
     chosen = f"the score audited is {score}, of {score.source}: {why}"

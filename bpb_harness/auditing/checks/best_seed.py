@@ -18,7 +18,8 @@ def check_best_seed(evidence: Evidence) -> list[Finding]:
     if (found := _best_of(score, listed.get(score.name, {}))) is not None:
         where = ""
     elif (found := _best_of(score, _ends_of_logs(evidence))) is not None:
-        where = ", by what their logs end with"
+        label = evidence.lines[0].label
+        where = f", by {label!r} in their logs" if label else ", by what their logs print"
     else:
         return []
     seed, mean, num_seeds = found

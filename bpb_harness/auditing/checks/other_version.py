@@ -43,7 +43,8 @@ _PACKED = 0.9  # of its size; what is packed is smaller than that
 def check_other_version(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
     """Name the signs by which no script of the record wrote the claim's log, where each of its logs has one.
 
-    Nothing is said where a program in another language lies there, or the size is that of several files of code.
+    Nothing is said where a program in another language lies there, where another log holds a script, or where the size
+    is that of several files of code.
 
     Args:
         evidence: the claim and its record.
@@ -52,6 +53,8 @@ def check_other_version(evidence: Evidence, folders: Sequence[Path]) -> Iterator
     scripts = evidence.claim.scripts
     logs = {line.bpb.source.file: (evidence.log_of(line), line) for line in evidence.lines}
     if not scripts or not folders or not logs or evidence.held_script is not None:
+        return
+    if any(log.holds_script for log in evidence.claim.logs):  # which may have written the others too
         return
     programs = every_program(evidence, folders)
     texts = sources_of(programs or ())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
+from bpb_harness.auditing.checks.sampling import ends_alike
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
@@ -92,6 +93,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             files = {line.bpb.source.file for line in evidence.lines}
             kind = "summaries" if all(map(is_summary_name, files)) else "logs"
             over = f"{len(values)} {kind}" if len(files) > 1 else f"{len(values)} lines of one log"
+            over = f"{len(values)} runs in {len(files)} logs" if 1 < len(files) < len(values) else over
             each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
             mean = statistics.fmean(values)
             is_mean = rounds_to(score, mean, max(line.bpb.half_unit for line in evidence.lines))
@@ -102,6 +104,9 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             is_summary = is_summary_name(evidence.lines[0].bpb.source.file)
             where = "wandb's summary" if is_summary else "a table of the record" if is_table else "the log"
             message = f"the score is in {where}: {label!r} at {places[0]}"
+            if others := ends_alike(evidence):
+                message += f"; {others[0].bpb.source} prints it too, of another run"
+                message += ", and which is claimed was not established"
         facts: dict[str, Json] = {**nearly, **({"in_table": True} if is_table else {})}
         if all(is_summary_name(line.bpb.source.file) for line in evidence.lines):
             facts = {**nearly, "in_summary": True}

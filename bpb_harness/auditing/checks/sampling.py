@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, rounds_to
-from bpb_harness.claim import LogRecord, Printed
+from bpb_harness.claim import LogRecord, Printed, ScoreLine
 from bpb_harness.claim.methods import DISCRETE, MC
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.claim.stated_spread import StatedSpread, spread_told
@@ -92,7 +92,8 @@ def _told_runs(evidence: Evidence) -> str:
         told = "of how many runs, and with what standard error, was not read"
         return f"{called} calls the score a mean; {told if spread is None else _of_a_mean(spread)}"
     if evidence.lines:
-        files = " or ".join(_logs_that_print(evidence)[:_MAX_LOGS])
+        own = evidence.lines[0].bpb.source.file
+        files = " or ".join([own, *(line.bpb.source.file for line in ends_alike(evidence))][:_MAX_LOGS])
         whose = f"the score is that of one run ({files})"
     elif evidence.claim.seeds:
         whose = f"the record names one seed ({evidence.claim.seeds[0]})"
@@ -132,26 +133,30 @@ def _of_a_mean(spread: StatedSpread) -> str:
     return f"{_deviation(spread)}, over {spread.num_seeds} runs: the standard error of their mean is {error:.2g}"
 
 
-def _logs_that_print(evidence: Evidence) -> list[str]:
-    """The log of the claim's line, with others that end a line of that name with a score which is rounded to it too.
+def ends_alike(evidence: Evidence) -> list[ScoreLine]:
+    """Lines of the claim's name that end other logs, of other runs, with a score that is rounded to it too.
 
     Which of them it is, the size of what is submitted may tell, of those that print one.
     """
     first, claim = evidence.lines[0], evidence.claim
     own = first.bpb.source.file
     sizes = {size.value for size in claim.artifact_bytes}
-    alike = [log for log in claim.logs if log.file != own and _ends_alike(evidence, log)]
+    alike = [(log, end) for log in claim.logs if log.file != own and (end := _end_alike(evidence, log)) is not None]
     if any(log.file == own and any(size.value in sizes for size in log.artifact_bytes) for log in claim.logs):
-        alike = [log for log in alike if not log.artifact_bytes]
-    return [own, *(log.file for log in alike)]
+        alike = [(log, end) for log, end in alike if not log.artifact_bytes]
+    return [end for _, end in alike]
 
 
-def _ends_alike(evidence: Evidence, log: LogRecord) -> bool:
+def _end_alike(evidence: Evidence, log: LogRecord) -> ScoreLine | None:
     score, first = evidence.claim.score, evidence.lines[0]
-    ends = [line.bpb for line in log.lines if line.label == first.label and not line.is_training_step][-1:]
-    return score is not None and any(
-        rounds_to(score, end.value, end.half_unit) and end.value != first.bpb.value for end in ends
-    )
+    ends = [line for line in log.lines if line.label == first.label and not line.is_training_step][-1:]
+    is_one = score is not None and any(rounds_to(score, end.bpb.value, end.bpb.half_unit) for end in ends)
+    return ends[0] if is_one and _told(ends[0]) != _told(first) else None
+
+
+def _told(line: ScoreLine) -> tuple[float, float | None]:
+    """What tells a run's line from another's."""
+    return line.bpb.value, None if line.nats_per_token is None else line.nats_per_token.value
 
 
 def _called_a_mean(evidence: Evidence) -> str | None:

@@ -53,6 +53,7 @@ from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.settings import Contested, Logged
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import UNPACKED, Finding, Json, Severity, first_of, listed
+from bpb_harness.units import counted
 
 # Each check, and what it is about: for the report of a script that could not be followed to its end.
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
@@ -179,7 +180,8 @@ def _left_out(names: Sequence[str]) -> Finding:
 def _parsed(name: str, source: SourceText, lease: Lease | None = None) -> tuple[list[Script], list[Finding]]:
     findings = [codes.NOT_READ.finding(f"{name}: {problem}", file=name) for problem in source.problems]
     if source.layers:
-        message = f"{name} unpacks itself; {source.layers} layers were decoded as data"
+        was = "was" if source.layers == 1 else "were"
+        message = f"{name} unpacks itself; {counted(source.layers, 'layer')} {was} decoded as data"
         findings.append(codes.UNWRAPPED.finding(message, file=name, layers=source.layers))
     tree = parse(source.text, lease)
     if tree is None:
@@ -253,8 +255,8 @@ def _read_with(taken: Mapping[str, str]) -> Finding:
         "README set them, not with its own defaults; what holds with the defaults alone was not looked for"
     ][: len(shown)]
     parts += [
-        f"Commands in the README give {first_of(contested, _MAX_NAMES)}, and nothing says which of them made the "
-        "score: what hangs on that was left as unknown"
+        f"Commands in the README give {first_of(contested, _MAX_NAMES)}, and which of them made the score was "
+        "not established: what hangs on that was left as unknown"
     ][: len(contested)]
     parts += [f"The claim's own log tells other settings than the README, and counts: {first_of(logged, _MAX_NAMES)}"][
         : len(logged)

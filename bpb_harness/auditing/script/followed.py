@@ -47,7 +47,8 @@ def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) 
 def not_followed(parts: Sequence[str], files: str) -> Finding:
     """The remark that parts of the way were not followed."""
     why = "nothing in the script is known to report bits per byte" if SCORE in parts else "it may be wrong there"
-    message = f"{listed(parts)} was not followed: {why}, and that nothing was found there is no check"
+    was = "was" if len(parts) == 1 else "were"
+    message = f"{listed(parts)} {was} not followed: {why}, and that nothing was found there is no check"
     return codes.NOT_FOLLOWED.finding(message[:1].upper() + message[1:], parts=[*parts], file=files)
 
 

@@ -10,6 +10,7 @@ import pytest
 from bpb_harness.auditing import AuditReport, audit
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 
+LABEL = "final_int8_zlib_roundtrip_exact"
 LOSSES = (2.0305, 2.0332, 2.0345)
 MEAN = sum(bpb(nats, SP1024) for nats in LOSSES) / 3
 
@@ -35,7 +36,7 @@ def _report(
 def test_a_record_that_calls_the_best_seed_the_mean(tmp_path: Path, blurb: str) -> None:
     report = _report(tmp_path, blurb)
     (found,) = report.with_code("BPB305")
-    assert f"the best of 3 seeds (42), by what their logs end with; their mean is {MEAN:.5f}" in found.message
+    assert f"the best of 3 seeds (42), by {LABEL!r} in their logs; their mean is {MEAN:.5f}" in found.message
     assert "submission.json calls it" in found.message
     assert (found.severity, report.verdict) == ("warning", "unverifiable")
     assert report.judgement.reason == found.message
@@ -55,7 +56,7 @@ def test_a_record_that_calls_the_best_seed_the_mean(tmp_path: Path, blurb: str) 
 def test_a_record_that_does_not(tmp_path: Path, blurb: str) -> None:
     report = _report(tmp_path, blurb)
     (found,) = report.with_code("BPB305")
-    assert found.message == f"the score is that of the best of 3 seeds (42), by what their logs end with; {_mean()}"
+    assert found.message == f"the score is that of the best of 3 seeds (42), by {LABEL!r} in their logs; {_mean()}"
     assert (found.severity, report.verdict) == ("info", "consistent")
 
 

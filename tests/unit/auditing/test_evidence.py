@@ -229,7 +229,7 @@ class TestSplit:
 
     @pytest.mark.parametrize(
         ("tokenizer", "name"),
-        [(None, "a vocabulary of its own"), ("sp2048", "sp2048"), ("sp1024", "sp1024, other than the table's")],
+        [(None, "a vocabulary of its own"), ("sp2048", "sp2048"), ("sp1024", "another sp1024 than the table's")],
     )
     def test_or_the_same_bytes_in_other_tokens(self, tokenizer: str | None, name: str) -> None:
         ratio = NUM_BYTES / 55_001_234

@@ -77,6 +77,7 @@ def test_a_log_of_another_version(tmp_path: Path, log: str, said: str) -> None:
         (f"Code size: {len(SCRIPT) + 11} bytes\n{SCORE}", {"helper.py": "print('x')\n"}),  # of both
         (f"Code size: {len(SCRIPT) + 9} bytes\n{SCORE}", {"run.sh": "echo run\n"}),  # of both
         ("Code size: 31 bytes\n" + SCORE, {"train_gpt.py.txt": "x" * 31}),
+        ("Code size: 54284 bytes\n" + SCORE, {"seed7.txt": f"import torch\n{SCRIPT}{'=' * 99}\nrun\n"}),
         (f"Code size: 54,284 bytes\n{SCORE}", {"train_gpt.cu": "int main() {}\n"}),
         (OTHER_SCORE, {"train_gpt.cpp": "int main() {}\n"}),
         (f"Hyperparameters:\n{SETTINGS}{SCORE}", {}),
@@ -94,6 +95,7 @@ def test_a_log_of_another_version(tmp_path: Path, log: str, said: str) -> None:
             "two files",
             "with a launcher",
             "a copy",
+            "a log with a script",
             "CUDA",
             "C++",
             "settings",

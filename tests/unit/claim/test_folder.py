@@ -106,8 +106,13 @@ class TestReadme:
             ("1.2222", 1.2222, "submission.json (val_loss) gives 1.2222, and calls it a loss"),
             ("1.22", 1.2222, "submission.json (val_loss) gives 1.22, and calls it a loss"),
             ("2.0653", 1.2222, "no submission.json, claim file or result claims one"),
+            (
+                '2.0653, "small": {"val_bpb": 1.2222, "steps": 9}, "large": {"val_bpb": 1.1}',
+                1.2222,
+                "submission.json gives small.val_bpb, large.val_bpb, and does not say which of its scores is claimed",
+            ),
         ],
-        ids=["the mean", "the first seed", "too few digits to choose by", "a loss"],
+        ids=["the mean", "the first seed", "too few digits to choose by", "a loss", "scores of several networks"],
     )
     def test_of_its_scores_that_counts_which_the_record_calls_a_loss(
         self, tmp_path: Path, loss: str, score: float, why: str

@@ -79,9 +79,10 @@ def _hit(analysis: Analysis, all_found: Sequence[_Found]) -> Hit:
     """The finding, told by the first log that shows it."""
     found, num_scores = all_found[0], analysis.context.num_scores
     score, (line, bpb) = found.score, found.round_trip
+    are = "is" if len(all_found) == 1 else "are"
     which = (
         "The claimed score is" if num_scores == 1
-        else f"Of the {num_scores} scores whose mean is claimed, {len(all_found)} are"
+        else f"Of the {num_scores} scores whose mean is claimed, {len(all_found)} {are}"
     )  # fmt: skip
     called, into = last_name(found.scoring.func), ast.unparse(_receiver(found.unpacked))
     said = f"{which} of weights that were never packed ({score.file}:{score.line}): "

@@ -31,6 +31,8 @@ def stated_code_sizes(text: str) -> list[int]:
 def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end.
 
+    Of several, as of the code before and after it was packed, the largest.
+
     Args:
         text: the log.
         scripts: what may have written it.
@@ -47,4 +49,4 @@ def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
         for each in (source, written, written.replace("\r\n", "\n")):
             for same in (each, each.rstrip("\n")):
                 sizes |= {len(same), len(same.encode("utf-8", "replace"))}
-    return stated[-1] if sizes.isdisjoint(stated) else None
+    return max(stated) if sizes.isdisjoint(stated) else None

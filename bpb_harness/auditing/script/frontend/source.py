@@ -404,6 +404,8 @@ _TEXT_DECODERS: dict[str, Callable[[str], bytes]] = {"base64": base64.b64decode,
 def _decompressed(raw: bytes, name: str, node: ast.Call) -> bytes:
     """Decompress under a bound: by the named module, or by the magic number where none is named."""
     module = name.split(".", maxsplit=1)[0]
+    if module in _NOT_UNPACKED:
+        raise _UnreadableError(f"the payload of {name} was left alone: {module} is not unpacked here")
     if module not in ("zlib", "gzip", "bz2", "lzma"):
         module = _sniffed(raw)
     try:
@@ -412,8 +414,14 @@ def _decompressed(raw: bytes, name: str, node: ast.Call) -> bytes:
         if module == "gzip":
             return _drained(zlib.decompressobj(31), raw)
         return _drained(bz2.BZ2Decompressor() if module == "bz2" else _lzma(node), raw)
-    except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, MemoryError, TypeError) as error:
+    except TypeError:
+        why = "its options are not understood"
+        raise _UnreadableError(f"the payload of {name or module} was left alone: {why}") from None
+    except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, MemoryError) as error:
         raise _UnreadableError(f"the payload of {name or module} is damaged: {error}") from None
+
+
+_NOT_UNPACKED = frozenset({"brotli", "brotlicffi", "lz4", "pyzstd", "snappy", "zstandard", "zstd"})
 
 
 class _Decompressor(Protocol):
@@ -456,7 +464,8 @@ def _lzma(node: ast.Call) -> lzma.LZMADecompressor:
     filters = options.get("filters")
     if form == lzma.FORMAT_RAW and isinstance(filters, list):
         if any(isinstance(one, dict) and int(one.get("dict_size", 0)) > _MAX_MEMORY for one in filters):
-            raise lzma.LZMAError("its dictionary is larger than this reader allows")
+            why = "its dictionary is larger than this reader allows"
+            raise _UnreadableError(f"the payload of lzma.decompress was left alone: {why}")
         return lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=filters)
     return lzma.LZMADecompressor(memlimit=_MAX_MEMORY)
 
@@ -470,7 +479,22 @@ def _literal(node: ast.expr) -> object:
         return [_literal(part) for part in node.elts]
     if isinstance(node, ast.Dict):
         return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+    if isinstance(node, ast.BinOp):
+        left, right = _literal(node.left), _literal(node.right)
+        return _combined(node.op, left, right) if isinstance(left, int) and isinstance(right, int) else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = _literal(node.operand)
         return -value if isinstance(value, int) else None
     return node.value if isinstance(node, ast.Constant) else None
+
+
+def _combined(operator: ast.operator, left: int, right: int) -> int | None:
+    """9 | lzma.PRESET_EXTREME, 1 << 23."""
+    if isinstance(operator, ast.BitOr):
+        return left | right
+    if isinstance(operator, ast.LShift) and 0 <= right < _MOST_SHIFTED:
+        return left << right
+    return left * right if isinstance(operator, ast.Mult) and max(abs(left), abs(right)) < 1 << _MOST_SHIFTED else None
+
+
+_MOST_SHIFTED = 32

@@ -66,6 +66,7 @@ def test_what_was_not_followed_is_named(tmp_path: Path, text: str, parts: list[s
     script.write_text(text, "utf-8")
     findings = [each for each in check_scripts([script], ScriptContext(rules=GOLF)) if each.code == "BPB954"]
     assert [part for each in findings for part in each.evidence["parts"]] == parts
+    assert all((" were not followed" in each.message) is (len(each.evidence["parts"]) > 1) for each in findings)
     report = audit_of(tmp_path, submission__json=submission(val_bpb=1.2, tokenizer="sp1024"), train_gpt__py=text)
     assert [part for part in report.unchecked if part in (TEXT, BYTES, MASKS, SCORE)] == parts
     assert ("that the script printed the score" in report.unchecked) is (SCORE not in parts)

@@ -116,7 +116,7 @@ def test_a_reader_is_told_with_which_settings_a_script_was_read() -> None:
 def test_what_commands_give_otherwise_is_unknown_and_told() -> None:
     given = {"MASKED_EVAL": Contested("0", "1"), "EVAL_RATE": "0.25"}
     (found,) = _found(CHOSEN, "BPB953", settings=given)
-    assert "Commands in the README give `MASKED_EVAL=0 or 1`, and nothing says which" in found.message
+    assert "Commands in the README give `MASKED_EVAL=0 or 1`, and which of them" in found.message
     alone = {"MASKED_EVAL": Contested("0", "1")}
     assert "was read with" not in _found(CHOSEN, "BPB953", settings=alone)[0].message
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bpb_harness.auditing.script.frontend.code_size import stated_code_sizes
+from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,11 @@ from bpb_harness.auditing.script.frontend.code_size import stated_code_sizes
 )
 def test_stated_sizes(text: str, sizes: list[int]) -> None:
     assert stated_code_sizes(text) == sizes
+
+
+def test_of_the_code_before_and_after_it_was_packed_the_first_is_no_scripts(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("print(1)\n")
+    text = "Code size (uncompressed): 175 bytes\nCode size (compressed): 34 bytes\n"
+    assert foreign_code_size(text, [script]) == 175
+    assert foreign_code_size(text.replace("175", "9"), [script]) is None

@@ -89,12 +89,35 @@ def test_what_else_a_decoder_is_given_is_no_reason_not_to_look_inside(call: str)
     assert (source.text, source.problems) == (INNER, ())
 
 
-def test_raw_lzma_with_filters() -> None:
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
+@pytest.mark.parametrize(
+    "options",
+    ["'preset': 9", "'preset': 9 | L.PRESET_EXTREME", "'dict_size': 1 << 20", "'dict_size': 64 * 1024, 'lc': 4"],
+)
+def test_raw_lzma_with_filters(options: str) -> None:
+    filters = eval(f"[{{'id': L.FILTER_LZMA2, {options}}}]", {"L": lzma})
     payload = base64.b85encode(lzma.compress(INNER.encode(), format=lzma.FORMAT_RAW, filters=filters))
-    options = "format=L.FORMAT_RAW, filters=[{'id': L.FILTER_LZMA2, 'preset': 9}]"
-    call = f"L.decompress(B.b85decode({payload!r}), {options})"
-    assert decode_text(f"import lzma as L, base64 as B\nexec({call})").text == INNER
+    call = f"format=L.FORMAT_RAW, filters=[{{'id': L.FILTER_LZMA2, {options}}}]"
+    source = decode_text(f"import lzma as L, base64 as B\nexec(L.decompress(B.b85decode({payload!r}), {call}))")
+    assert (source.text, source.problems) == (INNER, ())
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("brotli.decompress(b'xx')", "the payload of brotli.decompress was left alone: brotli is not unpacked here"),
+        (
+            "lzma.decompress(b'xx', format=lzma.FORMAT_RAW, filters=[{'id': 33, 'preset': int('9')}])",
+            "the payload of lzma.decompress was left alone: its options are not understood",
+        ),
+        (
+            "lzma.decompress(b'xx', format=lzma.FORMAT_RAW, filters=[{'id': 33, 'dict_size': 1 << 31}])",
+            "the payload of lzma.decompress was left alone: its dictionary is larger than this reader allows",
+        ),
+    ],
+)
+def test_what_is_not_unpacked_is_not_called_damaged(call: str, said: str) -> None:
+    (problem,) = decode_text(f"import brotli, lzma\nexec({call})").problems
+    assert said in problem
 
 
 def test_nested_layers_are_counted() -> None:
