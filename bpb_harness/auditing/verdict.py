@@ -369,13 +369,9 @@ _FILE_ALONE = "the file agrees with itself, and only its writer has computed the
 def _weight(finding: Finding) -> int:
     if finding.code == _CHARACTERS:
         return _WEIGHTIEST[codes.SLICE.code]
-    if _is_estimator_of_script(finding):
+    if finding.code.startswith("BPB2") and not is_of_record(finding) and finding.code not in _LIGHT:
         return _WEIGHTIEST[codes.BEYOND_PLAIN.code]
     return _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST))
-
-
-def _is_estimator_of_script(finding: Finding) -> bool:
-    return finding.code.startswith("BPB2") and not is_of_record(finding) and finding.code not in _LIGHT
 
 
 _CHARACTERS = "BPB165"  # counted in place of bytes: what is wrong, by an amount that hangs on the text

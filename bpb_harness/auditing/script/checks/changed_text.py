@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.domains.losses_of_text import Loss, is_so_by_de
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
 from bpb_harness.auditing.script.domains.shown_in_logs import is_branch_shown
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import names_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -66,7 +67,7 @@ class _Follower:
 
     def __init__(self, analysis: Analysis, loss: Loss) -> None:
         self.analysis, self.program, self.loss = analysis, analysis.program, loss
-        self.names = {part.id for part in ast.walk(loss.text) if isinstance(part, ast.Name)}
+        self.names = names_in(loss.text)
 
     def reached(self) -> Iterator[_Reached]:
         """Where it comes to be scored; nowhere where it does not for sure, or where what is lost is kept."""
@@ -90,7 +91,7 @@ class _Follower:
 
     def _is_of_text(self, test: ast.expr) -> bool:
         """Whether a test asks for the text itself, or for how the script was started."""
-        asked = {part.id for part in ast.walk(test) if isinstance(part, ast.Name)}
+        asked = names_in(test)
         return "__name__" in asked or not asked.isdisjoint(self.names)
 
     def _is_compared(self, scope: Scope) -> bool:

@@ -18,7 +18,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.trace import origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
-from bpb_harness.auditing.script.domains.ways import position
+from bpb_harness.auditing.script.frontend.nodes import position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands

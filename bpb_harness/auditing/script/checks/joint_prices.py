@@ -18,6 +18,7 @@ from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hidden_text import HiddenText, prediction, root_of
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.weight import Weight
+from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -83,7 +84,7 @@ def _targets(analysis: Analysis, draw: MaskDraw) -> Iterator[Source]:
         if isinstance(node, ast.Call) and last_name(node.func) == "gather" and len(operands(node)) >= 1:
             picked = operands(node)[0]
             if comes_from(analysis.program, picked, frame, lambda part: part is score, 120):
-                index = next((keyword.value for keyword in node.keywords if keyword.arg == "index"), None)
+                index = keyword(node, "index")
                 chosen = index if index is not None else operands(node)[-1]
                 yield _without_axes(chosen), frame
 

@@ -196,8 +196,7 @@ class _Last:
             return _added(self._sum(node.left, given, depth), self._sum(node.right, given, depth), sign)
         if isinstance(node, ast.Name) and given is not None and node.id in given:
             return given[node.id]
-        defined = self._program.reaching(node) if isinstance(node, ast.Name) and depth < _MAX_NAMES else ()
-        value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" and not defined[0].index else None
+        value = self._program.only_value(node) if depth < _MAX_NAMES else None
         if isinstance(value, ast.Name | ast.Attribute | ast.BinOp | ast.Constant):
             return self._sum(value, given, depth + 1)
         return {ast.unparse(node): 1}

@@ -29,7 +29,8 @@ from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scor
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, output_of, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
-from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, position, way_of, ways_to
+from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, way_of, ways_to
+from bpb_harness.auditing.script.frontend.nodes import arguments, names_in, num_rounds, position, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -243,7 +244,7 @@ def _sites(program: Program) -> list[tuple[ast.Call, ast.expr]]:
     named = {
         statement.targets[0].id
         for made in (call for name in sorted(_GRADIENTS) for call in program.calls.get(name, []))
-        for statement in (_statement(program, made),)
+        for statement in (program.statement(made),)
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
     }
     found += [(call, call) for name in sorted(named) for call in program.calls.get(name, []) if call.args]
@@ -254,12 +255,12 @@ def _is_learning(program: Program, call: ast.Call) -> bool:
     """Whether gradients are used for steps: of an optimizer, in place, or bias = bias - lr * gradient."""
     if _takes_steps(program, program.scope(call)):
         return True
-    named = {part.id for part in ast.walk(_statement(program, call)) if isinstance(part, ast.Name)}
+    named = names_in(program.statement(call))
     return any(
         isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
         and program.scope(node) is program.scope(call)
         and any(
-            isinstance(part, ast.Name) and part.id in named and _statement(program, call) in _made(program, part)
+            isinstance(part, ast.Name) and part.id in named and program.statement(call) in _made(program, part)
             for part in ast.walk(node.right)
         )
         for node in program.nodes.get(ast.BinOp, [])
@@ -380,10 +381,8 @@ def _has_left(program: Program, node: ast.AST, frame: Frame) -> bool:
 
 
 def _goes_round(program: Program, loop: ast.AST, frame: Frame) -> bool:
-    ranged = loop.iter if isinstance(loop, ast.For) else None
-    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
-        return True
-    number = _Quick(program).number(ranged.args[0], frame)
+    rounds = num_rounds(loop)
+    number = None if rounds is None else _Quick(program).number(rounds, frame)
     return number is None or number > 0
 
 
@@ -607,15 +606,10 @@ def _is_made_in(program: Program, scoring: ast.AST, loops: Sequence[ast.AST]) ->
     given = operands(scoring) if isinstance(scoring, ast.Call) and loops else []
     return any(
         definition.kind in ("assign", "loop")
-        and any(above is loop for loop in loops for above in _from(program, definition.statement))
+        and any(above is loop for loop in loops for above in program.upward(definition.statement))
         for name in given if isinstance(name, ast.Name)
         for definition in program.reaching(name)
     )  # fmt: skip
-
-
-def _from(program: Program, node: ast.AST) -> list[ast.AST]:
-    """A node, and all that hold it."""
-    return [node, *program.ancestors(node)]
 
 
 # -- which text -----------------------------------------------------------------------------------------
@@ -682,7 +676,7 @@ def _find_sources(
         trace_all(
             program, starts, _MAX_TRACED,
             opened=lambda part: (looked_into or _looked_into)(program, part),
-            enters=lambda part: not _is_network(program, part) and not _names_network(program, part),
+            enters=lambda part: not program.asks_network(part) and not _names_network(program, part),
         )
     )  # fmt: skip
     left = program.work_left
@@ -830,16 +824,9 @@ _OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters
 
 def _looked_into(program: Program, node: ast.AST) -> Sequence[ast.AST]:
     """The parts of an expression that tokens come from: not the network that is asked, which was trained on others."""
-    if isinstance(node, ast.Call) and _is_network(program, node):
-        return [*node.args, *(each.value for each in node.keywords)]
+    if isinstance(node, ast.Call) and program.asks_network(node):
+        return arguments(node)
     return program.parts(node)
-
-
-def _is_network(program: Program, node: ast.AST) -> bool:
-    """Whether it is a call of a network, which has its tokens from its arguments alone."""
-    callee = program.callee(node) if isinstance(node, ast.Call) else None
-    methods = program.classes.get(callee.owner, {}) if callee is not None and callee.owner is not None else {}
-    return "forward" in methods or "__call__" in methods
 
 
 def _made_by(program: Program, part: ast.Name | ast.Attribute, frame: Frame) -> set[object]:
@@ -928,7 +915,7 @@ def _state_of_trained(program: Program, loading: ast.Call, part: ast.AST, node: 
 def _is_of_a_copy(program: Program, way: Way, met: int, scoring: ast.AST) -> bool:
     """Whether a copy learns, and another network is scored."""
     call = way[met][0]
-    statement = _statement(program, call)
+    statement = program.statement(call)
     named = [part for part in ast.walk(scoring) if isinstance(part, ast.Name)]
     scored = {part.id for part in named} | {
         each.value.id for part in named for each in program.reaching(part) if isinstance(each.value, ast.Name)
@@ -945,18 +932,13 @@ def _is_of_a_copy(program: Program, way: Way, met: int, scoring: ast.AST) -> boo
         for other in program.calls.get("deepcopy", [])
         for node, frame in way[met + 1 :]
     )
-    return copied and _stored(statement).isdisjoint(scored)
+    return copied and stored_in(statement).isdisjoint(scored)
 
 
 def _is_teacher(program: Program, made: ast.Call, scope: Scope) -> bool:
     """Whether it is not the copy that learns: the network that it was made of is asked for losses too."""
-    named = {last_name(arg) for arg in made.args} - _stored(_statement(program, made))
+    named = {last_name(arg) for arg in made.args} - stored_in(program.statement(made))
     return any(_is_asked(scope, name) for name in named)
-
-
-def _stored(statement: ast.AST) -> set[str]:
-    """The names that a statement gives their values."""
-    return {part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
 
 
 def _is_asked(scope: Scope, name: str) -> bool:
@@ -1041,7 +1023,3 @@ def _gathered_before(
 
 
 # -- places -------------------------------------------------------------------------------------------------
-
-
-def _statement(program: Program, node: ast.AST) -> ast.AST:
-    return next((each for each in [node, *program.ancestors(node)] if isinstance(each, ast.stmt)), node)

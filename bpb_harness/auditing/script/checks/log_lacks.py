@@ -57,7 +57,7 @@ def check_log_lacks(analysis: Analysis) -> Iterator[Hit]:
     printed = _printed(analysis, by_settings=False) if logged else []
     if len(printed) < _FEWEST or not all(_has_size(program, printed, each) for each in logged):
         return
-    if any(_holds_script(analysis, score) for score in logged):
+    if any(score.line - score.since - len(output_of(analysis.program, score)) >= _LEAST_CODE for score in logged):
         return
     for gaps in _in_each_log(program, printed, logged):
         script = program.script(gaps[0].printing.node)
@@ -91,10 +91,6 @@ def _in_each_log(
         alike = [gap for gaps in found for gap in gaps if gap.printing is first.printing]
         if len(alike) == len(logged):
             yield alike
-
-
-def _holds_script(analysis: Analysis, score: LoggedScore) -> bool:
-    return score.line - score.since - len(output_of(analysis.program, score)) >= _LEAST_CODE
 
 
 _LEAST_CODE = 30  # lines of a script; fewer are a stray traceback

@@ -133,8 +133,7 @@ def _is_written_out(program: Program, node: ast.expr, frame: Frame, depth: int =
         return last_name(node.func) in _LOGARITHMS and all(isinstance(each, ast.Constant) for each in node.args)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
         return all(_is_written_out(program, side, frame, depth + 1) for side in (node.left, node.right))
-    defined = program.reaching(node) if isinstance(node, ast.Name) else ()
-    value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" and not defined[0].index else None
+    value = program.only_value(node)
     return value is not None and depth < _DEEPEST and _is_written_out(program, value, frame, depth + 1)
 
 

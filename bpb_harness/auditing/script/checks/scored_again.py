@@ -15,8 +15,9 @@ from bpb_harness.auditing.script.domains.printed_passes import PrintedPasses, pa
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
-from bpb_harness.auditing.script.domains.ways import position, ways_to
+from bpb_harness.auditing.script.domains.ways import ways_to
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import names_in, num_rounds, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -98,11 +99,8 @@ def _doubt(analysis: Analysis, printed: PrintedPasses, site: ast.Call, number: i
 
 def _num_passes(program: Program, loop: ast.For) -> int:
     """How often a loop over range(n) goes round, by the settings; 0 where that is not known, or it is not come to."""
-    ranged, frame = loop.iter, Frame.at(program, loop)
-    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
-        return 0
-    number = Evaluator(program).number(ranged.args[0], frame)
-    ways = ways_to(program, loop)
+    rounds, ways = num_rounds(loop), ways_to(program, loop)
+    number = None if rounds is None else Evaluator(program).number(rounds, Frame.at(program, loop))
     is_come_to = any(all(taken(program, node, at) is not False for node, at in way) for way in ways)
     return int(number) if number is not None and is_come_to else 0
 
@@ -147,14 +145,7 @@ def _scores_the_same(program: Program, printed: PrintedPasses) -> bool:
 
 
 def _behind(program: Program, node: ast.expr, frame: Frame) -> list[tuple[ast.AST, Frame]]:
-    return list(trace(program, node, frame, _MAX_TRACED, enters=lambda part: not _is_network(program, part)))
-
-
-def _is_network(program: Program, node: ast.AST) -> bool:
-    """Whether it is a call of a network, which has its tokens from its arguments alone."""
-    callee = program.callee(node) if isinstance(node, ast.Call) else None
-    methods = program.classes.get(callee.owner, {}) if callee is not None and callee.owner is not None else {}
-    return "forward" in methods or "__call__" in methods
+    return list(trace(program, node, frame, _MAX_TRACED, enters=lambda part: not program.asks_network(part)))
 
 
 def _is_used(parts: Sequence[tuple[ast.AST, Frame]], loop: ast.For, program: Program) -> bool:
@@ -173,16 +164,12 @@ def _begins_anew(program: Program, part: ast.AST, loop: ast.For) -> bool:
         each for each in program.reaching(part) if any(above is loop for above in program.ancestors(each.statement))
     ]
     adding = [each for each in inside if each.kind in ("augment", "mutation")]
-    given = [each for each in inside if each.kind == "assign" and part.id not in _names(each.value)]
-    carried = [each for each in inside if each.kind == "assign" and part.id in _names(each.value)]
+    given = [each for each in inside if each.kind == "assign" and part.id not in names_in(each.value)]
+    carried = [each for each in inside if each.kind == "assign" and part.id in names_in(each.value)]
     if not adding and not carried:
         return True
     first = min((position(each.statement) for each in given), default=None)
     return first is not None and all(first < position(each.statement) for each in (*adding, *carried))
-
-
-def _names(node: ast.AST | None) -> set[str]:
-    return set() if node is None else {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _is_anew(program: Program, loop: ast.For) -> bool:

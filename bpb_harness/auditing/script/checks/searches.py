@@ -22,7 +22,8 @@ from bpb_harness.auditing.script.domains.plain_loss import cost_of, plain_name
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, behind_target, scored_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
-from bpb_harness.auditing.script.domains.ways import meeting, position, way_of, ways_to
+from bpb_harness.auditing.script.domains.ways import meeting, way_of, ways_to
+from bpb_harness.auditing.script.frontend.nodes import arguments, elements, end_of, names_in, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -93,7 +94,7 @@ def _searches(program: Program) -> Iterator[_Search]:
     for call in program.calls.get("min", ()):
         statement = program.parent(call)
         is_keyed = any(each.arg == "key" for each in call.keywords) and len(call.args) == 1
-        if is_keyed and isinstance(statement, ast.Assign) and any(map(_SCORE.search, _names(call))):
+        if is_keyed and isinstance(statement, ast.Assign) and any(map(_SCORE.search, names_in(call))):
             names = [*_set(statement)]
             yield _Search(call, call.args[0], names[0], tuple(names))
 
@@ -121,13 +122,9 @@ def _root(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _names(node: ast.AST) -> list[str]:
-    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
-
-
 def _set(statement: ast.Assign) -> Iterator[str]:
     for target in statement.targets:
-        yield from map(_root, target.elts if isinstance(target, ast.Tuple | ast.List) else [target])
+        yield from map(_root, elements(target))
 
 
 def _is_held_out(node: ast.AST) -> bool:
@@ -168,17 +165,13 @@ def _is_used(program: Program, search: _Search) -> bool:
     names = {name for name in search.chosen if not _NO_CHOICE.search(name)}
     own = {*ast.walk(search.node), program.parent(search.node)}
     scope = program.scope(search.node)
-    if any(not names.isdisjoint(_names(value)) for value in scope.returns):
+    if any(not names.isdisjoint(names_in(value)) for value in scope.returns):
         return True
     return bool(names) and any(
-        call not in own and program.scope(call) is scope and not names.isdisjoint(_given(call))
+        call not in own and program.scope(call) is scope and not names.isdisjoint(names_in(*arguments(call)))
         for name, calls in program.calls.items() if not _TELLING.search(name)
         for call in calls
     )  # fmt: skip
-
-
-def _given(call: ast.Call) -> list[str]:
-    return [name for value in [*call.args, *(each.value for each in call.keywords)] for name in _names(value)]
 
 
 _SAVING = frozenset(["save", "save_file", "savez", "dump"])
@@ -207,7 +200,7 @@ def _of_windows(analysis: Analysis, tokens: ScoredTokens, search: _Search) -> li
     inner = [loop for loop in loops if any(not _is_in(program, start, loop) for start in starts)]
     if not inner:
         return []
-    names, end = {search.best, *search.chosen}, _end(inner[-1])
+    names, end = {search.best, *search.chosen}, end_of(inner[-1])
     used = [part for part, _ in analysis.claimed_path if isinstance(part, ast.Name) and part.id in names]
     used = [part for part in used if _is_in(program, part, around) and position(part) > end]
     is_scored_with = position(tokens.score.node) > end and bool(used)
@@ -236,10 +229,6 @@ def _is_added_up(program: Program, node: ast.AST) -> bool:
 
 def _is_in(program: Program, node: ast.AST, loop: ast.AST) -> bool:
     return any(above is loop for above in program.ancestors(node))
-
-
-def _end(node: ast.AST) -> tuple[int, int]:
-    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
 # -- what it costs ------------------------------------------------------------------------------------------

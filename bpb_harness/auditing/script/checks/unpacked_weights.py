@@ -18,10 +18,11 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.in_evaluation import is_in_training
 from bpb_harness.auditing.script.domains.log_of_script import other_size, wrote_log
-from bpb_harness.auditing.script.domains.networks import Networks, end_of
+from bpb_harness.auditing.script.domains.networks import Networks
 from bpb_harness.auditing.script.domains.packed_states import PackedStates
 from bpb_harness.auditing.script.domains.printed_scores import calls_behind, first_printed, printed_in_log, texts_of
-from bpb_harness.auditing.script.domains.ways import callers, position
+from bpb_harness.auditing.script.domains.ways import callers
+from bpb_harness.auditing.script.frontend.nodes import end_of, is_none, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.findings import Json
@@ -241,7 +242,7 @@ class _Scoring:
         for call in _prints_in(callee.node) if callee is not None else ():
             beside = self.program.tests_above(call)
             if self.program.scope(call) is callee and any(
-                self.program.tests_above(each) == beside and not _is_none(each) for each in callee.returns
+                self.program.tests_above(each) == beside and not is_none(each) for each in callee.returns
             ):
                 yield call
 
@@ -279,12 +280,8 @@ def _is_there(test: tuple[ast.expr, bool], name: str) -> bool:
         and isinstance(node.left, ast.Name)
         and node.left.id == name
         and isinstance(node.ops[0], ast.IsNot if wanted else ast.Is)
-        and _is_none(node.comparators[0])
+        and is_none(node.comparators[0])
     )
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _rounds_weights(analysis: Analysis) -> bool:

@@ -10,6 +10,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Severity
 
@@ -49,7 +50,7 @@ def check_unpaid_tokens(analysis: Analysis) -> Iterator[Hit]:
 def _given(analysis: Analysis, score: Factor, name: str) -> float | None:
     """The number that a keyword of the loss is known to have; None where it is not given, or hangs on anything."""
     assert isinstance(score.node, ast.Call)
-    value = next((each.value for each in score.node.keywords if each.arg == name), None)
+    value = keyword(score.node, name)
     if value is None:
         return None
     parts = [part for part, _ in trace(analysis.program, value, score.frame, _MAX_BEHIND)]

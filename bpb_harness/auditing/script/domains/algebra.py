@@ -18,6 +18,7 @@ from bpb_harness.auditing.script.domains.changed import Change, Choice, Conditio
 from bpb_harness.auditing.script.domains.sinks import Sink
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
+from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import MAX_VALUES, Frame, Path, Walker, element_of, operands, step_of
@@ -206,7 +207,7 @@ class Algebra(Walker[list[Term]]):
                 scale = _product(scale, self._multiplied([Factor(value, where, power)]))
             elif not (several and _is_start(definition, path)):
                 found = self._looped(value, where, way) if definition.kind == "loop" else self.visit(value, where, way)
-                if _is_taken_away(definition):
+                if isinstance(definition.operator, ast.Sub) or _mutator(definition) in _TAKING:
                     found = _negative(found)
                 found = _within(definition.statement, found) if _adds(definition) else found
                 if definition.kind != "parameter":
@@ -322,7 +323,7 @@ class Algebra(Walker[list[Term]]):
             return self.visit(first, frame, path)  # of a call that runs elsewhere
         if name == "get" and len(node.args) == 1 and self._is_module(node.func) and isinstance(node.args[0], ast.Call):
             return self.visit(node.args[0], frame, path)  # ray.get(f.remote(..))
-        weights = next((keyword.value for keyword in node.keywords if keyword.arg == "weights"), None)
+        weights = keyword(node, "weights")
         if name in _AVERAGING and weights is not None:
             weighted = weighted_mean(self.program, first, weights, frame)
             of_both = self._multiplied(weighted or [Factor(first, frame), Factor(weights, frame)])
@@ -376,10 +377,6 @@ def _power_of(definition: Definition) -> int:
     if isinstance(definition.operator, ast.Mult | ast.Div):
         return 1 if isinstance(definition.operator, ast.Mult) else -1
     return {"mul_": 1, "div_": -1}.get(_mutator(definition), 0)
-
-
-def _is_taken_away(definition: Definition) -> bool:
-    return isinstance(definition.operator, ast.Sub) or _mutator(definition) in _TAKING
 
 
 def _mutator(definition: Definition) -> str:

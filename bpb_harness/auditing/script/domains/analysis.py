@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.domains.ranked import ranked_noise, width_of
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
+from bpb_harness.auditing.script.frontend.nodes import elements
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -86,11 +87,6 @@ class MaskDraw:
         return node is self.node
 
 
-def _numerator(term: Term) -> frozenset[int]:
-    """What tells two terms apart but for the denominator's summands."""
-    return frozenset(id(factor.node) for factor in term.factors if factor.power > 0)
-
-
 def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
     """The hits of a group of draws: none where one of them is in order, warnings where one could not be judged.
 
@@ -149,7 +145,7 @@ def _is_per_token(draw: ast.Call) -> bool:
     if name.endswith("_like"):
         return True
     given = [*made.args[2 if name == "uniform" else 0 :], *(each.value for each in made.keywords if each.arg == "size")]
-    sizes = [part for size in given for part in (size.elts if isinstance(size, ast.Tuple | ast.List) else [size])]
+    sizes = [part for size in given for part in elements(size)]
     if any(isinstance(part, ast.Constant) and part.value == 1 for part in sizes):
         return False
     return len(sizes) >= 2 or any(isinstance(part, ast.Attribute | ast.Starred) for part in sizes)
@@ -271,7 +267,7 @@ class Analysis:
         seen: set[tuple[int, int, frozenset[int]]] = set()
         for number, term, score in self.scores():
             for draw in self._masks_of(score, term, number):
-                key = (id(draw.node), number, _numerator(term))
+                key = (id(draw.node), number, frozenset(id(factor.node) for factor in term.factors if factor.power > 0))
                 if key not in seen:
                     seen.add(key)
                     found.append(draw)

@@ -14,7 +14,9 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.auditing.script.domains.ways import Way, position, way_of, ways_to
+from bpb_harness.auditing.script.domains.ways import Way, way_of, ways_to
+from bpb_harness.auditing.script.domains.written_files import writings
+from bpb_harness.auditing.script.frontend.nodes import end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -154,7 +156,7 @@ class Carried:
     # -- what becomes of it ----------------------------------------------------------------------------
 
     def _between(self, node: ast.AST, scoring: ast.AST) -> bool:
-        return self._program.scope(node) is self._frame.scope and _end(self._learning) < position(node) < position(
+        return self._program.scope(node) is self._frame.scope and end_of(self._learning) < position(node) < position(
             scoring
         )
 
@@ -207,7 +209,7 @@ class Carried:
             return True
         return any(
             isinstance(node, ast.Assign)
-            and any(_is_data(target) and not _is_made_of(node.value, target) for target in node.targets)
+            and any(_is_data(target) and ast.unparse(target) not in ast.unparse(node.value) for target in node.targets)
             and self._is_behind(node, scoring)
             for node in self._own_nodes()
         )
@@ -387,13 +389,10 @@ class Carried:
 
     def _written(self, reading: ast.Call, scoring: ast.AST) -> Iterator[tuple[ast.expr, Frame]]:
         """What is written, behind the training, to where something is read from: torch.save, f.write, write_bytes."""
-        for name in ("save", "write", "dump"):
-            for call in self._program.calls.get(name, []):
-                if not any(_same_place(self._program, place, reading) for place in _places(self._program, call)):
-                    continue
-                for way in ways_to(self._program, call):
-                    if any(self._is_done(each, scoring) for each, _ in way):
-                        yield (call.args[0], way[-1][1])
+        for call in writings(self._program, reading):
+            for way in ways_to(self._program, call):
+                if any(self._is_done(each, scoring) for each, _ in way):
+                    yield (call.args[0], way[-1][1])
 
 
 def _asks_for_process(test: ast.expr) -> bool:
@@ -407,11 +406,6 @@ def _is_data(target: ast.expr) -> bool:
     while isinstance(target, ast.Subscript):
         target = target.value
     return isinstance(target, ast.Attribute) and target.attr == "data"
-
-
-def _is_made_of(value: ast.expr, target: ast.expr) -> bool:
-    """Whether a value is what the target held, in another form: p.data = p.data.float()."""
-    return ast.unparse(target) in ast.unparse(value)
 
 
 def _is_zero(node: ast.expr) -> bool:
@@ -439,26 +433,3 @@ def _is_plain(value: ast.expr) -> bool:
     if isinstance(value, ast.Call):
         return last_name(value.func) in _WRAPS and bool(operands(value)) and _is_plain(operands(value)[0])
     return isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.IfExp)
-
-
-def _places(program: Program, call: ast.Call) -> Iterator[ast.expr]:
-    """Where a call writes to: path of torch.save(x, path) and f.write(x) with f = open(path)."""
-    name = last_name(call.func)
-    if name in ("save", "dump") and len(call.args) > 1:
-        yield call.args[1]
-    elif name == "write" and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
-        for definition in program.reaching(call.func.value):
-            if isinstance(definition.value, ast.Call) and last_name(definition.value.func) == "open":
-                yield from definition.value.args[:1]
-        yield call.func.value
-
-
-def _same_place(program: Program, place: ast.expr, reading: ast.Call) -> bool:
-    """Whether what is written to and what is read from are one: the same path, or one buffer."""
-    if isinstance(place, ast.Name) and any(each.value is reading for each in program.reaching(place)):
-        return True
-    return bool(reading.args) and ast.dump(place) == ast.dump(reading.args[0])
-
-
-def _end(node: ast.AST) -> tuple[int, int]:
-    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, is_random
+from bpb_harness.auditing.script.frontend.nodes import elements
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -172,7 +173,7 @@ class EmbeddedText:
             return False
         given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "size")]
         given = given[:1] if name in ("full", "ones", "zeros", "empty") and _is_shape(given[:1]) else given
-        dims = [dim for each in given for dim in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])]
+        dims = [dim for each in given for dim in elements(each)]
         whole = [dim for dim in dims if self._is_whole_shape(dim, frame, text)]
         if whole:
             return all(isinstance(dim, ast.Constant) and dim.value in (0, 1) for dim in dims if dim not in whole)

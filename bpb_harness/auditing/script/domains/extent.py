@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 
 from bpb_harness.auditing.script.domains.values import IDENTITY, UNKNOWN_ERRORS, Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import keyword, names_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Path, Walker, operands
@@ -395,7 +396,7 @@ class Extents(Walker[Extent]):
             return None
         if isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod):
             return None  # every so many rounds
-        counts = {part.id for part in ast.walk(test.left) if isinstance(part, ast.Name)}
+        counts = names_in(test.left)
         return self.number(test.comparators[0], frame).most if counts & names else None
 
     def _anew(self, node: ast.Call, found: Extent, frame: Frame) -> Extent:
@@ -617,7 +618,7 @@ class Extents(Walker[Extent]):
         """So many random places or elements; a permutation has as many as there are."""
         if last_name(node.func) in ("randperm", "permutation") and node.args:
             return replace(self.number(node.args[0], frame), is_drawn=True, value=None)
-        sized = next((each.value for each in node.keywords if each.arg in ("size", "k")), None)
+        sized = keyword(node, "size", "k")
         sized = sized if sized is not None else next((each for each in node.args if isinstance(each, ast.Tuple)), None)
         if sized is None and len(node.args) > 1:
             sized = node.args[-1]
@@ -627,7 +628,7 @@ class Extents(Walker[Extent]):
 
     def _mapped(self, node: ast.Call, frame: Frame) -> Extent:
         """A file: all of it, or as many elements as are asked for."""
-        asked = next((each.value for each in node.keywords if each.arg in ("count", "shape")), None)
+        asked = keyword(node, "count", "shape")
         asked = asked.elts[0] if isinstance(asked, ast.Tuple) and len(asked.elts) == 1 else asked
         limit = self.number(asked, frame).most if asked is not None else None
         file = self.visit(node.args[0], frame) if node.args else UNBOUNDED

@@ -15,7 +15,8 @@ from bpb_harness.auditing.script.domains.plain_loss import Plain, cost_of, part_
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds, rounds_in_logs
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
-from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.domains.ways import Way
+from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, position, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -85,9 +86,8 @@ def _named(program: Program, node: ast.expr, wanted: str) -> Plain | None:
         parts += plain.parts
         if plain.name.id == wanted:
             return Plain(plain.name, parts)
-        defined = program.reaching(plain.name)
-        value = defined[0].value if len(defined) == 1 and defined[0].kind == "assign" else None
-        if value is None or defined[0].index:
+        value = program.only_value(plain.name)
+        if value is None:
             return None
         node = value
     return None
@@ -124,7 +124,7 @@ def _are_same_parts(analysis: Analysis, tokens: ScoredTokens, loss: ast.expr) ->
     scored = None if learnt is None else _named(program, tokens.target, learnt.name.id)
     parts |= {*_parts_scored(analysis, tokens), *(scored.parts if scored is not None else ())}
     begins = [each.lower for part in parts for each in ast.walk(ast.parse(f"_[{part}]")) if isinstance(each, ast.Slice)]
-    names = {part.id for each in begins if each for part in ast.walk(each) if isinstance(part, ast.Name)}
+    names = names_in(*begins)
     scope = program.scope(tokens.score.node)
     values = ([ast.dump(each.value) for each in scope.definitions.get(name, []) if each.value] for name in names)
     return all(len(set(each)) <= 1 for each in values)
@@ -145,7 +145,7 @@ def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
     """Whether a score is asked, behind the steps, with what they have fitted."""
     fitted, first = {*_fitted(program, learning)}, learning[0][0]
     around = {*program.ancestors(scoring)}
-    behind = max([_end(first), *(_end(each) for each in loops_around(program, first) if each not in around)])
+    behind = max([end_of(first), *(end_of(each) for each in loops_around(program, first) if each not in around)])
     waiting, seen = [scoring], set[ast.AST]()
     while waiting and len(seen) < _MAX_SEEN:
         for name in (part for part in ast.walk(waiting.pop()) if isinstance(part, ast.Name)):
@@ -161,22 +161,17 @@ def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
     return False
 
 
-def _end(node: ast.AST) -> tuple[int, int]:
-    """The line and the column where a node ends."""
-    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
-
-
 def _fitted(program: Program, learning: Way) -> Iterator[str]:
     """The names, where the score stands, of what steps change: of an optimizer, of what is made by a gradient."""
     site = learning[-1][0]
     if len(learning) > 1:
-        yield from _stored(_statement(program, learning[0][0]))  # extra = fit(network, h, y)
+        yield from stored_in(program.statement(learning[0][0]))  # extra = fit(network, h, y)
         return
     for loop in loops_around(program, site)[:1]:
-        given = _stored(_statement(program, site))
+        given = stored_in(program.statement(site))
         for part in ast.walk(loop):
-            if isinstance(part, ast.Assign) and given & {n.id for n in ast.walk(part.value) if isinstance(n, ast.Name)}:
-                yield from _stored(part)
+            if isinstance(part, ast.Assign) and given & names_in(part.value):
+                yield from stored_in(part)
             elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "step":
                 yield from _names_of_optimizer(program, part.func.value)
 
@@ -186,12 +181,3 @@ def _names_of_optimizer(program: Program, node: ast.expr) -> Iterator[str]:
     for each in program.reaching(node) if isinstance(node, ast.Name) else ():
         made = operands(each.value)[:1] if isinstance(each.value, ast.Call) else []
         yield from (part.id for what in made for part in ast.walk(what) if isinstance(part, ast.Name))
-
-
-def _stored(statement: ast.AST) -> set[str]:
-    """The names that a statement gives their values."""
-    return {part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-
-
-def _statement(program: Program, node: ast.AST) -> ast.AST:
-    return next((each for each in [node, *program.ancestors(node)] if isinstance(each, ast.stmt)), node)

@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import elements, names_in, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 
@@ -69,7 +70,7 @@ def _hooked(program: Program) -> Iterator[tuple[ast.AST, Sequence[ast.expr]]]:
 
 def _filled_by(program: Program, scope: Scope, hook: ast.expr) -> Iterator[str]:
     """The variables of a function that a hook may fill: those that it, or what makes it, speaks of."""
-    spoken = {part.id for part in ast.walk(hook) if isinstance(part, ast.Name)}
+    spoken = names_in(hook)
     making = [program.scope(part) for part in ast.walk(hook) if isinstance(part, ast.Lambda)]
     making += [each for name in spoken for each in program.functions.get(name, ()) if each.file == scope.file]
     inside = [each for each in program.scopes if each in making or each.parent in making]
@@ -120,7 +121,7 @@ def written_into_weights(
             return made
         if level == met or not is_returned:
             return None
-        held = _targets(_statement(program, way[level - 1][0]))
+        held = _targets(program.statement(way[level - 1][0]))
     return None
 
 
@@ -157,23 +158,23 @@ def _weights_made(
     program: Program, statement: ast.stmt, parts: Sequence[ast.AST], held: set[str], depth: int
 ) -> ast.AST | None:
     """Where a statement, or what it calls, makes or writes weights of variables: w.data = .., w.mul_(..), save(..)."""
-    if isinstance(statement, ast.Assign | ast.AugAssign) and _names(statement.value) & held:
+    if isinstance(statement, ast.Assign | ast.AugAssign) and names_in(statement.value) & held:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         if any(isinstance(each, ast.Attribute) and each.attr in _WEIGHTS for each in targets):
             return statement
     for call in (part for part in parts if isinstance(part, ast.Call)):
         name = last_name(call.func)
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
-        given = {each for value in [*call.args, *(k.value for k in call.keywords)] for each in _names(value)}
+        given = {each for value in [*call.args, *(k.value for k in call.keywords)] for each in names_in(value)}
         if given.isdisjoint(held):
             continue
         if name == "load_state_dict" or (name in _WRITING and last_name(receiver or call) not in _OF_TEXT):
             return call
-        if name in _IN_PLACE and receiver is not None and _is_weight(receiver) and not _names(receiver) & held:
+        if name in _IN_PLACE and receiver is not None and _is_weight(receiver) and not names_in(receiver) & held:
             return call
         callee = program.callee(call) if depth < _DEEPEST else None
         if callee is not None:
-            bound = {key for key, value in program.bind(callee, call).items() if _names(value) & held}
+            bound = {key for key, value in program.bind(callee, call).items() if names_in(value) & held}
             made, _ = _spread(program, callee, bound, (0, 0), None, depth + 1)
             if made is not None:
                 return made
@@ -229,11 +230,11 @@ def _targets(statement: ast.AST) -> set[str]:
         return set()
     found: set[str] = set()
     for target in targets:
-        for part in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
+        for part in elements(target):
             here: ast.AST = part
             while isinstance(here, ast.Subscript | ast.Starred):
                 here = here.value
-            found |= set() if isinstance(here, ast.Attribute) else _names(here)
+            found |= set() if isinstance(here, ast.Attribute) else names_in(here)
     return found
 
 
@@ -244,14 +245,6 @@ def _values_of_loop(loop: ast.For | ast.AsyncFor) -> list[ast.expr]:
         return target.elts[1:]
     looked_up = {
         ast.dump(part.value) for part in nodes_within(loop)
-        if isinstance(part, ast.Subscript) and _names(part.slice) & _names(target)
+        if isinstance(part, ast.Subscript) and names_in(part.slice) & names_in(target)
     }  # fmt: skip
     return [] if isinstance(over, ast.Name) and ast.dump(over) in looked_up else [target]
-
-
-def _names(node: ast.AST | None) -> set[str]:
-    return {part.id for part in nodes_within(node) if isinstance(part, ast.Name)} if node is not None else set()
-
-
-def _statement(program: Program, node: ast.AST) -> ast.AST:
-    return next((each for each in [node, *program.ancestors(node)] if isinstance(each, ast.stmt)), node)

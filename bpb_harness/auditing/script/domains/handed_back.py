@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bpb_harness.auditing.script.domains.ways import callers, opened_by, position
+from bpb_harness.auditing.script.domains.ways import callers, opened_by
+from bpb_harness.auditing.script.frontend.nodes import position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import Frame
 

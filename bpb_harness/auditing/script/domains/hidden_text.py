@@ -10,6 +10,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.masked_where import where_masks
 from bpb_harness.auditing.script.domains.trace import comes_from, origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
+from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -105,7 +106,7 @@ def prediction(score: ast.expr) -> ast.expr:
     """What a cross-entropy prices its targets by."""
     if not isinstance(score, ast.Call):
         return score
-    given = next((keyword.value for keyword in score.keywords if keyword.arg == "input"), None)
+    given = keyword(score, "input")
     return given or next(iter(operands(score)), score)
 
 

@@ -108,7 +108,7 @@ class _Draw:
                     return isinstance(above.op, ast.Mult) and self._is_chosen_by_product(above, other)
             elif isinstance(above, ast.Return | ast.Yield):
                 return self._returned(self.program.scope(above))
-            elif isinstance(above, ast.Lambda) and self._is_argument(above):
+            elif isinstance(above, ast.Lambda) and isinstance(self.program.parent(above), ast.Call | ast.keyword):
                 return True  # whoever calls it
             elif isinstance(above, ast.stmt):
                 return self._stated(above)
@@ -206,9 +206,6 @@ class _Draw:
         calls = [call for call in calls if self.program.callee(call) is scope]
         self._go_on_at(calls)
         return not calls
-
-    def _is_argument(self, node: ast.AST) -> bool:
-        return isinstance(self.program.parent(node), ast.Call | ast.keyword)
 
     def _operands(self, call: ast.Call) -> list[ast.expr]:
         return [*operands(call), *(keyword.value for keyword in call.keywords)]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from bpb_harness.auditing.script.domains.handed_on import ENCODERS, Form
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import is_none
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 
@@ -166,7 +167,7 @@ def _unknown(program: Program) -> Iterator[Loss]:
     """table.get(character, 0), [table[c] for c in text if c in table], where the table's alphabet is written out."""
     for call in program.calls.get("get", ()):
         if len(call.args) == 2 and isinstance(call.func, ast.Attribute) and _of_loop(program, call.args[0]):
-            is_one = isinstance(call.args[1], ast.Name | ast.Attribute | ast.Constant) and not _is_none(call.args[1])
+            is_one = isinstance(call.args[1], ast.Name | ast.Attribute | ast.Constant) and not is_none(call.args[1])
             if is_one and _is_alphabet(program, call.func.value):
                 what = f"All characters that {ast.unparse(call.func.value)} lacks are made one"
                 yield Loss(call, call.args[0], what, Form.TOKENS)
@@ -178,10 +179,6 @@ def _unknown(program: Program) -> Iterator[Loss]:
 
 def _may_be_alphabet(test: ast.Compare) -> bool:
     return isinstance(test.comparators[0], ast.Name | ast.Attribute)
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _dropped(program: Program, test: ast.Compare) -> Iterator[Loss]:

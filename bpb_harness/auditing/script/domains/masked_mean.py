@@ -17,6 +17,7 @@ from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.trace import comes_from, origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
+from bpb_harness.auditing.script.frontend.nodes import elements
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -215,7 +216,7 @@ def _has_rows(program: Program, call: ast.Call) -> bool:
     elif name in _COUNTS:
         sizes = [size for size in sizes if isinstance(size, ast.Tuple | ast.List | ast.Attribute)]
     sizes += [keyword.value for keyword in call.keywords if keyword.arg == "size"]
-    each = [part for size in sizes for part in (size.elts if isinstance(size, ast.Tuple | ast.List) else [size])]
+    each = [part for size in sizes for part in elements(size)]
     return any(not _is_one(program, part) for part in each)
 
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Container, Iterator, Sequence
 from functools import cached_property
 
-from bpb_harness.auditing.script.domains.ways import position
+from bpb_harness.auditing.script.frontend.nodes import calls_in, end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -203,7 +203,7 @@ class Networks:
 
     def _changes(self, statement: ast.stmt) -> bool:
         if statement not in self._changing:
-            calls = (part for part in ast.walk(statement) if isinstance(part, ast.Call))
+            calls = calls_in(statement)
             self._changing[statement] = any(last_name(call.func) in _WRITING for call in calls)
         return self._changing[statement]
 
@@ -235,11 +235,6 @@ class Networks:
             self._program.memo[key] = [*found]
         called: list[Scope] = self._program.memo[key]
         return called
-
-
-def end_of(node: ast.AST) -> tuple[int, int]:
-    """Where a node ends: line and column."""
-    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
 def _targets(node: ast.Assign | ast.AugAssign) -> Sequence[ast.expr]:

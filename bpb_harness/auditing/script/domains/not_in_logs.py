@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
 from bpb_harness.auditing.script.domains.always_printed import Printing, printed_before, printing
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script, output_of
-from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.domains.ways import Way
+from bpb_harness.auditing.script.frontend.nodes import all_of, end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -60,9 +61,9 @@ def not_taken(
         context: the lines that carry the claim, and what the record says.
         is_own: whether the scripts take the step by their own settings.
     """
-    step = next((node for node in _from(program, way[met][0]) if _holds(program, program.parent(node), apart)), None)
+    step = next((node for node in program.upward(way[met][0]) if _holds(program, program.parent(node), apart)), None)
     printed = printed_before(program, way) if context.logged and step is not None else []
-    own = [each for each in printed if any(node is step for node in _from(program, each.node))]
+    own = [each for each in printed if any(node is step for node in program.upward(each.node))]
     own += printed_before(program, way[met + 1 :]) if step is not None else []
     own = [each for each in printed if any(each.node is other.node for other in own)]
     if not own or step is None:
@@ -189,25 +190,15 @@ _CLAIMED = re.compile(r"ttt|test[- ]time|adapt(?:s|ed|ing|ation)", re.IGNORECASE
 def printed_behind(program: Program, step: ast.AST, frame: Frame) -> list[str]:
     """What lines are known by that the step's own function prints behind it."""
     calls = (node for node in program.own_nodes(program.scope(step)) if isinstance(node, ast.Call))
-    behind = (call for call in calls if position(call) > _end(step))
+    behind = (call for call in calls if position(call) > end_of(step))
     return [found.key for call in behind if (found := printing(program, call, frame)) is not None]
-
-
-def _end(node: ast.AST) -> tuple[int, int]:
-    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
 def _asked(test: ast.expr) -> set[str]:
     """The settings that a test asks to be on: ttt_enabled of args.ttt_enabled."""
-    tests = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
-    named = (last_name(each) for each in tests if isinstance(each, ast.Name | ast.Attribute))
+    named = (last_name(each) for each in all_of(test) if isinstance(each, ast.Name | ast.Attribute))
     return {name for name in named if len(name) > _SHORTEST_NAME}
 
 
 def _holds(program: Program, outer: ast.AST | None, inner: ast.AST) -> bool:
-    return outer is None or any(outer is node for node in _from(program, inner))
-
-
-def _from(program: Program, node: ast.AST) -> list[ast.AST]:
-    """A node, and all that hold it."""
-    return [node, *program.ancestors(node)]
+    return outer is None or any(outer is node for node in program.upward(inner))

@@ -6,12 +6,14 @@ import ast
 import re
 from collections.abc import Iterator
 
-from bpb_harness.auditing.script.domains.networks import Networks, end_of
+from bpb_harness.auditing.script.domains.networks import Networks
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.ways import position, way_of
+from bpb_harness.auditing.script.domains.ways import way_of
+from bpb_harness.auditing.script.domains.written_files import writings
+from bpb_harness.auditing.script.frontend.nodes import end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
+from bpb_harness.auditing.script.frontend.walker import Frame, Source
 
 _MAX_TRACED, _MAX_HOPS, _DEEPEST = 2_000, 2, 30
 _UNPACKING = re.compile(r"dequant|decompress", re.IGNORECASE)
@@ -84,10 +86,8 @@ class PackedStates:
 
     def _written(self, reading: ast.Call) -> Iterator[Source]:
         """What is written to where something is read from: torch.save(x, path), f.write(x), by the same words."""
-        for name in ("save", "write", "dump", "write_bytes"):
-            for call in self._program.calls.get(name, []):
-                if call.args and any(_is_read(self._program, place, reading) for place in _places(self._program, call)):
-                    yield call.args[0], Frame.at(self._program, call)
+        for call in writings(self._program, reading):
+            yield call.args[0], Frame.at(self._program, call)
 
     # -- weights from before ---------------------------------------------------------------------------------
 
@@ -164,23 +164,3 @@ class PackedStates:
         inner = frame.inside(self._program, callee, call)
         made = [each for each in callee.returns if not (isinstance(each, ast.Constant) and each.value is None)]
         return bool(made) and all(self.is_from_before(each, inner, packed, depth) for each in made)
-
-
-def _places(program: Program, call: ast.Call) -> Iterator[ast.expr]:
-    """Where a call writes to: path of torch.save(x, path), of path.write_bytes(x), and f.write(x) of f = open(path)."""
-    name = last_name(call.func)
-    if name in ("save", "dump") and len(call.args) > 1:
-        yield call.args[1]
-    elif name in ("write", "write_bytes") and isinstance(call.func, ast.Attribute):
-        yield call.func.value
-        opened = program.reaching(call.func.value) if isinstance(call.func.value, ast.Name) else ()
-        for each in opened:
-            if isinstance(each.value, ast.Call) and last_name(each.value.func) == "open":
-                yield from operands(each.value)[:1]
-
-
-def _is_read(program: Program, place: ast.expr, reading: ast.Call) -> bool:
-    """Whether what is written to and what is read from are one: the same path, or one buffer."""
-    if isinstance(place, ast.Name) and any(each.value is reading for each in program.reaching(place)):
-        return True
-    return bool(reading.args) and ast.dump(place) == ast.dump(reading.args[0])

@@ -23,6 +23,7 @@ from bpb_harness.auditing.script.domains.values import (
     real,
 )
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import names_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path
@@ -272,7 +273,7 @@ class PieceInterpreter(Evaluator):
         if isinstance(iterated, ast.Call) and last_name(iterated.func) == "zip" and isinstance(target, ast.Tuple):
             # Previous and current tokens: the current one is that whose piece is asked for.
             calls = _calls(loop, PIECE_CALLS | DECODE_CALLS) if loop is not None else []
-            asked = {part.id for call in calls for part in ast.walk(call) if isinstance(part, ast.Name)}
+            asked = names_in(*calls)
             for element in target.elts:
                 current = isinstance(element, ast.Name) and element.id in asked
                 self._assign_name(element, self.specimen.token_id if current else SUFFIX.token_id)

@@ -23,7 +23,7 @@ def cost_of(program: Program, loss: ast.expr) -> tuple[ast.Call, ast.expr, tuple
     parts: list[str] = []
     for _ in range(_LONGEST_LOSS):
         if isinstance(loss, ast.Name):
-            value = _only_value(program, loss)
+            value = program.only_value(loss)
             if value is None:
                 return None
             loss = value
@@ -53,12 +53,6 @@ def cost_of(program: Program, loss: ast.expr) -> tuple[ast.Call, ast.expr, tuple
         else:
             return None
     return None
-
-
-def _only_value(program: Program, name: ast.Name) -> ast.expr | None:
-    defined = program.reaching(name)
-    values = [each.value for each in defined if each.kind == "assign" and not each.index and each.value]
-    return values[0] if len(values) == len(defined) == 1 else None
 
 
 def _part_where_one(program: Program, mask: ast.expr) -> str | None:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.shown_in_logs import lines_of
+from bpb_harness.auditing.script.frontend.nodes import num_rounds
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
 
 _PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
 _OF_SCORE = re.compile(r"(?:^|[^a-z])(?:bpb|bits_per_byte)[ :=]{1,3}$", re.IGNORECASE)
@@ -126,9 +126,7 @@ class _Pattern(NamedTuple):
 
 def _first_number(part: ast.expr, loop: ast.For) -> int | None:
     """What {turn} or {turn + 1} is in the first round of a loop over range(n); None of anything else."""
-    value, ranged = part.value if isinstance(part, ast.FormattedValue) else None, loop.iter
-    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
-        return None
+    value = part.value if isinstance(part, ast.FormattedValue) and num_rounds(loop) is not None else None
     added: object = 0
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) and isinstance(value.right, ast.Constant):
         added, value = value.right.value, value.left

@@ -24,11 +24,10 @@ def ranked_noise(program: Program, node: ast.expr) -> ast.Call | None:
         if isinstance(node, ast.Call) and operands(node) and (name == "argsort" or name in IDENTITY):
             node, ranks = operands(node)[0], ranks + (name == "argsort")
         else:
-            found = program.reaching(node) if isinstance(node, ast.Name) else ()
-            only = found[0] if len(found) == 1 and found[0].kind == "assign" and not found[0].index else None
-            if only is None or only.value is None:
+            value = program.only_value(node)
+            if value is None:
                 return None
-            node = only.value
+            node = value
     return None
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.shown_in_logs import Template, is_of_one_place, lines_of, template_of, words_of
+from bpb_harness.auditing.script.frontend.nodes import num_rounds
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MAX_NAMES = 6  # that a number goes by, one after another
@@ -37,10 +37,10 @@ def rounds_in_logs(program: Program, loop: ast.AST, frame: Frame, logged: tuple[
         frame: where its names are read.
         logged: the lines that carry the claim.
     """
-    ranged = loop.iter if isinstance(loop, ast.For) else None
-    if not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range" or len(ranged.args) != 1:
+    rounds = num_rounds(loop)
+    if rounds is None:
         return None
-    names = _names_of(program, ranged.args[0], frame)
+    names = _names_of(program, rounds, frame)
     number = names[-1]
     if isinstance(number, ast.Constant):
         return Rounds(number.value) if isinstance(number.value, int) else None
@@ -59,11 +59,11 @@ def _names_of(program: Program, number: ast.expr, frame: Frame) -> list[ast.expr
     """What a number is called, and was where it comes from: steps, args.steps; the last is where nothing is behind."""
     names = [number]
     while isinstance(number, ast.Name) and len(names) < _MAX_NAMES:
-        given, defined = frame.given(program, number), program.reaching(number)
+        given = frame.given(program, number)
         if given is not None:
             number, frame = given
-        elif len(defined) == 1 and defined[0].kind == "assign" and not defined[0].index and defined[0].value:
-            number = defined[0].value
+        elif (value := program.only_value(number)) is not None:
+            number = value
         else:
             break
         names.append(number)

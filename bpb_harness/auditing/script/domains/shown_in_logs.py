@@ -16,9 +16,10 @@ from pathlib import Path
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.extent import loops_around
-from bpb_harness.auditing.script.domains.ways import Way, position
+from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script, last_name
 from bpb_harness.claim.embedded_code import is_code
@@ -129,7 +130,7 @@ def _num_letters(part: str) -> int:
 
 def _texts_beside(program: Program, node: ast.AST, loop: ast.AST) -> Iterator[ast.JoinedStr]:
     """What is printed in a loop behind a node, where that was come to."""
-    above, end = dict(program.tests_above(node)), _end(node)
+    above, end = dict(program.tests_above(node)), end_of(node)
     own = {test for test in above if any(up is loop for up in program.ancestors(test))}
     for part, text in _printed_within(program, loop):
         if position(part) <= end:
@@ -152,10 +153,6 @@ def _printed_within(program: Program, loop: ast.AST) -> list[tuple[ast.Call, ast
         ]
     found: list[tuple[ast.Call, ast.JoinedStr]] = program.memo[key]
     return found
-
-
-def _end(node: ast.AST) -> tuple[int, int]:
-    return int(getattr(node, "end_lineno", 0) or 0), int(getattr(node, "end_col_offset", 0) or 0)
 
 
 def written_parts(text: ast.expr) -> list[str]:
@@ -184,11 +181,6 @@ def template_of(text: ast.JoinedStr) -> Template | None:
         "\n" in part for part in (first, *parts[1:])
     )
     return (first.lstrip(), *parts[1:-1], parts[-1].rstrip()) if is_telling and len(parts) > 1 else None
-
-
-def _is_printed(line: str, template: Template) -> bool:
-    """Whether a whole line is a template with a word in each of its places."""
-    return words_of(line, template) is not None
 
 
 def words_of(line: str, template: Template) -> list[str] | None:
@@ -276,4 +268,4 @@ def lines_of(program: Program, score: LoggedScore) -> list[str]:
 def _first(program: Program, score: LoggedScore, template: Template) -> int | None:
     """The first line of a score's run that is printed by a template, before the score."""
     within = enumerate(lines_of(program, score)[score.since : score.line - 1], score.since + 1)
-    return next((number for number, line in within if _is_printed(line, template)), None)
+    return next((number for number, line in within if words_of(line, template) is not None), None)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.extent import LOOPS, between
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
+from bpb_harness.auditing.script.frontend.nodes import names_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
@@ -150,11 +151,7 @@ def _every(loop: ast.AST, test: ast.expr) -> str | None:
     if not isinstance(test, ast.BinOp) or not isinstance(test.op, ast.Mod) or not isinstance(test.left, ast.Name):
         return None
     number = test.right.value if isinstance(test.right, ast.Constant) else None
-    own = (
-        {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
-        if isinstance(loop, ast.For)
-        else set()
-    )
+    own = names_in(loop.target) if isinstance(loop, ast.For) else set()
     if not isinstance(number, int) or number < 2 or test.left.id not in own or (is_equal and number >= _NEARLY_ALL):
         return None
     return f"{number - 1} in {number} of its rounds" if is_equal else f"one in {number} of its rounds"

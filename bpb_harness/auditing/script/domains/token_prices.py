@@ -182,7 +182,7 @@ def _of_entry(node: ast.Subscript, frame: Frame, found: Kinds) -> list[Source]:
     if any(map(_is_earlier, entries)):
         return []
     places = [each for each in entries if not isinstance(each, ast.Slice) and not _is_constant(each)]
-    found.is_picked |= len(places) >= 2 or any(_is_target(each) for each in places)
+    found.is_picked |= len(places) >= 2 or any(_TARGET.fullmatch(last_name(each)) is not None for each in places)
     found.may_be_picked |= bool(places) and isinstance(node.ctx, ast.Load) and not isinstance(node.slice, ast.Tuple)
     return [(node.value, frame)]
 
@@ -197,7 +197,3 @@ def _is_earlier(entry: ast.expr) -> bool:
 
 def _is_constant(entry: ast.expr) -> bool:
     return isinstance(entry, ast.Constant) or _whole_number(entry) is not None
-
-
-def _is_target(entry: ast.expr) -> bool:
-    return _TARGET.fullmatch(last_name(entry)) is not None

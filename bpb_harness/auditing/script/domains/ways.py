@@ -68,8 +68,3 @@ def meeting(program: Program, way: Way, other: Way) -> int | None:
         if one is not two:
             return number if program.scope(one) is program.scope(two) else None
     return None
-
-
-def position(node: ast.AST) -> tuple[int, int]:
-    """Line and column."""
-    return int(getattr(node, "lineno", 0)), int(getattr(node, "col_offset", 0))

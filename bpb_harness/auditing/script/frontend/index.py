@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
+from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.scopes import (
     FUNCTIONS,
     Definition,
@@ -299,7 +300,7 @@ class Index:
         if last == "register_buffer" and len(node.args) > 1 and isinstance(node.args[0], ast.Constant):
             self.attributes.setdefault(str(node.args[0].value), []).append(node.args[1])
         if last == "add_argument" and node.args and isinstance(node.args[0], ast.Constant):
-            default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
+            default = keyword(node, "default")
             if default is not None:
                 self.options[
                     str(node.args[-1].value if isinstance(node.args[-1], ast.Constant) else node.args[0].value)

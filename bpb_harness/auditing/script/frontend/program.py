@@ -20,6 +20,7 @@ from bpb_harness.auditing.script.frontend.index import (
     is_registered,
     nodes_within,
 )
+from bpb_harness.auditing.script.frontend.nodes import position
 from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
 
@@ -128,6 +129,10 @@ class Program:
             yield above
             above = parents.get(above)
 
+    def upward(self, node: ast.AST) -> list[ast.AST]:
+        """The node, and those that hold it."""
+        return [node, *self.ancestors(node)]
+
     def tests_above(self, node: ast.AST) -> tuple[tuple[ast.expr, bool], ...]:
         """The tests of the ifs in whose branches a node stands within its function, and what they must give."""
         way, known = self._up_to_known(node, self._tests, (*FUNCTIONS, ast.Module), ())
@@ -211,6 +216,11 @@ class Program:
             scope, local = scope.parent, False
         return []
 
+    def only_value(self, node: ast.AST) -> ast.expr | None:
+        """What a name is given as a whole, where it is given one thing."""
+        found = self.reaching(node) if isinstance(node, ast.Name) else ()
+        return found[0].value if len(found) == 1 and found[0].kind == "assign" and not found[0].index else None
+
     def carried(self, use: ast.Name, definitions: Sequence[Definition]) -> tuple[ast.For, Definition] | None:
         """The loop and the assignment that hand a name's value on from one round to the next; None where none does.
 
@@ -222,13 +232,13 @@ class Program:
             if definition.kind != "assign" or not isinstance(statement, ast.stmt):
                 continue
             loop = self.parent(statement)
-            later = _position(statement) >= (use.lineno, use.col_offset) or statement is self._statement(use)
+            later = position(statement) >= (use.lineno, use.col_offset) or statement is self.statement(use)
             if isinstance(loop, ast.For) and loop in loops and later and statement in loop.body:
                 return loop, definition
         return None
 
     def _nearest(self, use: ast.Name, definitions: list[Definition]) -> list[Definition]:
-        statement = self._statement(use)
+        statement = self.statement(use)
         line = (use.lineno, use.col_offset)
         if len(definitions) == 1 and _is_before(definitions[0], statement, line):
             return definitions
@@ -239,7 +249,7 @@ class Program:
                 before.append(definition)
             elif loops & self._loops(definition.statement):
                 after.append(definition)  # carried round the loop
-        before.sort(key=lambda d: _position(d.statement), reverse=True)
+        before.sort(key=lambda d: position(d.statement), reverse=True)
         kept: list[Definition] = []
         for definition in before:
             kept.append(definition)
@@ -253,7 +263,8 @@ class Program:
                 return kept + [d for d in after if not (loops & self._loops(d.statement)) <= hidden]
         return kept + after
 
-    def _statement(self, node: ast.AST) -> ast.AST:
+    def statement(self, node: ast.AST) -> ast.AST:
+        """The statement that a node is of, the innermost."""
         here: ast.AST = node
         while not isinstance(here, ast.stmt):
             above = self.parent(here)
@@ -268,6 +279,12 @@ class Program:
             self._called[call] = None  # a call that is met again on the way to what it means
             self._called[call] = self._find_callee(call)
         return self._called[call]
+
+    def asks_network(self, node: ast.AST) -> bool:
+        """Whether it is a call of a network of the scripts, which has its tokens from its arguments alone."""
+        callee = self.callee(node) if isinstance(node, ast.Call) else None
+        methods = self.classes.get(callee.owner, {}) if callee is not None and callee.owner is not None else {}
+        return "forward" in methods or "__call__" in methods
 
     def _find_callee(self, call: ast.Call) -> Scope | None:
         func = call.func
@@ -570,8 +587,4 @@ _LEAVES = frozenset([ast.Name, ast.Constant])
 def _is_before(definition: Definition, statement: ast.AST, line: tuple[int, int]) -> bool:
     """Whether a name has been given its value where a statement uses it."""
     same = definition.statement is statement and definition.kind not in ("parameter", "loop")
-    return not same and _position(definition.statement) < line
-
-
-def _position(node: ast.AST) -> tuple[int, int]:
-    return (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
+    return not same and position(definition.statement) < line

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.domains.sinks import find_sinks
+from bpb_harness.auditing.script.frontend.nodes import calls_in, names_in, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, Script, last_name
 from bpb_harness.auditing.script.running.neighbours import names_of_module
@@ -80,7 +81,7 @@ def _region_of(program: Program, scope: Scope, reported: ast.expr) -> _Region | 
     if block is None:
         return None
     end = next(place for place, held in enumerate(block) if held is statement)
-    wanted = {part.id for part in ast.walk(reported) if isinstance(part, ast.Name)}
+    wanted = names_in(reported)
     loop = None
     for place in range(end - 1, -1, -1):
         held = block[place]
@@ -134,12 +135,8 @@ def _is_evaluation(program: Program, statement: ast.stmt) -> bool:
         return any(_is_evaluation(program, held) for held in inner.body)
     if not isinstance(inner, _LOOPS):
         return False
-    calls = [*_calls(inner)]
+    calls = [*calls_in(inner)]
     return not {last_name(call.func) for call in calls} & _TRAINS and _asks(program, calls, 2)
-
-
-def _calls(node: ast.AST) -> Iterator[ast.Call]:
-    return (part for part in ast.walk(node) if isinstance(part, ast.Call))
 
 
 def _asks(program: Program, calls: Sequence[ast.Call], depth: int) -> bool:
@@ -148,7 +145,7 @@ def _asks(program: Program, calls: Sequence[ast.Call], depth: int) -> bool:
     if names & _PRICES or any("model" in name.lower() for name in names):
         return True
     callees = {callee for call in calls if (callee := program.callee(call)) is not None} if depth else set()
-    return any(_asks(program, [*_calls(callee.node)], depth - 1) for callee in callees)
+    return any(_asks(program, [*calls_in(callee.node)], depth - 1) for callee in callees)
 
 
 def is_plain(statement: ast.stmt) -> bool:
@@ -157,7 +154,7 @@ def is_plain(statement: ast.stmt) -> bool:
         return True
     if isinstance(statement, ast.Return | ast.Raise | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Global):
         return False
-    return not {last_name(call.func) for call in _calls(statement)} & (_TRAINS | _LOADS)
+    return not {last_name(call.func) for call in calls_in(statement)} & (_TRAINS | _LOADS)
 
 
 def _lift(program: Program, region: _Region, is_handed: Callable[[str], bool]) -> str:
@@ -251,7 +248,7 @@ def _is_bound_inside(statement: ast.stmt, use: ast.Name) -> bool:
 
 
 def _bound(statement: ast.stmt) -> set[str]:
-    names = {part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    names = stored_in(statement)
     return names | ({statement.name} if isinstance(statement, ast.FunctionDef) else set())
 
 

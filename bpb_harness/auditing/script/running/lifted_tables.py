@@ -16,6 +16,7 @@ import copy
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.pieces import PIECE_CALLS
+from bpb_harness.auditing.script.frontend.nodes import calls_in, names_in
 from bpb_harness.auditing.script.frontend.scopes import Script, last_name
 from bpb_harness.auditing.script.running.lifted_loops import before_entry, free_names, is_plain, silent
 from bpb_harness.auditing.script.running.neighbours import names_of_module
@@ -39,7 +40,7 @@ def lift_tables(scripts: Sequence[Script]) -> None:
 def _lift_in(tree: ast.Module, function: ast.FunctionDef, block: list[ast.stmt], own: set[str]) -> None:
     for end in range(len(block) - 1, -1, -1):
         loop = block[end]
-        if not isinstance(loop, ast.For) or not any(last_name(call.func) in PIECE_CALLS for call in _calls(loop)):
+        if not isinstance(loop, ast.For) or not any(last_name(call.func) in PIECE_CALLS for call in calls_in(loop)):
             continue
         filled = [*dict.fromkeys(_filled(loop))]
         start = _first_of(block, end, filled)
@@ -47,10 +48,6 @@ def _lift_in(tree: ast.Module, function: ast.FunctionDef, block: list[ast.stmt],
             continue
         _lift(tree, function, block, slice(start, end + 1), filled, own)
         return
-
-
-def _calls(node: ast.AST) -> Iterator[ast.Call]:
-    return (part for part in ast.walk(node) if isinstance(part, ast.Call))
 
 
 def _filled(loop: ast.For) -> Iterator[str]:
@@ -80,7 +77,7 @@ def _assigned(statement: ast.stmt) -> set[str]:
     if not isinstance(statement, ast.Assign | ast.AnnAssign):
         return set()
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+    return names_in(*targets)
 
 
 def _lift(

@@ -16,6 +16,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from bpb_harness.auditing.script.frontend.nodes import names_in
 from bpb_harness.auditing.script.frontend.scopes import last_name
 
 ORACLE = "__oracle__"
@@ -138,7 +139,7 @@ def _cut(method: ast.FunctionDef, priced: int, layers: set[str], embeddings: set
     tainted: set[str] = set()
     kept: list[ast.stmt] = []
     for statement in method.body[:priced]:
-        reads = {part.id for part in ast.walk(statement) if isinstance(part, ast.Name)}
+        reads = names_in(statement)
         if _uses(statement, layers) or reads & tainted:
             tainted |= set(_stored(statement))
         else:

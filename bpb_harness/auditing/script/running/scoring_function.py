@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType
 
+from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, Script, last_name
 from bpb_harness.auditing.script.running.lifted_loops import LIFTED, lift_loops
@@ -442,7 +443,7 @@ def _click_default(program: Program, name: str) -> ast.expr | None:
         flags = [a.value.lstrip("-").replace("-", "_") for a in call.args
                  if isinstance(a, ast.Constant) and isinstance(a.value, str)]  # fmt: skip
         if name in flags:
-            return next((keyword.value for keyword in call.keywords if keyword.arg == "default"), None)
+            return keyword(call, "default")
     return None
 
 

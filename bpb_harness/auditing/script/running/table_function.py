@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bpb_harness.auditing.script.domains.pieces import PIECE_CALLS
+from bpb_harness.auditing.script.frontend.nodes import arguments
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, Script, dotted, last_name
 
@@ -203,7 +204,7 @@ def _role(scope: Scope, parameter: str) -> Role:
         return "processor"
     for part in ast.walk(node):
         if isinstance(part, ast.Call) and last_name(part.func) in _PROCESSORS:
-            handed = [*part.args, *(keyword.value for keyword in part.keywords)]
+            handed = arguments(part)
             if any(isinstance(inner, ast.Name) and inner.id == parameter for one in handed for inner in ast.walk(one)):
                 return "path"
         if isinstance(part, ast.keyword) and part.arg == "device" and dotted(part.value) == parameter:
