@@ -31,6 +31,8 @@ SCORE_CODES: dict[str, str] = {
     "the score.",
     "contract.not-bit-identical": "Answers to the same input differ in their last digits, within rounding.",
     "contract.precision": "Low precision moves the score by more than its sampling error: pass `--dtype float32`.",
+    "contract.shifted": "The network predicts the token beside the one that belongs to a place: its logits are shifted "
+    "by a position, and the score is of that, far too high; or it is hardly trained.",
     "contract.time-conditioning-unused": "The network says that it depends on the noise level, and does not.",
     "data": "Which text was scored, and where its name was found.",
     "documents.no-error": "Too few passes for errors of single documents and slices; `--tolerance` makes more.",

@@ -19,6 +19,7 @@ from bpb_harness.contract.memory import check_memory, check_repeats
 from bpb_harness.contract.own_state import OwnState
 from bpb_harness.contract.probe import Probe, block_probe, causal_probe, denoiser_probe, replaced, revealed
 from bpb_harness.contract.promises import check_factoring, check_time_conditioning
+from bpb_harness.contract.shift import check_shift
 from bpb_harness.contract.subject import Subject
 from bpb_harness.contract.tokens import check_context, check_mask_id, check_mask_mass, check_shortest
 from bpb_harness.contract.witness import Witness
@@ -184,7 +185,7 @@ class _Checks:
         begin()
         findings += check_time_conditioning(subject, few, first, schedule)
         begin()
-        findings += check_mask_mass(subject, first)
+        findings += check_mask_mass(subject, first) + check_shift(few, first)
         if widest is not None:
             length, rows = widest
             begin()
@@ -203,6 +204,7 @@ class _Checks:
         look = partial(check_causality, self.subject, most_rows=self._most_rows, generator=generator)
         self._begin()
         batch, answer = look(few, first, size=self._batch_rows)
+        findings += check_shift(few, first)
         if widest is not None:
             length, rows = widest
             self._begin()
