@@ -4,7 +4,8 @@ auditor.py         a claim through every check; all_checks.py these, of_scripts.
 of_many.py         the claims of many folders; in_processes.py in a few processes; nothing.py what is no record at all
 twin_logs.py       logs that several of them share
 contested.py       settings that commands of a README give otherwise; of_the_run.py those that the claim's log tells
-held_script.py     BPB430 the script that a log holds, against those beside it, and whether it made the score
+held_script.py     BPB430 the script that a log holds, against those beside it, and whether it made the score;
+                   which_script.py the one of several that wrote the claim's logs
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks

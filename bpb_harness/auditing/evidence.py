@@ -556,19 +556,33 @@ def _means_by_label(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
         for line in log.lines:
             if not line.is_training_step:
                 by_label.setdefault(line.label, {})[log.file] = line
-    groups = [each for group in by_label.values() if len(each := _each_run_once(group.values())) >= 2]
+    telling = {log.file: _telling(log) for log in logs}
+    groups = [each for group in by_label.values() if len(each := _each_run_once(group.values(), telling)) >= 2]
     # More digits and a loss beside the score first: the same mean is often printed twice.
     yield from sorted(groups, key=lambda g: (g[0].nats_per_token is None, -(g[0].bpb.decimals or 0)))
 
 
-def _each_run_once(lines: Iterable[ScoreLine]) -> list[ScoreLine]:
-    """Without the lines of a log that is a copy of another one: no two runs share score and loss to the last digit."""
+def _each_run_once(lines: Iterable[ScoreLine], telling: Mapping[str, object] | None = None) -> list[ScoreLine]:
+    """Without the lines of a log that is a copy of another one: no two runs share score and loss to the last digit.
+
+    Of four digits each they may, for one follows from the other: what the logs print beside them decides then.
+    """
     once: dict[object, ScoreLine] = {}
     for line in lines:
         loss = line.nats_per_token
-        exact = (line.bpb.decimals or 0) + (loss.decimals or 0 if loss is not None else 0) >= _TELLING_DECIMALS
-        once.setdefault((line.bpb.value, loss.value if loss is not None else None) if exact else line.bpb.source, line)
+        decimals = (line.bpb.decimals or 0, loss.decimals or 0 if loss is not None else 0)
+        key: object = (line.bpb.value, loss.value if loss is not None else None)
+        if max(decimals) < _TELLING_DECIMALS and telling is not None:
+            key = (key, telling.get(line.bpb.source.file))
+        once.setdefault(key if sum(decimals) >= _TELLING_DECIMALS else line.bpb.source, line)
     return [*once.values()]
+
+
+def _telling(log: LogRecord) -> object:
+    """What tells one run from another with few digits: a line of more, or else a validation behind the beginning."""
+    exact = [line for line in log.lines if (line.bpb.decimals or 0) >= _TELLING_DECIMALS]
+    steps = [line for line in log.lines if line.is_training_step]
+    return next((line.bpb.value for line in (*exact[-1:], *steps[1:2])), None)
 
 
 def _siblings(claim: Claim) -> Iterator[ScoreLine]:

@@ -16,6 +16,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
 from bpb_harness.auditing.held_script import differs, script_that_ran
 from bpb_harness.auditing.of_the_run import as_logged
+from bpb_harness.auditing.which_script import the_script_of
 from bpb_harness.claim import Claim, LogRecord, ScoreLine, Source
 from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
@@ -83,6 +84,9 @@ def check_of_scripts(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         if not allow_code:  # remarks on the script that ran, in place of those on the ones beside it
             remarks = (each for each in ran if each.severity not in _STANDS)
             found = [*(each for each in found if each.severity in _STANDS), *remarks]
+    elif not allow_code and (wrote := the_script_of(evidence, scripts)) is not None:
+        remarks = (each for each in _checked(context, [wrote]) if each.severity not in _STANDS)
+        found = [*(each for each in found if each.severity in _STANDS), *remarks]
     names = {str(script): script.name for script in (*scripts, *inside)}
     for finding in found:
         # The report speaks of the submission's files, wherever they lie on this machine.

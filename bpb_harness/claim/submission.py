@@ -88,7 +88,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         track=_first_text(value, names.track),
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
-        artifact_bytes=tuple(_artifact_bytes(leaves, file, names)),
+        artifact_bytes=tuple(_artifact_bytes(leaves, file, names, _variants(value, score, names))),
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         says_mean=next((words for text in texts if (words := _says_mean(text[:2000]))), None),
         said=tuple(_said(leaves, file, names)),
@@ -339,11 +339,36 @@ def _steps_table(value: Mapping[str, Any], file: str) -> dict[int, Printed]:
     return table
 
 
-def _artifact_bytes(leaves: list[tuple[str, Any]], file: str, names: FieldNames) -> Iterator[Printed]:
+def _artifact_bytes(
+    leaves: list[tuple[str, Any]], file: str, names: FieldNames, variants: frozenset[str]
+) -> Iterator[Printed]:
     for key, held in leaves:
         parts = key.split(".")
         named = parts[-1] in names.artifact_bytes or any(part == "artifact_bytes_seeds" for part in parts[:-1])
         # What a record calls supplemental or an ablation is not what was submitted.
         aside = any(re.search(r"suppl|ablation|alternative|other", part) for part in parts[:-1])
+        aside |= ".".join(parts[:2]) in variants
         if named and not aside and (size := from_json(held, Source(file, key=key), parts[-1])) is not None:
             yield size
+
+
+def _variants(value: Mapping[str, Any], score: Printed | None, names: FieldNames) -> frozenset[str]:
+    """Entries of a table of variants, one of which has the claimed score: those that have another one."""
+    found: set[str] = set()
+    for table, rows in value.items():
+        if score is None or table in names.seeds or not isinstance(rows, dict) or _RUNS.search(table):
+            continue
+        scores = {
+            key: own
+            for key, row in rows.items()
+            if isinstance(row, dict) and not key.isdigit() and not _RUNS.search(key)
+            for own in [from_json(row.get(score.name), Source("", key=key), key)]
+            if own is not None
+        }
+        others = {key for key, own in scores.items() if abs(own.value - score.value) > own.half_unit + score.half_unit}
+        if len(others) == len(scores) - 1:
+            found |= {f"{table}.{key}" for key in others}
+    return frozenset(found)
+
+
+_RUNS = re.compile(r"seed|run|rep(?:eat|lic)|trial|fold", re.IGNORECASE)

@@ -9,8 +9,10 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
 from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap, own_runs
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
-from bpb_harness.claim import Printed
-from bpb_harness.claim.line_template import SECONDS
+from bpb_harness.claim import LogRecord, Printed, Source
+from bpb_harness.claim.line_template import SECONDS, LineTemplate
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.pack import NATS_PER_TOKEN, GainRule
 from bpb_harness.units import bits_to_nats
@@ -134,12 +136,35 @@ def _time(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _times(evidence: Evidence, part: str) -> Iterator[tuple[float, Printed]]:
+    lines = evidence.rules.pack.time.lines
     for log in evidence.claim_logs or evidence.claim.logs:
+        runs = own_runs(evidence, log)
         for found in log.found:
-            if found.template in evidence.rules.pack.time.lines:
+            if found.template in lines:
                 for name, printed in found.largest.items():
                     if name.startswith(f"{part}_"):
-                        yield printed.value * SECONDS[name], printed
+                        own = printed if _is_of(runs, printed) else _largest_in(log, found.template, name, runs)
+                        if own is not None:
+                            yield own.value * SECONDS[name], own
+
+
+def _is_of(runs: Sequence[tuple[float, float]], printed: Printed) -> bool:
+    """Whether a number stands in one of some runs of its log."""
+    return any(before < (printed.source.line or 0) < after for before, after in runs)
+
+
+def _largest_in(
+    log: LogRecord, template: LineTemplate, name: str, runs: Sequence[tuple[float, float]]
+) -> Printed | None:
+    """The largest number at a template's place in some runs of a log that holds others, too."""
+    try:
+        lines = [] if log.path is None else read_text(log.path, log.file).text.split("\n")
+    except ClaimError:
+        return None
+    places = (Source(log.file, number) for number in range(1, len(lines) + 1))
+    found = (template.find(line, place) for line, place in zip(lines, places, strict=True))
+    own = [held[name] for held in found if held is not None and _is_of(runs, held[name])]
+    return max(own, key=lambda printed: printed.value, default=None)
 
 
 def _runs(evidence: Evidence) -> Iterator[Finding]:

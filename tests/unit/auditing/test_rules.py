@@ -81,6 +81,26 @@ def test_times_of_rules_without_tracks_hold_for_every_record(tmp_path: Path, lim
     assert _codes(audit(_submitted(tmp_path / "x"), rules=pack)) & {"BPB506"} == codes
 
 
+def test_a_time_is_one_of_the_claims_own_run(tmp_path: Path) -> None:
+    pack = _pack(tmp_path, '[time]\ntrain_seconds = 300\nlines = ["train_time: {train_ms}ms"]\n')
+    runs = [f"train_time: {took}ms\n{log(nats, SP1024)}" for took, nats in ((400_000, 2.1), (301_500, 2.0312))]
+    folder = _submitted(tmp_path / "x")
+    (folder / "train.log").write_text("".join(runs))
+    (found,) = audit(folder, rules=pack).with_code("BPB506")
+    line = runs[0].count("\n") + 1
+    assert found.message == f"training took 301.5 s (train.log:{line}); the limit is 300 s"
+    (folder / "train.log").write_text("".join(runs).replace("301500", "299000"))
+    assert not audit(folder, rules=pack).with_code("BPB506")
+
+
+@pytest.mark.parametrize(("took", "is_over"), [("600137ms", False), ("601153ms", True)])
+def test_times_behind_a_blank(tmp_path: Path, took: str, is_over: bool) -> None:
+    folder = _submitted(tmp_path / "x", track="10min_16mb")
+    text = log(2.0312, SP1024)
+    (folder / "train.log").write_text(f"stopping_early: wallclock_cap train_time: {took} step: 4945/20000\n{text}")
+    assert bool(audit(folder).with_code("BPB506")) is is_over
+
+
 @pytest.mark.parametrize(("least", "codes"), [(1, set()), (3, set()), (4, {"BPB509"})])
 def test_a_claim_rests_on_as_many_runs_as_the_rules_ask_for(tmp_path: Path, least: int, codes: set[str]) -> None:
     pack = _pack(tmp_path, f"least_runs = {least}\n")

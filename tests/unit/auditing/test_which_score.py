@@ -457,6 +457,33 @@ def test_the_mean_of_runs_within_one_log(tmp_path: Path, claimed: float, verdict
         assert f"over 3 lines of one log: {each}; standard deviation 0.00855" in found.message
 
 
+def test_the_mean_of_runs_within_fewer_logs(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(
+        submission(
+            val_bpb=1.13087152,
+            seed_results={"1": {"val_bpb": 1.13981294}, "2": {"val_bpb": 1.13003397}, "3": {"val_bpb": 1.12276765}},
+        )
+    )
+    (tmp_path / "eval_1.log").write_text(SHARDS + _finals(1.13981294, 1.13003397))
+    (tmp_path / "eval_3.log").write_text(SHARDS + _finals(1.12276765))
+    (found,) = audit(tmp_path).with_code("BPB401")
+    assert "over 3 runs in 2 logs: " in found.message
+
+
+def test_runs_that_share_few_digits_are_told_apart_by_what_else_they_print(tmp_path: Path) -> None:
+    scores = [1.2093, 1.2099, 1.2099, 1.2087]
+    mean = sum(scores) / len(scores)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
+    for number, score in enumerate(scores):
+        trip = f"roundtrip_exact val_loss:{_nats(1.25 + number / 1e4):.8f} val_bpb:{1.25 + number / 1e4:.8f}\n"
+        final = f"final_lora val_loss:{_nats(score):.4f} val_bpb:{score:.4f}\n"
+        (tmp_path / f"train_seed{number}.log").write_text(SHARDS + trip + final)
+    (found,) = audit(tmp_path).with_code("BPB401")
+    assert "is the mean of 'final_lora' over 4 logs" in found.message
+    (tmp_path / "train_seed2.log").write_text((tmp_path / "train_seed1.log").read_text())  # a copy
+    assert "over 4 logs" not in " ".join(each.message for each in audit(tmp_path).findings)
+
+
 @pytest.mark.parametrize(
     ("labels", "verdict"),
     [

@@ -433,3 +433,21 @@ def test_a_tokenizer_that_the_rules_know_is_named_by_a_key_of_its_own(named: str
     claim = read_submission({"val_bpb": 1.2, "tokenizer": named}, "submission.json", known)
     assert claim.tokenizer == tokenizer
     assert (claim.tokenizer_source == Source("submission.json", key="tokenizer")) is (tokenizer is not None)
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "sizes"),
+    [
+        ("curve", {"int6": (1.1012, 27), "int3": (1.2012, 15)}, [15]),  # variants, one of which is what is claimed
+        ("curve", {"int6": (1.1012, 27), "int3": (1.3012, 15)}, [27, 15]),  # none of them is
+        ("curve", {"int6": (1.2012, 27), "int3": (1.2012, 15)}, [27, 15]),  # both are
+        ("curve", {"int6": (None, 27), "int3": (1.2012, 15)}, [27, 15]),
+        ("curve", {"42": (1.1012, 27), "7": (1.2012, 15)}, [27, 15]),  # seeds
+        ("curve", {"seed_42": (1.1012, 27), "seed_7": (1.2012, 15)}, [27, 15]),
+        ("per_run", {"a": (1.1012, 27), "b": (1.2012, 15)}, [27, 15]),
+    ],
+)
+def test_sizes_of_variants_are_not_what_is_submitted(table: str, rows: dict[str, Any], sizes: list[int]) -> None:
+    held = {name: {"artifact_bytes": size} | ({} if score is None else {"val_bpb": score}) for name, (score, size) in
+            rows.items()}  # fmt: skip
+    assert [size.value for size in read({"val_bpb": 1.2012, table: held}).artifact_bytes] == sizes
