@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import TypeVar
 
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.scopes import last_name
 
 _Node = TypeVar("_Node", bound=ast.AST)
@@ -32,7 +33,9 @@ def make_calls_plain(body: Sequence[ast.stmt], text: str) -> None:
         return
     for statement in body:
         for function in _outermost(statement):
-            _Plain(function).visit(function)
+            nodes = nodes_within(function)
+            if _has_other_words(nodes):
+                _Plain(function, nodes).visit(function)
 
 
 def _outermost(statement: ast.stmt) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -44,11 +47,35 @@ def _outermost(statement: ast.stmt) -> Iterator[ast.FunctionDef | ast.AsyncFunct
             yield from _outermost(each)
 
 
+def _has_other_words(nodes: Sequence[ast.AST]) -> bool:
+    """Whether any call among nodes may be one in other words: of most functions none is, and nothing is changed."""
+    called, given, spread, tables = set[str](), set[str](), set[str](), set[str]()
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            func = node.func
+            is_looked_up = isinstance(func, ast.Subscript) and isinstance(func.slice, ast.Constant)
+            if is_looked_up or isinstance(func, ast.Lambda) or _is_partial(func):
+                return True
+            if isinstance(func, ast.Name):
+                called.add(func.id)
+            for keyword in node.keywords:
+                if keyword.arg is None and isinstance(keyword.value, ast.Name):
+                    spread.add(keyword.value.id)
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            if isinstance(node.value, _MEANT) or _is_partial(node.value):
+                given.add(node.targets[0].id)
+            elif isinstance(node.value, ast.Call | ast.Dict):
+                tables.add(node.targets[0].id)
+    return not (called.isdisjoint(given) and spread.isdisjoint(tables))
+
+
+_MEANT = (ast.Name, ast.Attribute, ast.Lambda)  # what a name that is called may stand for, with partial(..)
+
+
 class _Plain(ast.NodeTransformer):
     """Puts the calls of one function plainly, and of those within it."""
 
-    def __init__(self, function: ast.AST) -> None:
-        nodes = [*ast.walk(function)]
+    def __init__(self, function: ast.AST, nodes: Sequence[ast.AST]) -> None:
         self._given = Counter(node.id for node in nodes if isinstance(node, ast.Name) and _is_given(node))
         self._given.update(node.arg for node in nodes if isinstance(node, ast.arg))
         self._given.update(node.name for node in nodes if isinstance(node, ast.FunctionDef) and node is not function)
@@ -84,7 +111,7 @@ class _Plain(ast.NodeTransformer):
         """What is called under a name, or looked up in a table that is written out."""
         if isinstance(func, ast.Name):
             value = self._values.get(func.id)
-            is_call = isinstance(value, ast.Name | ast.Attribute | ast.Lambda) or _is_partial(value)
+            is_call = isinstance(value, _MEANT) or _is_partial(value)
             return value if value is not None and is_call else func
         if isinstance(func, ast.Subscript) and isinstance(func.slice, ast.Constant):
             table = self._values.get(func.value.id) if isinstance(func.value, ast.Name) else func.value
