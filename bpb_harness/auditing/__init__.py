@@ -6,6 +6,7 @@ twin_logs.py       logs that several of them share
 contested.py       settings that commands of a README give otherwise; of_the_run.py those that the claim's log tells
 held_script.py     BPB430 the script that a log holds, against those beside it, and whether it made the score;
                    which_script.py the one of several that wrote the claim's logs
+programs.py        all programs of a record, each read once
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks

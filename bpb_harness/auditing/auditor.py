@@ -20,6 +20,7 @@ from bpb_harness.auditing.checks.unlike_its_script import check_unlike_its_scrip
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.of_scripts import AnyPath, scripts_of, titles_of, with_tokenizer
+from bpb_harness.auditing.programs import Programs
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.twin_logs import Twin
 from bpb_harness.auditing.unchecked import unchecked
@@ -95,9 +96,10 @@ def audited(
     findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
     report = _report(evidence, findings, rescored)
     if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
-        origin = [*check_log_origin(evidence, folders)] or [*check_unlike_its_script(evidence, folders)]
-        origin = origin or [*check_other_version(evidence, folders)]
-        origin += check_title_alone(evidence, folders)
+        programs = Programs(evidence.claim, folders)
+        origin = [*check_log_origin(evidence, programs)] or [*check_unlike_its_script(evidence, programs)]
+        origin = origin or [*check_other_version(evidence, programs)]
+        origin += check_title_alone(evidence, programs)
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, paths_of(paths))))
 

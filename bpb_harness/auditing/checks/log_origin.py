@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.programs import Programs
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.figure_lines import FigureLine, figure_line, figure_lines
-from bpb_harness.claim.listing import NOTEBOOK, kind_by_name, programs_below
+from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, first_of, listed
@@ -30,7 +31,6 @@ _FEWEST, _SHARE = 6, 0.4
 _FEWEST_LOSSES = 2  # among these: what is started around a script prints sizes and times of its own, and no losses
 _FEWEST_WITH_SCORE, _SHARE_WITH_SCORE = 4, 0.3  # where the claimed score's own line is one of them
 _MAX_SHOWN, _MAX_NAMES, _LONGEST_SHOWN = 3, 3, 90
-_MOST_CHARACTERS = 2**20  # of scripts
 # What packs a network, or runs a program that may; torch's own files are zip archives that are not compressed.
 _PACKS = re.compile(
     r"zlib|zst|lzma|brotli|bz2|gzip|lz4|compress|snappy|blosc|huffman|rans\b|zipfile|runpy|importlib|exec\("
@@ -49,20 +49,15 @@ class _Strange:
     packs: bool = True  # some program, for all that is known
 
 
-def check_log_origin(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
-    """Name a log of the claim that no script beside it can have written.
-
-    Args:
-        evidence: the claim and its record.
-        folders: of the record; files that somebody named one by one need not be all of it.
-    """
+def check_log_origin(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
+    """Name a log of the claim that no script beside it can have written."""
     scripts = evidence.claim.scripts
-    if not scripts or not folders:
+    if not scripts or not programs.folders:
         return
     logs = {log.file: log for line in evidence.lines or evidence.siblings for log in logs_to_explain(evidence, line)}
-    strange = _strange(evidence, [*logs.values()], scripts)
+    strange = _strange(evidence, [*logs.values()], programs.texts_of(scripts)) if logs else []
     if strange:  # programs that no other check reads: in folders further down, in other languages
-        strange = _strange(evidence, [each.log for each in strange], every_program(evidence, folders))
+        strange = _strange(evidence, [each.log for each in strange], programs.texts)
     unexplained = {each.log.file for each in strange}
     for line in evidence.lines or evidence.siblings:
         carrying = [log.file for log in logs_to_explain(evidence, line)]
@@ -85,40 +80,16 @@ def logs_to_explain(evidence: Evidence, line: ScoreLine) -> list[LogRecord]:
     return [log for log in ordered if log.path is not None and kind_by_name(log.path) == "log"]
 
 
-def every_program(evidence: Evidence, folders: Sequence[Path]) -> list[Path] | None:
-    """All programs of a record, and the logs that hold one; None where a notebook is among them."""
-    programs = dict.fromkeys([*evidence.claim.scripts, *(file for each in folders for file in programs_below(each))])
-    held = [log.path for log in evidence.claim.logs if log.path and log.holds_script]
-    return None if any(file.suffix == NOTEBOOK for file in programs) else [*programs, *held]
-
-
-def _strange(evidence: Evidence, logs: Sequence[LogRecord], programs: Sequence[Path] | None) -> list[_Strange]:
+def _strange(evidence: Evidence, logs: Sequence[LogRecord], texts: Sequence[str]) -> list[_Strange]:
     """The logs of which too much can be printed by none of some programs."""
     from bpb_harness.auditing.script import Printable  # deferred: most records come without a script
 
-    texts = sources_of(programs or ()) if logs else []
     printable = Printable(texts) if texts else None
     if printable is None or not printable.is_known:
         return []
     packs = any(_PACKS.search(text) for text in texts)
     found = (_held_against(printable, evidence, log, packs=packs) for log in logs)
     return [each for each in found if each is not None]
-
-
-def sources_of(programs: Sequence[Path]) -> list[str]:
-    """The sources of programs, unpacked; none where one of them cannot be read whole."""
-    from bpb_harness.auditing.script import decode_source
-
-    texts: list[str] = []
-    for file in programs:
-        try:
-            source = decode_source(file)
-        except ClaimError:
-            return []
-        texts.append(source.text)
-        if source.problems or sum(map(len, texts)) > _MOST_CHARACTERS:
-            return []
-    return texts
 
 
 def _held_against(printable: Printable, evidence: Evidence, log: LogRecord, *, packs: bool) -> _Strange | None:

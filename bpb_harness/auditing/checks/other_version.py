@@ -15,8 +15,8 @@ from itertools import combinations
 from pathlib import Path
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.checks.log_origin import every_program, sources_of
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.programs import Programs
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.figure_lines import figure_line
 from bpb_harness.claim.listing import kind_by_name
@@ -40,29 +40,24 @@ _OTHER_TONGUES = frozenset([
 _PACKED = 0.9  # of its size; what is packed is smaller than that
 
 
-def check_other_version(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
+def check_other_version(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
     """Name the signs by which no script of the record wrote the claim's log, where each of its logs has one.
 
     Nothing is said where a program in another language lies there, where another log holds a script, or where the size
     is that of several files of code.
-
-    Args:
-        evidence: the claim and its record.
-        folders: of the record; files that somebody named one by one need not be all of it.
     """
     scripts = evidence.claim.scripts
     logs = {line.bpb.source.file: (evidence.log_of(line), line) for line in evidence.lines}
-    if not scripts or not folders or not logs or evidence.held_script is not None:
+    if not scripts or not programs.folders or not logs or evidence.held_script is not None:
         return
     if any(log.holds_script for log in evidence.claim.logs):  # which may have written the others too
         return
-    programs = every_program(evidence, folders)
-    texts = sources_of(programs or ())
-    if programs is None or not texts or any(file.suffix.lower() in _OTHER_TONGUES for file in programs):
+    files, texts = programs.every, programs.texts
+    if not texts or any(file.suffix.lower() in _OTHER_TONGUES for file in files):
         return
-    programs = [*programs, *_copies(folders, {file.resolve() for file in programs})]
+    files = [*files, *_copies(programs.folders, {file.resolve() for file in files})]
     words = set(_WORD.findall("\n".join(texts)))
-    signs = [_signs(log, line, programs, texts, words) for log, line in logs.values()]
+    signs = [_signs(log, line, files, texts, words) for log, line in logs.values()]
     if all(signs):
         file = next(iter(logs))
         message = f"no script of the record wrote {file} as it lies here: {'; '.join(signs[0])}"

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.programs import Programs
 from bpb_harness.claim import LogRecord
-from bpb_harness.claim.listing import NOTEBOOK, programs_below
+from bpb_harness.claim.listing import NOTEBOOK
 from bpb_harness.claim.readme_reader import title_of
 from bpb_harness.claim.settings import set_beside, settings_of_every_command
 from bpb_harness.claim.text_file import read_text
@@ -109,29 +109,25 @@ _MOST_CHARACTERS = 2**22
 _MAX_NAMES = 3
 
 
-def check_title_alone(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
-    """Hold what a title names against the programs, the logs of the score and the commands of a record.
-
-    Args:
-        evidence: the claim and its record.
-        folders: of the record; files that somebody named one by one need not be all of it.
-    """
+def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
+    """Hold what a title names against the programs, the logs of the score and the commands of a record."""
     named = [each for each in _TECHNIQUES if _title_with(evidence, each) is not None]
-    if not named or not folders or not evidence.claim.scripts:
+    is_plain = all(file.suffix != NOTEBOOK for file in programs.files) if named and programs.folders else False
+    if not is_plain or not evidence.claim.scripts:
         return
-    programs, logs = _programs(evidence, folders), _texts_of_logs(evidence)
-    if not programs or not logs:
+    texts, logs = programs.texts_of(programs.files, _MOST_CHARACTERS), _texts_of_logs(evidence)
+    if not texts or not logs or any(map(_PACKED.search, texts)):
         return
     names = first_of([script.name for script in evidence.claim.scripts], _MAX_NAMES)
     for technique in named:
         title = _title_with(evidence, technique) or ""
         words = f"the title names {technique.in_title.findall(title)[0]} ({title!r})"
-        if not any(technique.in_programs.search(text) for text in (*programs, *logs)):
+        if not any(technique.in_programs.search(text) for text in (*texts, *logs)):
             message = (
                 f"{words}, which no program of the record does, and neither does the log that prints the score: either "
                 f"what ran is not {names}, or the title is of something else"
             )
-        elif (switch := _left_off(evidence, technique, programs, logs)) is not None:
+        elif (switch := _left_off(evidence, technique, texts, logs)) is not None:
             message = (
                 f"{words}, which {names} leaves off unless {switch} is set, and no command of the README sets that: "
                 "either the score is of another command, or the title is of something else"
@@ -157,24 +153,6 @@ def _title_with(evidence: Evidence, technique: _Technique) -> str | None:
             return None
     item = _ITEM.format(name=technique.in_title.pattern)
     return next((title for title in titles if re.search(item, title)), None)
-
-
-def _programs(evidence: Evidence, folders: Sequence[Path]) -> list[str]:
-    """All programs of a record, unpacked, and the scripts in its logs; none where one cannot be read whole."""
-    from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
-
-    files = dict.fromkeys([*evidence.claim.scripts, *(file for each in folders for file in programs_below(each))])
-    texts: list[str] = []
-    for file in files:
-        try:
-            source = decode_source(file)
-        except ClaimError:
-            return []
-        texts.append(source.text)
-        is_whole = not source.problems and file.suffix != NOTEBOOK and _PACKED.search(source.text) is None
-        if not is_whole or sum(map(len, texts)) > _MOST_CHARACTERS:
-            return []
-    return texts
 
 
 def _texts_of_logs(evidence: Evidence) -> list[str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.checks.log_origin import every_program, logs_to_explain, sources_of
+from bpb_harness.auditing.checks.log_origin import logs_to_explain
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.programs import Programs
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
@@ -52,19 +52,14 @@ def _more(lines: Sequence[object]) -> str:
     return " is" if not more else f" and {more} more line{'s' if more > 1 else ''} are"
 
 
-def check_unlike_its_script(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Finding]:
-    """Name a log of the claim that no script of the record prints as it is.
-
-    Args:
-        evidence: the claim and its record.
-        folders: of the record; files that somebody named one by one need not be all of it.
-    """
-    if not evidence.claim.scripts or not folders:
+def check_unlike_its_script(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
+    """Name a log of the claim that no script of the record prints as it is."""
+    if not evidence.claim.scripts or not programs.folders:
         return
     logs = {log.file: log for line in evidence.lines for log in logs_to_explain(evidence, line)[:1]}
     printed: dict[str, list[tuple[str, PrintedLine]]] | None = None
     for log in logs.values():
-        printed = _by_head(every_program(evidence, folders) or ()) if printed is None else printed
+        printed = _by_head(programs) if printed is None else printed
         signs = _signs_of(log, printed) if printed else _Signs()
         told = signs.told(log.file)
         if len(told) >= _FEWEST_SIGNS:
@@ -75,20 +70,21 @@ def check_unlike_its_script(evidence: Evidence, folders: Sequence[Path]) -> Iter
             return
 
 
-def _by_head(programs: Sequence[Path]) -> dict[str, list[tuple[str, PrintedLine]]]:
+def _by_head(programs: Programs) -> dict[str, list[tuple[str, PrintedLine]]]:
     """What programs print, by the words that it begins with, where these stand in nothing else of theirs."""
-    from bpb_harness.auditing.script import decode_source, printed_lines  # deferred: most records have no script
+    from bpb_harness.auditing.script import printed_lines  # deferred: most records have no script
 
-    texts = sources_of(programs)
+    texts = programs.texts
     heads: dict[str, list[tuple[str, PrintedLine]]] = {}
-    for file, text in zip(programs, texts, strict=False):
+    for file, text in zip(programs.every, texts, strict=False):
         if file.suffix != ".py":
             continue
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return {}
-        inside = " of what it unpacks to" if decode_source(file).layers else ""
+        source = programs.source(file)
+        inside = " of what it unpacks to" if source is not None and source.layers else ""
         for line in printed_lines(tree):
             heads.setdefault(line.head, []).append((f"{file.name}:{{}}{inside}", line))
     return {head: found for head, found in heads.items() if sum(text.count(head) for text in texts) == len(found)}
