@@ -1,6 +1,6 @@
 """BPB426: lines that no run prints: a clock that goes back, or steps as even as no clock measures them, one size to the
-byte of networks that differ, losses that the logs of two seeds share, and numbers that are guessed or have digits left
-open.
+byte of networks that differ, losses or times that the logs of two seeds share, and numbers that are guessed or have
+digits left open.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.checks.shared_losses import shared_losses
+from bpb_harness.auditing.checks.shared_losses import shared_lines
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import Printed
@@ -36,7 +36,7 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
             f"{sizes[0].value:,.0f} ({', '.join(str(size.source) for size in sizes)})"
         )
         places += [str(size.source) for size in sizes]
-    if (shared := shared_losses(evidence)) is not None:
+    if (shared := shared_lines(evidence)) is not None:
         told.append(shared[0])
         places += shared[1]
     whose = "are of several runs, or were changed" if told else "were written by hand, or changed"

@@ -1,27 +1,34 @@
-"""Logs of two trainings that print the same losses behind them, line for line: what they share was written twice.
+"""Logs of two trainings that print the same losses behind them, line for line, or the same times: written twice.
 
 Of the 509 public means over logs of several seeds two have such logs; in no other do two logs share a tenth of their
 losses, but for files into which the logs of all seeds were put together, which have many more than any of these. Logs
 of one training that was evaluated several times share its lines too, and are honest.
+
+Of times of 100 s and more, to a tenth, no two public logs of two trainings share more than two; of three records, in
+which they share losses too or are copies with noise, they share five to seven.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import combinations
 
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
+from bpb_harness.findings import first_of
 
 _LOSS = re.compile(r"(?:loss|bl|bpb)\s?[:=]\s?[0-9]{1,3}\.[0-9]{3}")
 _OF_TRAINING = re.compile(r"train_loss|\bstep\s?[:=]?\s?[0-9]|\biter")
 _FEWEST_STEPS, _FEWEST, _SHARE = 3, 20, 0.8
 _ONE_TRAINING = 0.2  # two begin alike, at most
+_TIME = re.compile(r"(?<![0-9.])([0-9]{3,6}\.[0-9]{1,6}) ?s(?:ec(?:onds)?)?\b")
+_FEWEST_TIMES, _SHARE_OF_TIMES = 5, 0.5
 
 
-def shared_losses(evidence: Evidence) -> tuple[str, tuple[str, str]] | None:
+def shared_lines(evidence: Evidence) -> tuple[str, tuple[str, str]] | None:
     """What is shared, in words, and the two logs; None where no two logs of the claim's mean share so much."""
     logs = [log for log in evidence.claim_logs if log.seed is not None and log.path is not None and evidence.lines]
     texts = {log.file: _lines_of(log) for log in logs} if len(logs) > 1 else {}
@@ -30,14 +37,26 @@ def shared_losses(evidence: Evidence) -> tuple[str, tuple[str, str]] | None:
         if one.seed == other.seed or one.digest == other.digest:
             continue
         of_training, shared = _losses_in(first & second)
-        if shared < _FEWEST:
-            continue
         counts = _losses_in(first), _losses_in(second)
         steps, most = min(steps for steps, _ in counts), max(behind for _, behind in counts)
-        if steps >= _FEWEST_STEPS and of_training <= _ONE_TRAINING * steps and shared >= _SHARE * most:
-            said = f"{one.file} of seed {one.seed} and {other.file} of seed {other.seed} share {shared:,} of {most:,}"
-            return f"{said} lines with losses behind two trainings, digit for digit", (one.file, other.file)
+        if steps < _FEWEST_STEPS or of_training > _ONE_TRAINING * steps:
+            continue
+        said = f"{one.file} of seed {one.seed} and {other.file} of seed {other.seed}"
+        if shared >= _FEWEST and shared >= _SHARE * most:
+            said += f" share {shared:,} of {most:,} lines with losses behind two trainings, digit for digit"
+            return said, (one.file, other.file)
+        times = sorted(_times_in(first & second), key=float)
+        fewest = min(len(_times_in(first)), len(_times_in(second)))
+        if len(times) >= _FEWEST_TIMES and len(times) >= _SHARE_OF_TIMES * fewest:
+            shown = first_of([f"{time} s" for time in times], _FEWEST_TIMES)
+            said += f" give {len(times)} of {fewest} times of 100 s and more alike to the last digit ({shown}), "
+            return f"{said}in two trainings", (one.file, other.file)
     return None
+
+
+def _times_in(lines: Iterable[str]) -> set[str]:
+    """Times of 100 s and more that no setting gives: with decimals, in seconds."""
+    return {found[1] for line in lines for found in _TIME.finditer(line) if found[1].rstrip("0")[-1] != "."}
 
 
 def _losses_in(lines: frozenset[str]) -> tuple[int, int]:

@@ -198,6 +198,50 @@ def test_losses_that_two_logs_may_share(tmp_path: Path, more: dict[str, int]) ->
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
 
 
+def _with_times(folder: Path, times: list[list[str]], *, same_training: bool = False) -> AuditReport:
+    """Of two logs with times behind their trainings."""
+    losses = (2.0312, 2.0372)
+    for number, nats in enumerate(losses):
+        steps = [f"step:{step}/9 train_loss:{(9 if same_training else nats) - step / 9:.4f}" for step in range(9)]
+        phases = [f"ttpp: phase:{phase} gd:1000 t:{time}" for phase, time in enumerate(times[number])]
+        (folder / f"train_{number}.log").write_text("\n".join([*steps, *phases, log(nats, SP1024, seed=number)]))
+    mean = sum(bpb(nats, SP1024) for nats in losses) / 2
+    (folder / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
+    return audit(folder)
+
+
+TIMES = ["182.6s", "197.5s", "250.5s", "287.1s", "316.8s"]
+
+
+def test_two_trainings_with_the_same_times_behind_them(tmp_path: Path) -> None:
+    report = _with_times(tmp_path, [[*TIMES, "400.3s"], [*TIMES, "401.4s"]])
+    (found,) = report.with_code("BPB426")
+    assert (
+        "seed 0 and train_1.log of seed 1 give 5 of 6 times of 100 s and more alike to the last digit" in found.message
+    )
+    assert "(182.6 s, 197.5 s, 250.5 s, 287.1 s, 316.8 s), in two trainings" in found.message
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same_training"),
+    [
+        ([*TIMES[:4], "310.1s"], TIMES, False),
+        ([*TIMES[:4], "590.0s"], [*TIMES[:4], "590.0s"], False),
+        ([*TIMES[:4], "12.5s"], [*TIMES[:4], "12.5s"], False),
+        ([*TIMES, *(f"{n}.3s" for n in range(400, 406))], [*TIMES, *(f"{n}.7s" for n in range(400, 406))], False),
+        (TIMES, TIMES, True),
+        ([each.replace("s", "") for each in TIMES], [each.replace("s", "") for each in TIMES], False),
+    ],
+    ids=["four", "a round one", "a short one", "a part", "one training", "no times"],
+)
+def test_times_that_two_logs_may_share(
+    tmp_path: Path, first: list[str], second: list[str], same_training: bool
+) -> None:
+    report = _with_times(tmp_path, [first, second], same_training=same_training)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
 def test_a_log_of_all_seeds_beside_them_shares_their_losses(tmp_path: Path) -> None:
     _with_progress(tmp_path, shared=0, own=40)
     texts = [(tmp_path / f"train_{number}.log").read_text() for number in range(2)]
