@@ -30,6 +30,7 @@ from bpb_harness.auditing.checks.stored_text import check_stored_text
 from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
 from bpb_harness.auditing.checks.unlike_networks import check_unlike_networks
+from bpb_harness.auditing.checks.versions_of_a_mean import check_versions_of_a_mean
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.of_scripts import AnyPath, check_of_scripts
 from bpb_harness.auditing.said import texts_of
@@ -83,6 +84,7 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_log_of_a_run(evidence)
     yield from check_cut_short(evidence)
     yield from check_unlike_networks(evidence)
+    yield from check_versions_of_a_mean(evidence)
     yield from check_learnt_in_log(evidence)
     yield from check_two_orders(evidence)
     yield from check_stored_text(evidence)
