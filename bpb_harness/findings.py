@@ -118,6 +118,7 @@ class Rule:
 CODES: dict[str, Rule] = {}
 # Codes that were taken out, which are never used again: their names, and what there is in their place.
 RETIRED: dict[str, tuple[str, str]] = {
+    "BPB116": ("bytes-given-to-a-command", "BPB103 has what a record divides by, and no public record had another"),
     "BPB263": ("script-bfloat16-log-softmax", "nothing takes its place: no public record had it"),
     "BPB266": (
         "script-settings-differ-from-record",

@@ -12,7 +12,7 @@ evidence.py        what the record amounts to: log lines, bytes per token; parts
 codes.py           the codes of record checks
 checks/            one file a family of codes:
     bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it,
-                   stated_bytes.py BPB115 and 116 what the record itself states, round_constants.py BPB103 by digits,
+                   stated_bytes.py BPB115 what the record itself states, round_constants.py BPB103 by digits,
                    not_quite.py BPB117 by digits, more_than_the_text.py BPB105 whatever the tokenizer,
                    possible_kinds.py what a factor without a loss may come of
     bound.py       BPB2xx the numerator

@@ -39,8 +39,6 @@ BYTES_BESIDE = register("BPB114", "bytes-right-beside", _CONFIRMS,
     "The score's own line prints no loss; the other lines of its run divide by the right number of bytes.")
 BYTES_CONTRADICT = register("BPB115", "stated-bytes-contradict", _WARNS,
     "Loss, score and bytes per token, which the record states all three, contradict each other.")
-BYTES_GIVEN = register("BPB116", "bytes-given-to-a-command", _INFORMS,
-    "A command of the README gives a number of bytes per token: does the record divide by it?")
 BYTES_NOT_QUITE = register("BPB117", "bytes-not-quite", _WARNS,
     "The bytes per token are nearly the split's, and off by more than any evaluation of all of it can be.")
 

@@ -1,14 +1,13 @@
-"""BPB115 and 116: bytes per token that a record states, or gives to a command, held against its loss and score."""
+"""BPB115: bytes per token that a record states, held against its loss and score."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.evidence import SCATTER, Evidence, Ratio, ratio_of, ratio_of_pair
+from bpb_harness.auditing.evidence import Evidence, Ratio, ratio_of, ratio_of_pair
 from bpb_harness.claim import Printed, ScoreLine
-from bpb_harness.claim.stated_bytes import given_bytes
-from bpb_harness.findings import Finding, Json, Severity
+from bpb_harness.findings import Finding
 
 # Relative, beside what the digits leave open: a stated number may be of a text with or without its last tokens.
 _SAME = 0.01
@@ -69,38 +68,6 @@ def _in_tables(evidence: Evidence) -> Iterator[Printed]:
 
 
 _TELLING_DECIMALS = 3
-
-
-def check_given_bytes(evidence: Evidence) -> Iterator[Finding]:
-    """Say of bytes per token that a README's command gives whether the record divides by them."""
-    readme, score = evidence.claim.readme, evidence.claim.score
-    if readme is None or score is None:
-        return
-    given = next(iter(given_bytes(readme.text, readme.file)), None)
-    if given is None:
-        return
-    ratio = evidence.ratio if evidence.ratio is not None and evidence.ratio.same_estimator else None
-    told = f"{given.source} gives {given.name}, a number of bytes per token, to a command"
-    facts: dict[str, Json] = {"stated": given.value, "place": str(given.source)}
-    if ratio is None:
-        message = (
-            f"{told}; if the score was divided by it, it is no count of bytes, and no loss is printed that would tell"
-        )
-        missing = "a loss in nats per token beside the score"
-        yield codes.BYTES_GIVEN.finding(message, severity=Severity.WARNS, facts=facts, missing=missing)
-    elif ratio.is_near(given.value, _SAME):
-        message = (
-            f"{told}, and loss / ln 2 / score is {ratio.value:.5f}: the score was divided by what the command says"
-        )
-        is_right = evidence.full is not None and abs(given.value / evidence.full.bytes_per_token - 1.0) <= SCATTER
-        severity = Severity.INFORMS if is_right else Severity.WARNS
-        yield codes.BYTES_GIVEN.finding(message, severity=severity, facts=facts, implied_ratio=ratio.value)
-    else:
-        message = (
-            f"{told}, while loss / ln 2 / score is {ratio.value:.5f} ({', '.join(ratio.places[:_MAX_PLACES])}): the "
-            "command that made this log did not use it, or it divides something else"
-        )
-        yield codes.BYTES_GIVEN.finding(message, facts=facts, implied_ratio=ratio.value)
 
 
 def _alone(evidence: Evidence, line: ScoreLine) -> Printed | None:

@@ -200,10 +200,7 @@ GIVEN = ["```\npython evaluate.py --bytes-per-token=4\n```", "`BYTES_PER_TOKEN=4
 def test_a_flag_that_the_log_does_not_divide_by_was_not_used_for_it(tmp_path: Path, command: str) -> None:
     report = _with_readme(tmp_path, command)
     assert report.verdict is Verdict.CONSISTENT
-    (said,) = [finding.message for finding in report.findings if finding.code == "BPB116"]
-    assert "README.md:" in said
-    assert "did not use it" in said
-    assert "2.4359" in said
+    assert not report.with_code("BPB103")
 
 
 @pytest.mark.parametrize("command", GIVEN)
@@ -219,9 +216,8 @@ def test_a_flag_that_the_log_divides_by_refutes(tmp_path: Path, command: str) ->
 
 def test_a_flag_where_no_loss_is_printed_is_a_doubt(tmp_path: Path) -> None:
     report = _with_readme(tmp_path, GIVEN[0], log=f"final val_bpb:{SCORE}")
-    (found,) = [finding for finding in report.findings if finding.code == "BPB116"]
     assert report.verdict is Verdict.UNVERIFIABLE
-    assert "no loss is printed that would tell" in found.message
+    assert report.with_code("BPB106")
 
 
 def test_the_right_number_given_to_a_command_is_no_doubt(tmp_path: Path) -> None:
