@@ -14,7 +14,8 @@
     line_shapes.py    columns, tables and JSON of logs, written as names and values
     figure_lines.py   of each shape of a log's lines with figures the first
     settings.py       settings that a README's commands give; stated_settings.py those of its own run, in lists and
-                      tables too, settings_told.py what a log tells, sections.py which lines are of the run
+                      tables too, worded_settings.py in words, settings_told.py what a log tells, sections.py which
+                      lines are of the run
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said,
                       voiding_statements.py in which words, stated_spread.py spreads over seeds

@@ -41,13 +41,15 @@ _SHAPE = re.compile(
     r" ?[-*+] \**(?P<layers>[1-9][0-9]?)[ -](?:transformer )?layers?\**, {0,2}(?:(?P<dim>[1-9][0-9]{1,3})[ -]?"
     r"(?:d|dim|dims|dimensions?|wide)\b|(?:dim|width|d_model|model_dim) ?=? ?(?P<width>[1-9][0-9]{1,3})\b)"
 )
+_HEADS = re.compile(r"(?<![\w.-])(?P<number>[1-9][0-9]{0,2}) (?:(?:attention|query|q) )?heads?\b", re.IGNORECASE)
 # All words of a heading, a label or a line in front of what a README states of its own run.
 _USUAL = frozenset(
     re.findall(
         r"[a-z]+",
         """
     a all an and are as at baked by for from has have in into is its of on our ours that the this to under used
-    we with approach architecture artifact best claim claimed code core default defaults design details exact
+    we with approach architecture artifact best claim claimed code component components core default defaults
+    design details exact stack
     final full gpt gpus info information key log main metric metrics overall overview own py record result
     results run runs score script scores seed seeds setting settings setup sliding statistics submission
     submitted summary technique techniques torchrun train trained training val variable variables vars bpb env
@@ -177,6 +179,9 @@ def _in_lists(lines: list[str]) -> Iterator[tuple[str, StatedSetting]]:
             words = shape[0].lstrip(" -*+\t").replace("*", "")
             yield "num_layers", StatedSetting(words, (shape["layers"],), number)
             yield "model_dim", StatedSetting(words, (shape["dim"] or shape["width"],), number)
+            heads = _HEADS.search(line, shape.end())
+            if heads is not None:
+                yield "num_heads", StatedSetting(heads[0], (heads["number"],), number)
 
 
 def _in_tables(lines: list[str]) -> Iterator[tuple[str, StatedSetting]]:

@@ -13,17 +13,18 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import lines_of_the_run, settings_of_the_run
 from bpb_harness.claim.readme_reader import read_readme
-from bpb_harness.claim.settings_told import SettingTold, is_same_setting, may_differ
+from bpb_harness.claim.settings_told import SettingTold, is_same_setting, may_differ, quantity
 from bpb_harness.claim.stated_settings import StatedSetting, lines_of_the_claim, stated_settings
+from bpb_harness.claim.worded_settings import worded_settings
 from bpb_harness.findings import Finding, listed
 
 # One of these is enough, with the word that other names of the same quantity hold.
-_OF_THE_NETWORK = {"num_layers": "layer", "model_dim": "dim", "train_seq_len": "seq"}
+_OF_THE_NETWORK = {"num_layers": "layer", "model_dim": "dim", "num_heads": "head", "train_seq_len": "seq"}
 _OF_THE_TRAINING = frozenset(
-    ("num_heads", "num_kv_heads", "mlp_mult", "mlp_hidden", "train_batch_tokens", "matrix_lr", "scalar_lr", "min_lr")
+    ("num_kv_heads", "mlp_mult", "mlp_hidden", "train_batch_tokens", "matrix_lr", "scalar_lr", "min_lr")
 )
 _SWITCH = "_enabled"
-_FEWEST = 2
+_FEWEST, _FEWEST_WORDED = 2, 3
 _MAX_SHOWN = 4
 _FOUR_DECIMALS = 5.1e-5  # half of the last digit
 
@@ -37,7 +38,13 @@ def check_another_run(evidence: Evidence) -> Iterator[Finding]:
     told = settings_of_the_run(evidence, stated)
     differing = {name: each for name, each in stated.items() if _differs(evidence, name, each, told)}
     if len(differing) < _FEWEST and not any(name in _OF_THE_NETWORK for name in differing):
-        return
+        stated = dict(worded_settings(readme.text))
+        told = settings_of_the_run(evidence, stated)
+        differing = {
+            name: each for name, each in stated.items() if _differs_in_words(readme.text, each, told.get(name))
+        }
+        if len(differing) < _FEWEST_WORDED:
+            return
     shown = sorted(differing, key=lambda name: (name not in _OF_THE_NETWORK, differing[name].line))[:_MAX_SHOWN]
     by_readme = listed([f"`{differing[name].words}` (line {differing[name].line})" for name in shown])
     by_log = listed([f"`{told[name].words}` ({told[name].source})" for name in shown])
@@ -94,10 +101,19 @@ def _differs(evidence: Evidence, name: str, stated: StatedSetting, told: Mapping
     )
 
 
+def _differs_in_words(text: str, stated: StatedSetting, logged: SettingTold | None) -> bool:
+    """Whether a README gives a setting in words, and the log's value of it nowhere."""
+    if logged is None or quantity(logged.value) is None:
+        return False
+    is_there = re.search(rf"(?<![0-9.]){re.escape(logged.value.lstrip('0'))}(?![0-9])", text.replace("0.", "."))
+    return is_there is None and not any(is_same_setting(value, logged.value) for value in stated.values)
+
+
 def _speaks_of(text: str, name: str, value: str, stated: StatedSetting) -> bool:
     """Whether a README gives a setting the log's value anywhere, of whichever run, but beside its own in a table."""
     spelt = rf"{re.escape(value.removesuffix('.0'))}(?:\.0{{1,6}})?(?!\.?\w)"
     patterns = [rf"(?<![\w.]){name}[`*\"']{{0,3}}\s{{0,3}}[:=|]\s{{0,3}}[`*\"']{{0,3}}{spelt}"]
     patterns += [rf"(?<![\w.-]){re.escape(value)}[ -]?(?:l|layers?)(?![a-z])"] if name == "num_layers" else []
+    patterns += [rf"(?<![\w.-]){re.escape(value)} (?:\w{{1,9}} )?heads?\b"] if name == "num_heads" else []
     speaking = [line for line in text.split("\n") if any(re.search(each, line, re.IGNORECASE) for each in patterns)]
     return any("|" not in line or not any(own in line for own in stated.values) for line in speaking)

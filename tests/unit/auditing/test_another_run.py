@@ -87,6 +87,46 @@ def test_the_network_in_words(tmp_path: Path, told: str, is_found: bool) -> None
     assert _report(tmp_path, f"{readme}\nOf these 9 layers are trained.\n", told).with_code("BPB451") == []
 
 
+@pytest.mark.parametrize(
+    ("item", "is_found"),
+    [
+        ("10 layers, 512 dim, 12 heads, 4 KV heads (GQA)", True),
+        ("10 layers, 512 dim, 12 attention heads", True),
+        ("10 layers, 512 dim, 8 heads, 4 KV heads", False),
+        ("10 layers, 512 dim, 4 KV heads", False),
+        ("10 layers, 512 dim, 12 heads\n- a baseline of 8 query heads", False),
+    ],
+)
+def test_heads_in_words(tmp_path: Path, item: str, is_found: bool) -> None:
+    report = _report(tmp_path, f"{OF_THE_SCORE}- {item}\n", f"attention_mode:gqa num_heads:8 num_kv_heads:4\n{TOLD}")
+    assert bool(report.with_code("BPB451")) is is_found
+
+
+LISTED = "  ema_decay: 0.997\n  muon_momentum: 0.99\n  qk_gain_init: 5.0\n  warmdown_frac: 0.667\n  muon_wd: 0.095\n"
+
+
+@pytest.mark.parametrize(
+    ("stack", "is_found"),
+    [
+        ("5. **Muon 0.97** momentum\n6. **QK-Gain 5.25**\n8. **EMA 0.9965, WD 0.095**\n", True),
+        ("- Muon momentum = 0.97, warmdown 0.72, QK_GAIN_INIT=5.25\n", True),
+        ("5. **Muon 0.97** momentum\n6. **QK-Gain 5.25**\n8. **EMA 0.997, WD 0.095**\n", False),
+        ("5. **Muon 0.97** momentum\n6. **QK-Gain 5.25**\n8. **EMA 0.9965**\n\nThe base has 0.997.\n", False),
+        ("Muon 0.97 momentum, QK-Gain 5.25 and EMA 0.9965 did worse.\n", False),
+        ("## Related work\n\n- Muon 0.97, QK-Gain 5.25, EMA 0.9965\n", False),
+        ("- Muon 0.97x, QK-Gain 5.25%, EMA 0.9965-like\n", False),
+    ],
+    ids=["three", "in one item", "two", "the log's value", "prose", "another heading", "other numbers"],
+)
+def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -> None:
+    report = _report(
+        tmp_path, f"{OF_THE_SCORE}## Stack\n\nThe base of another. Key components:\n\n{stack}", LISTED + TOLD
+    )
+    assert bool(report.with_code("BPB451")) is is_found
+    if is_found:
+        assert "`muon_momentum:0.99` (train.log:2)" in report.with_code("BPB451")[0].message
+
+
 def test_switches_count_with_what_else_differs(tmp_path: Path) -> None:
     command = "```\nMIN_LR=0.1 GATE_ENABLED=1 torchrun train.py\n```\n"
     found = _report(tmp_path, OF_THE_SCORE + command, "  min_lr: 0.0\n  gate_enabled: False\n").with_code("BPB451")

@@ -28,7 +28,8 @@ TEN = {"num_layers": ("10",), "train_seq_len": ("2048",)}
         ("- Layout: `NUM_LAYERS=10 TRAIN_SEQ_LEN=2048`\n", TEN),
         ("* `NUM_LAYERS=10`, `TRAIN_SEQ_LEN=2048`.\n", TEN),
         (TABLE, {"num_layers": ("11",), "matrix_lr": ("0.06",)}),
-        ("- 10 layers, 512 dim, 8 heads\n", {"num_layers": ("10",), "model_dim": ("512",)}),
+        ("- 10 layers, 512 dim, 8 heads\n", {"num_layers": ("10",), "model_dim": ("512",), "num_heads": ("8",)}),
+        ("- 10 layers, 512 dim, 4 KV heads\n", {"num_layers": ("10",), "model_dim": ("512",)}),
         ("- **11 transformer layers**, dim=512\n", {"num_layers": ("11",), "model_dim": ("512",)}),
         # Two commands: what both give, each value; what one leaves out is nothing that the run is known to have.
         (COMMAND + COMMAND.replace("NUM_LAYERS=10", "NUM_LAYERS=9"), {**TEN, "num_layers": ("10", "9")}),
