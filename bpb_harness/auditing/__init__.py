@@ -27,7 +27,8 @@ checks/            one file a family of codes:
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
                    unlike_its_script.py BPB432 that none prints as it is, other_version.py BPB431 that none wrote as
                    it lies there, unlike_networks.py BPB428 a mean over other networks, versions_of_a_mean.py BPB453
-                   over versions of a script, cut_short.py BPB429 a search's candidate,
+                   over versions of a script, sizes_add_up.py BPB459 a total that is no sum, cut_short.py BPB429 a
+                   search's candidate,
                    another_run.py BPB451 a README of another run than the log's, title_alone.py BPB452 a title that
                    nothing bears out,
                    borrowed_logs.py BPB454 and 455 logs of another author's submission

@@ -161,6 +161,8 @@ ANOTHER_RUN = register("BPB451", "readme-of-another-run", _WARNS,
     "The README gives the claimed score with another network or training than the log that prints it tells.")
 VERSIONS_OF_A_MEAN = register("BPB453", "versions-of-a-mean", _INFORMS,
     "The score is a mean over runs whose logs state other sizes of the code: several versions of the script ran.")
+SIZES_DO_NOT_ADD_UP = register("BPB459", "sizes-do-not-add-up", _WARNS,
+    "A total size in the claim's log is not the sum of the sizes before it, which is what its script prints.")
 TITLE_ALONE = register("BPB452", "title-alone", _WARNS,
     "The title names a technique that no program of the record has, or that its commands leave switched off.")
 LOG_OF_ANOTHER_SUBMISSION = register("BPB454", "log-of-another-submission", _WARNS,
