@@ -294,16 +294,52 @@ SCHEDULES: dict[str, type[NoiseSchedule]] = {
 }
 
 _ALIASES = {"linear": "loglinear"}
+# Of a schedule of the user's own: how many times are looked at, and how far rates may be off.
+_NUM_LOOKED_AT, _ROUNDING, _INVERSE = 257, 1e-6, 1e-3
 
 
 def stated_schedule(network: object) -> NoiseSchedule | None:
     """What a network says of itself: its attribute ``schedule``, a name or a schedule; None for none, or anything else.
 
     Raises:
-        UsageError: for a name of no schedule.
+        UsageError: for a name of no schedule, or a schedule that is none.
     """
     stated = getattr(network, "schedule", None)
-    return parse_schedule(stated) if isinstance(stated, str) else stated if isinstance(stated, NoiseSchedule) else None
+    if isinstance(stated, NoiseSchedule):
+        return sound(stated)
+    return parse_schedule(stated) if isinstance(stated, str) else None
+
+
+def sound(schedule: NoiseSchedule) -> NoiseSchedule:
+    """A schedule, looked at if it is none of ours: bounds rest on a mask rate that grows, and on its inverse.
+
+    Raises:
+        UsageError: for a mask rate that falls, that grows nowhere, or whose ``time`` is not its inverse.
+    """
+    if type(schedule) in SCHEDULES.values():
+        return schedule
+    t = torch.linspace(0.0, 1.0, _NUM_LOOKED_AT, dtype=torch.float64)
+    u = schedule.level(t).mask_rate.double()
+    falls = (u.diff() < -_ROUNDING).nonzero().flatten().tolist()
+    if falls or float(u[-1] - u[0]) <= _ROUNDING:
+        place = falls[0] if falls else 0
+        ends = (place, place + 1) if falls else (0, -1)
+        before, after = (f"{float(u[end]):.4g} at t = {float(t[end]):.4g}" for end in ends)
+        raise UsageError(
+            f"schedule {schedule}", seen=f"a mask rate of {before} and {after}",
+            expected="one that grows with t, from clean to masked", hint="mask_rate is 1 - alpha, not alpha",
+        )  # fmt: skip
+    again = schedule.mask_rate(schedule.time(u).double().clamp(0.0, 1.0)).double()
+    away = (again - u).abs().nan_to_num(nan=math.inf)
+    worst = int(away.argmax())
+    if float(away[worst]) > _INVERSE:
+        rate = f"{float(u[worst]):.4g}"
+        raise UsageError(
+            f"schedule {schedule}: time is not the inverse of mask_rate",
+            seen=f"mask_rate(time({rate})) = {float(again[worst]):.4g}", expected=rate,
+            hint="a network that is told the noise would be told another",
+        )  # fmt: skip
+    return schedule
 
 
 def parse_schedule(text: str) -> NoiseSchedule:

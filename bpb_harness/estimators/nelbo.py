@@ -24,7 +24,7 @@ from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.network_call import InputWatch
 from bpb_harness.network_object import denoiser_of, kind_of, require_network
 from bpb_harness.sampling.design import size_biased_masks
-from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule, stated_schedule
+from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule, sound, stated_schedule
 
 _VISIBLE = 1.0  # noise that no mask rate exceeds
 
@@ -222,7 +222,7 @@ def _schedule_of(model: object, given: str | NoiseSchedule | None) -> NoiseSched
         )
     if not isinstance(schedule, NoiseSchedule):
         raise UsageError("nelbo: schedule", seen=kind_of(schedule), expected="a name or a NoiseSchedule")
-    return schedule
+    return sound(schedule)
 
 
 def _generator_of(generator: torch.Generator | None, seed: int | None) -> torch.Generator | None:

@@ -33,7 +33,7 @@ from bpb_harness.evaluation.remarks import (
 from bpb_harness.evaluation.score import score, with_remarks
 from bpb_harness.evaluation.settings import Settings, as_path, as_paths
 from bpb_harness.result import BpbResult, Remark
-from bpb_harness.schedule import parse_schedule
+from bpb_harness.schedule import parse_schedule, sound
 from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.second_look.waiting import start_ahead
 from bpb_harness.text.answers import answer_fields, iterate_answered
@@ -182,6 +182,7 @@ class LoadedCheckpoint:
             )
         if chosen.context_length is None and adapted.window_length is not None:
             chosen = replace(chosen, context_length=adapted.window_length)
+        schedule = adapted.schedule if chosen.schedule is None else parse_schedule(chosen.schedule)
         with self.clock.phase("loading"):
             text = find_text(checkpoint, chosen)
         if self.source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
@@ -190,7 +191,7 @@ class LoadedCheckpoint:
             adapted.model,
             text,
             chosen,
-            schedule=adapted.schedule if chosen.schedule is None else parse_schedule(chosen.schedule),
+            schedule=None if schedule is None else sound(schedule),
             identity=ModelIdentity(checkpoint.digest, adapted.adapter),
             progress=chosen.progress,
             tokenizer_is_own=text.tokenizer.model_bytes == checkpoint.tokenizer,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bpb_harness.errors import UsageError
-from bpb_harness.schedule import LogLinear, NoiseSchedule, parse_schedule
+from bpb_harness.schedule import LogLinear, NoiseSchedule, parse_schedule, sound
 from bpb_harness.testing.batch_rows import FIX, TIED, TIED_OTHERWISE, tied_rows
 from bpb_harness.testing.closer_look import CloserLook, look_closer
 from bpb_harness.testing.doubts import doubts
@@ -128,7 +128,7 @@ def check_elbo(
     Raises:
         UsageError: for settings that cannot be tested.
     """
-    the_schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule or LogLinear()
+    the_schedule = parse_schedule(schedule) if isinstance(schedule, str) else sound(schedule or LogLinear())
     if size not in DRAWS:
         raise UsageError("size", seen=size, expected=" or ".join(DRAWS))
     num_draws = DRAWS[size] if num_draws is None else num_draws

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.mc import ContinuousBound
+from bpb_harness.estimators.nelbo import nelbo
 from bpb_harness.schedule import (
     SCHEDULES,
     CosineMd4,
@@ -20,7 +23,10 @@ from bpb_harness.schedule import (
     NoiseSchedule,
     Polynomial,
     parse_schedule,
+    sound,
+    stated_schedule,
 )
+from bpb_harness.testing import check_elbo
 
 EVERY_KIND = [LogLinear(0.001), CosineMdlm(0.001), CosineMd4(1e-4), Polynomial(3.0, 1e-4), Geometric(1e-3, 10.0)]
 every_kind = pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
@@ -144,6 +150,66 @@ class Straight(NoiseSchedule):
 
     def time(self, mask_rate: torch.Tensor) -> torch.Tensor:
         return (mask_rate.double() - self.first) / (self.last - self.first)
+
+
+class Squared(Straight):
+    """Grows in its own way, and says so."""
+
+    def mask_rate(self, t: torch.Tensor) -> torch.Tensor:
+        return super().mask_rate(t) ** 2
+
+    def time(self, mask_rate: torch.Tensor) -> torch.Tensor:
+        return super().time(mask_rate.double().sqrt())
+
+
+class Unturned(Squared):
+    def time(self, mask_rate: torch.Tensor) -> torch.Tensor:
+        return mask_rate.double()
+
+
+class Wave(Straight):
+    def mask_rate(self, t: torch.Tensor) -> torch.Tensor:
+        return 0.5 - 0.5 * torch.cos(9.0 * t.double())
+
+
+class Held(Straight):
+    """Reaches its end before the end, in narrow numbers."""
+
+    def mask_rate(self, t: torch.Tensor) -> torch.Tensor:
+        return super().mask_rate(t.float()).clamp(max=0.75)
+
+
+@pytest.mark.parametrize("schedule", [Straight(0.0, 1.0), Straight(0.1, 0.2), Squared(0.0, 1.0), Held(0.0, 1.0)])
+def test_a_schedule_of_ones_own_is_taken_where_it_grows_and_its_time_is_its_inverse(schedule):
+    assert sound(schedule) is schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (Straight(1.0, 0.0), "schedule straight[1,0]: got a mask rate of 1 at t = 0 and 0.9961 at t = 0.003906, "
+         "expected one that grows with t, from clean to masked; mask_rate is 1 - alpha, not alpha"),
+        (Straight(0.5, 0.5), "got a mask rate of 0.5 at t = 0 and 0.5 at t = 1, expected one that grows"),
+        (Wave(0.0, 1.0), "got a mask rate of 1 at t = 0.3477 and 0.9999 at t = 0.3516, expected one that grows"),
+        (Unturned(0.0, 1.0), "schedule straight[0,1]: time is not the inverse of mask_rate: got "
+         "mask_rate(time(0.4999)) = 0.2499, expected 0.4999; a network that is told the noise would be told another"),
+    ],
+)  # fmt: skip
+def test_one_that_falls_or_has_another_inverse_is_none(schedule, message):
+    network = SimpleNamespace(
+        vocab_size=3, mask_token_id=3, context_length=2, time_conditioned=False, schedule=schedule,
+        logits=lambda xt, level: torch.zeros(*xt.shape, 4),
+    )  # fmt: skip
+    x0 = torch.zeros(1, 2, dtype=torch.int64)
+    for ask in (
+        lambda: sound(schedule),
+        lambda: stated_schedule(network),
+        lambda: nelbo(network, x0),
+        lambda: nelbo(network, x0, schedule=schedule),
+        lambda: check_elbo(lambda *_: None, schedule=schedule),
+    ):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            ask()
 
 
 ABOVE_ONE = math.nextafter(1.0, 2.0)
