@@ -27,6 +27,7 @@ from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.checks.sizes_add_up import check_sizes_add_up
 from bpb_harness.auditing.checks.stated_bytes import check_stated_bytes
+from bpb_harness.auditing.checks.stated_loss import check_stated_loss
 from bpb_harness.auditing.checks.stored_text import check_stored_text
 from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
@@ -94,6 +95,7 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_lowest_known(evidence)
     yield from check_bytes(evidence)
     yield from check_stated_bytes(evidence)
+    yield from check_stated_loss(evidence)
     yield from check_byte_perplexity(evidence)
     yield from check_other_logs(evidence)
     yield from check_bound(evidence)

@@ -28,7 +28,12 @@ _KEPT = {
     codes.FEW_RUNS.code: "as many runs as the rules ask for",
 }
 # What does not agree with the rest of a record, and says nothing against the score itself.
-_APART = frozenset({codes.TABLE_CONTRADICTS.code, codes.OTHER_LOGS_FAULTY.code, codes.SPREAD_CONTRADICTS.code})
+_APART = frozenset(
+    {
+        codes.TABLE_CONTRADICTS.code, codes.OTHER_LOGS_FAULTY.code, codes.SPREAD_CONTRADICTS.code,
+        codes.LOSS_BESIDE.code,
+    }
+)  # fmt: skip
 _BY_SCORE = "the score was computed a second time, from the checkpoint"
 _BY_PROOF = "windows of the score came back from their bits"
 

@@ -18,7 +18,8 @@
                       lines are of the run
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said,
-                      voiding_statements.py in which words, stated_spread.py spreads over seeds
+                      voiding_statements.py in which words, trains_on_it.py by which setting, stated_spread.py spreads
+                      over seeds
     tolerant_json.py  broken JSON, repaired where only one reading is possible
     text_file.py      bounded reading of files in unknown encodings
     printed.py        numbers with the digits that were printed

@@ -19,6 +19,7 @@ from bpb_harness.claim.readme_prose import (
     voiding_sentences,
     voiding_title,
 )
+from bpb_harness.claim.trains_on_it import trains_on_scored_text
 from bpb_harness.claim.voiding_statements import PRICED_JOINTLY, SAY_THAT_IT_WAS_LEARNT
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity, listed
@@ -41,6 +42,24 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     for meaning, alike in said.items():
         yield _finding_of(meaning, alike)
     yield from _trained_on_scored_documents(evidence)
+    yield from _trained_by_setting(evidence)
+
+
+def _trained_by_setting(evidence: Evidence) -> Iterator[Finding]:
+    """A setting of the README's run that is called after training on the scored text, which no log tells to be off."""
+    readme = evidence.claim.readme
+    told = trains_on_scored_text(readme.text, readme.file) if readme is not None else None
+    if told is None or any(_OFF.search(_text_of(log)) for log in evidence.claim_logs or evidence.claim.logs):
+        return
+    message = (
+        f"{told[0]} sets `{told[1]}`: if that does what it is called after, the network was trained on the text that "
+        "it is scored on"
+    )
+    missing = "the script of that run, and its log with this setting in it"
+    yield codes.PROSE_VOIDS.finding(message, place=str(told[0]), missing=missing, facts={LEARNT: True})
+
+
+_OFF = re.compile(r"train_on_val\w{0,20}[\"']?\s?[:=]\s?[\"']?(?:0|false)\b", re.IGNORECASE)
 
 
 def _trained_on_scored_documents(evidence: Evidence) -> Iterator[Finding]:
