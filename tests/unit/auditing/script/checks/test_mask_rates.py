@@ -126,6 +126,41 @@ def test_steps_that_pay_for_all_of_it_are_not(loop: str) -> None:
     assert _codes(QUADRATURE.format(rates=WHOLE, weights=_right(WHOLE), **LOOPS[loop]), Severity.REFUTES) == set()
 
 
+LONG = [0.07 + 0.93 * i / 24.4 for i in range(24)]
+
+
+def _paid(*, low: bool, high: bool) -> list[float]:
+    weights = _trapezoid(LONG)
+    weights[0] += low * LONG[0]
+    weights[-1] += high * (1.0 - LONG[-1])
+    return weights
+
+
+@pytest.mark.parametrize(("low", "high"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    "order", [range(24), range(23, -1, -1), [0, *[5 * i % 22 + 1 for i in range(22)], 23]],
+    ids=["up", "down", "of its own between the ends"],
+)  # fmt: skip
+def test_a_long_integral_without_an_end_is_cut_as_well(order: Sequence[int], low: bool, high: bool) -> None:
+    """It is looked at in places first, which tell the honest ones."""
+    weights = _paid(low=low, high=high)
+    text = QUADRATURE.format(rates=[LONG[i] for i in order], weights=[weights[i] for i in order], **LOOPS["zip"])
+    (found,) = [each for each in check_source(text) if each.severity is Severity.REFUTES and each.code == "BPB257"]
+    assert found.evidence["total_weight"] == pytest.approx(sum(weights))
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_long_one_whose_ends_are_paid_is_not(step: int) -> None:
+    text = QUADRATURE.format(rates=LONG[::step], weights=_paid(low=True, high=True)[::step], **LOOPS["zip"])
+    assert _codes(text, Severity.REFUTES) == set()
+
+
+def test_one_whose_weights_fit_no_distances_says_nothing_of_its_ends() -> None:
+    weights = [w * (1.2 if i == 17 else 1.0) for i, w in enumerate(_paid(low=False, high=False))]
+    text = QUADRATURE.format(rates=LONG, weights=weights, **LOOPS["zip"])
+    assert "BPB257" not in _codes(text, Severity.REFUTES)
+
+
 MEANS = (
     HEAD
     + """
