@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -36,6 +37,41 @@ def pytest_configure(config: pytest.Config) -> None:
     """A worker of pytest-xdist ends at once when all is done: to take apart what torch has made takes a second."""
     if hasattr(config, "workerinput"):
         atexit.register(os._exit, 0)  # it comes after what is registered later, of torch and of the product
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    distributed = session.config.pluginmanager.getplugin("dsession")
+    if distributed is not None and _is_told_once(session.config):
+        _count_what_is_not_told(distributed)
+
+
+def _is_told_once(config: pytest.Config) -> bool:
+    """Whether nobody asks for more of a test than that it passed."""
+    options = config.option
+    return (
+        options.durations is None and not options.xmlpath and options.verbose <= 0 and options.reportchars in ("", "fE")
+    )
+
+
+_told: set[str] = set()  # tests of which a worker has told something
+
+
+def _count_what_is_not_told(distributed: Any) -> None:
+    """A test that is over, of which its worker has told nothing, has passed."""
+    plain = distributed.worker_runtest_protocol_complete
+
+    def complete(node: object, item_index: int, duration: float) -> None:
+        nodeid = distributed.sched.collection[item_index]
+        if nodeid not in _told:
+            report = pytest.TestReport(nodeid, (nodeid, None, nodeid), {}, "passed", None, "call", duration=duration)
+            distributed.worker_testreport(node, report)
+        plain(node, item_index, duration)
+
+    distributed.worker_runtest_protocol_complete = complete
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _told.add(report.nodeid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,17 +97,18 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """A worker tells of a test once, unless more happened than that it passed.
+    """A worker tells of a test that it is over, and more only if more happened than that it passed.
 
-    Of the six messages that pytest-xdist sends of each test, four say that it begins, is set up, torn down and over.
-    They matter to lists of durations and to JUnit's files alone, and cost as much as a short test does.
+    Of the seven messages that pytest-xdist sends of each test, six say that it begins, is set up, run, torn down and
+    over. They matter to lists of durations and to JUnit's files alone, and cost as much as a short test does.
     """
-    options = item.config.option
-    if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
+    if not hasattr(item.config, "workerinput") or not _is_told_once(item.config):
         return None
-    for report in runtestprotocol(item, log=False, nextitem=nextitem):
-        if report.when == "call" or not report.passed:
-            item.ihook.pytest_runtest_logreport(report=report)
+    reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    if not all(report.passed and not hasattr(report, "wasxfail") for report in reports):
+        for report in reports:
+            if report.when == "call" or not report.passed:
+                item.ihook.pytest_runtest_logreport(report=report)
     return True
 
 
