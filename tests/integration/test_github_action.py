@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bpb_harness.cli.audit import main as audit
 from fixtures.claims.build import HERE
+from tests.commands import run_here
+from tests.forked_servers import FORKS, no_main_module
 from tests.tiers import some_of
 from tests.workflow_commands import WorkflowCommand, read_commands
 
@@ -67,14 +73,58 @@ class Done:
         return {each.properties["file"] for each in self.annotations}
 
 
+# What a step starts in place of bpb-audit: it has the audit run where everything is imported already.
+ASKING = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({address!r})
+    asked.sendall((json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]) + "\\n").encode())
+    code, out, err = json.loads(asked.makefile().read())
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+
+def _serve(address: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        while True:
+            asking, _ = listening.accept()
+            with asking, asking.makefile("rw") as stream:
+                words, where, variables = json.loads(stream.readline())
+                done = run_here(audit, *words, cwd=Path(where), environment=variables)
+                json.dump([done.returncode, done.stdout, done.stderr], stream)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a process listens that runs audits for those who ask."""
+    address = str(tmp_path_factory.mktemp("served") / "audit")
+    process = FORKS.Process(target=_serve, args=(address,))
+    with no_main_module():
+        process.start()
+    while not Path(address).exists():
+        assert process.is_alive()
+        time.sleep(0.01)
+    yield address
+    process.kill()
+    process.join()
+
+
 @pytest.fixture
-def commands(tmp_path: Path) -> Path:
-    """A folder with bpb-audit, as an installation has it."""
+def commands(tmp_path: Path, served: str) -> Path:
+    """A folder with bpb-audit."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "bpb-audit").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bpb_harness audit "$@"\n')
-    (folder / "bpb-audit").chmod(0o755)
+    _write_command(folder, ASKING.format(python=sys.executable, address=served))
     return folder
+
+
+def _write_command(folder: Path, text: str) -> None:
+    (folder / "bpb-audit").write_text(text)
+    (folder / "bpb-audit").chmod(0o755)
 
 
 @pytest.fixture
@@ -207,6 +257,8 @@ def test_a_push_that_leaves_a_score_open(
     before = records.git("rev-parse", "HEAD")
     records.add("open_null_score")
     event = {"github.event.before": before}
+    # A process of its own, as an installation starts it.
+    _write_command(commands, f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bpb_harness audit "$@"\n')
     done = run_steps(action, records.root, commands, event=event, install="false", fail_on=fail_on)
     assert (done.code, done.outputs) == (code, {"verdict": "unverifiable"}), done.output
     assert done.files == {"records/open_null_score/submission.json"}
