@@ -34,6 +34,7 @@ class _Writer:
     def __init__(self) -> None:
         self._draw = random.Random(0)
         self._left: dict[int, list[Any]] = {}  # of the alternatives of each place
+        self._chars: dict[int, list[str]] = {}  # of the class of characters of each place
 
     def text(self, parts: Any) -> str:
         return "".join(self._part(code, value) for code, value in parts)
@@ -51,7 +52,11 @@ class _Writer:
             return "".join(self.text(repeated) for _ in range(count))
         if code in (op.AT, op.ASSERT, op.ASSERT_NOT):  # writes nothing; whether it holds is left to chance
             return ""
-        return self._draw.choice([char for char in _ASCII if _is_in(code, value, char)] or [chr(value[0][1])])
+        if code is not op.IN:
+            return self._draw.choice([char for char in _ASCII if _is_in(code, value, char)])
+        if id(value) not in self._chars:
+            self._chars[id(value)] = [char for char in _ASCII if _is_in(code, value, char)] or [chr(value[0][1])]
+        return self._draw.choice(self._chars[id(value)])
 
     def _alternative(self, alternatives: list[Any]) -> Any:
         left = self._left.setdefault(id(alternatives), [])

@@ -16,6 +16,7 @@ import pytest
 
 from fixtures.claims.build import HERE
 from tests.own_json import own_json
+from tests.tiers import some_of
 from tests.workflow_commands import read_commands
 
 SUBMISSIONS = HERE / "submissions"
@@ -369,7 +370,10 @@ def test_files_of_one_name_that_are_named_for_one_claim_are_told_apart(run: Run,
     assert "read       train.log;" in run("p/train.log", cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize(("folder", "code"), [("wrong_space_twice", 1), ("open_no_log", 3), ("honest_single_seed", 0)])
+@pytest.mark.parametrize(
+    ("folder", "code"),
+    some_of([("wrong_space_twice", 1), ("open_no_log", 3), ("honest_single_seed", 0)], everyday=1),
+)
 def test_a_reader_that_goes_away_leaves_the_verdict_as_it_is(repository: Path, folder: str, code: int) -> None:
     """`bpb-audit FOLDER | head -1` under pipefail said that all was well."""
     readers, writers = os.pipe()

@@ -54,6 +54,7 @@ def test_any_padding_behind_the_checkpoints_own_tokenizer(tmp_path: Path) -> Non
         bpb_harness.evaluate(tmp_path, context_length=32, tokenizer=tmp_path / "other.json", **scoring)
 
 
+@pytest.mark.usefixtures("forked_second_look")
 def test_networks_without_a_longest_window_need_context(tmp_path: Path) -> None:
     save(tmp_path, network("mamba", vocab_size=257))
     byte_tokenizer(tmp_path / "tokenizer.json")
