@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import io
 import json
 import os
@@ -15,6 +17,7 @@ from typing import NoReturn
 
 import pytest
 import torch
+import typer.main
 
 from bpb_harness.cli import eval as command
 from bpb_harness.second_look import waiting
@@ -44,6 +47,8 @@ def _run_each(lines: list[list[str]], folder: Path) -> None:
 
     (Starting the command afresh for each would measure the import of torch forty times.)
     """
+    typer.main.get_command = functools.cache(typer.main.get_command)  # a command's options are made once
+    gc.freeze()  # what is there is not looked through again, in memory that a fork would have to copy
     _ = torch.ones(1, device="meta") + 1  # torch imports what knows the sizes of results
     sys.argv = ["bpb-eval", "no.pt"]
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):

@@ -79,7 +79,7 @@ def refusal(*arguments, **kwargs) -> str:
 
 
 def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
-    done = in_a_process(tiny, "--limit", "4")
+    done = bpb_eval(tiny, "--limit", "4")
     assert done.returncode == 0, done.stderr
     signature = Signature.parse(signature_line(done.stdout))
     assert str(signature) == signature_line(done.stdout)

@@ -308,22 +308,22 @@ def scored(repository, tmp_path_factory):
     return file
 
 
-def test_a_score_that_is_taken_is_proved_by_the_same_bits(repository, proved, scored, tmp_path, monkeypatch):
+def test_a_score_that_is_taken_is_proved_by_the_same_bits(one_block, tmp_path, monkeypatch):
     import bpb_harness.proof.prove as module
 
+    words = (one_block, "--steps", "2", "--limit", "6", "--device", "cpu")
+    scored = run_here(evaluate.main, *words, "--format", "json", "--output", tmp_path / "r.json")
+    proving = (*words, "--num-windows", "2", "--proof")
+    theirs = run_here(prove.main, *proving, tmp_path / "b.bits")
+    assert (scored.returncode, theirs.returncode) == (0, 0), (scored, theirs)
     monkeypatch.setattr(module, "score_checkpoint", None)  # nothing is scored again
-    done = run_here(
-        prove.main, repository / TINY, "--score", scored, "--steps", "8", "--num-windows", "4", "--device", "cpu",
-        "--proof", tmp_path / "a.bits",
-    )  # fmt: skip
-    assert done.returncode == 0, done
-    assert (tmp_path / "a.bits").read_bytes() == proved[1].read_bytes()
-    mine, theirs = done.stdout.splitlines(), proved[0].stdout.splitlines()
-    assert [line for line in mine if "against the whole" not in line] == theirs
-    assert (
-        sum("against the whole of the score taken (it has no numbers of single windows): " in line for line in mine)
-        == 1
-    )
+    mine = run_here(prove.main, *proving, tmp_path / "a.bits", "--score", tmp_path / "r.json")
+    assert mine.returncode == 0, mine
+    assert (tmp_path / "a.bits").read_bytes() == (tmp_path / "b.bits").read_bytes()
+    lines = mine.stdout.splitlines()
+    assert [line for line in lines if "against the whole" not in line] == theirs.stdout.splitlines()
+    whole = "against the whole of the score taken (it has no numbers of single windows): "
+    assert sum(whole in line for line in lines) == 1
 
 
 @pytest.mark.parametrize(
