@@ -30,7 +30,7 @@ checks/            one file a family of codes:
                    over versions of a script, sizes_add_up.py BPB459 a total that is no sum, cut_short.py BPB429 a
                    search's candidate,
                    another_run.py BPB451 a README of another run than the log's, title_alone.py BPB452 a title that
-                   nothing bears out,
+                   nothing bears out, never_begun.py whose technique would have come later than the run ended,
                    stated_loss.py BPB458 a loss that is not of the score beside it,
                    borrowed_logs.py BPB454 and 455 logs of another author's submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,

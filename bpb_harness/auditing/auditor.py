@@ -12,6 +12,7 @@ from bpb_harness.auditing.all_checks import findings_of, gathered
 from bpb_harness.auditing.checks.borrowed_logs import check_borrowed_logs
 from bpb_harness.auditing.checks.log_origin import check_log_origin
 from bpb_harness.auditing.checks.losses import told_losses
+from bpb_harness.auditing.checks.never_begun import check_never_begun
 from bpb_harness.auditing.checks.other_version import check_other_version
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
@@ -100,6 +101,7 @@ def audited(
         origin = [*check_log_origin(evidence, programs)] or [*check_unlike_its_script(evidence, programs)]
         origin = origin or [*check_other_version(evidence, programs)]
         origin += check_title_alone(evidence, programs)
+        origin += check_never_begun(evidence, programs)
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, paths_of(paths))))
 

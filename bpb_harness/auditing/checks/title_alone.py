@@ -23,7 +23,7 @@ from bpb_harness.findings import Finding, first_of
 
 
 @dataclass(frozen=True)
-class _Technique:
+class Technique:
     """How a technique is called.
 
     Attributes:
@@ -37,8 +37,8 @@ class _Technique:
     in_programs: re.Pattern[str]
 
 
-def _technique(name: str, in_title: str, in_programs: str) -> _Technique:
-    return _Technique(name, re.compile(in_title), re.compile(in_programs, re.IGNORECASE))
+def _technique(name: str, in_title: str, in_programs: str) -> Technique:
+    return Technique(name, re.compile(in_title), re.compile(in_programs, re.IGNORECASE))
 
 
 _TECHNIQUES = (
@@ -83,6 +83,7 @@ _ITEM = (
     r"|STE|[0-9]{{1,2}}L|[Nn]ative|[Ff]ull|[Ww]armdown|[Ee]arly|[Ss]parse|[Tt]op-[0-9]|[Pp]hased)[ _-]){{0,3}}"
     r"(?:{name})[0-9]{{0,2}}\s{{0,4}}(?:$|[+,/|:;&()\]\u2013\u2014]|(?<=\s)-(?=\s)|_(?=\w))"
 )
+_OF_A_TRACK = re.compile(r"(?<![a-z])non[- _]?record", re.IGNORECASE)
 _DENIES = (
     r"(?<![a-z]){without}[ :(*`_-]{{1,4}}(?:\w{{1,12}}[ -]){{0,2}}{name}",
     r"{name}[^.\n|]{{0,40}}(?<![a-z]){without}(?![a-z])",
@@ -111,7 +112,7 @@ _MAX_NAMES = 3
 
 def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
     """Hold what a title names against the programs, the logs of the score and the commands of a record."""
-    named = [each for each in _TECHNIQUES if _title_with(evidence, each) is not None]
+    named = [each for each in _TECHNIQUES if title_with(evidence, each) is not None]
     is_plain = all(file.suffix != NOTEBOOK for file in programs.files) if named and programs.folders else False
     if not is_plain or not evidence.claim.scripts:
         return
@@ -120,7 +121,7 @@ def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Findin
         return
     names = first_of([script.name for script in evidence.claim.scripts], _MAX_NAMES)
     for technique in named:
-        title = _title_with(evidence, technique) or ""
+        title = title_with(evidence, technique) or ""
         words = f"the title names {technique.in_title.findall(title)[0]} ({title!r})"
         if not any(technique.in_programs.search(text) for text in (*texts, *logs)):
             message = (
@@ -139,7 +140,7 @@ def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Findin
         return
 
 
-def _title_with(evidence: Evidence, technique: _Technique) -> str | None:
+def title_with(evidence: Evidence, technique: Technique) -> str | None:
     """The title that names a technique as its own; None where no title does, or the README denies it somewhere."""
     claim = evidence.claim
     heading = title_of(claim.readme) if claim.readme is not None else None
@@ -149,7 +150,7 @@ def _title_with(evidence: Evidence, technique: _Technique) -> str | None:
         return None
     for denying in _DENIES:
         pattern = denying.format(without=_WITHOUT, name=f"(?:{technique.in_title.pattern}|{technique.name})")
-        if any(re.search(pattern, text, re.IGNORECASE) for text in texts):
+        if any(re.search(pattern, _OF_A_TRACK.sub("", text), re.IGNORECASE) for text in texts):
             return None
     item = _ITEM.format(name=technique.in_title.pattern)
     return next((title for title in titles if re.search(item, title)), None)
@@ -175,7 +176,7 @@ def _texts_beside(evidence: Evidence) -> Iterator[str]:
             continue  # a link, say
 
 
-def _left_off(evidence: Evidence, technique: _Technique, programs: Sequence[str], logs: Sequence[str]) -> str | None:
+def _left_off(evidence: Evidence, technique: Technique, programs: Sequence[str], logs: Sequence[str]) -> str | None:
     """The switch of a technique that no command of the README sets, and no shell script; None where others may be."""
     readme, name = evidence.claim.readme, technique.name.upper()
     asked: dict[str, set[str]] = {}
