@@ -164,8 +164,8 @@ VERSIONS_OF_A_MEAN = register("BPB453", "versions-of-a-mean", _INFORMS,
 SIZES_DO_NOT_ADD_UP = register("BPB459", "sizes-do-not-add-up", _WARNS,
     "A total size in the claim's log is not the sum of the sizes before it, which is what its script prints.")
 TITLE_ALONE = register("BPB452", "title-alone", _WARNS,
-    "The title names a technique that no program of the record has, that its commands leave switched off, or that would "
-    "have begun behind the last step.")
+    "The title names a technique that no program of the record has, that its commands leave switched off, or that "
+    "would have begun behind the last step.")
 LOSS_BESIDE = register("BPB458", "loss-beside-the-score", _INFORMS,
     "The loss that the record gives beside its score is not that of the line which prints the score.")
 LOG_OF_ANOTHER_SUBMISSION = register("BPB454", "log-of-another-submission", _WARNS,
