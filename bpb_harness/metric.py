@@ -150,10 +150,11 @@ def _seed_of(x0: Tensor, seed: int) -> int:
 def _whole_sum(num_bytes: int | Tensor, batch: int) -> int:
     """The bytes of a batch."""
     if isinstance(num_bytes, Tensor):
+        seen = f"{tuple(num_bytes.shape)} of {num_bytes.dtype}"
         is_whole = not num_bytes.is_floating_point() and not num_bytes.is_complex() and num_bytes.dtype != torch.bool
+        num_bytes = num_bytes.to(torch.int64)  # narrower types hold no limit to be compared with, nor a sum
         is_right = is_whole and num_bytes.shape in ((), (batch,)) and bool((num_bytes >= 0).all())
         is_right = is_right and bool((num_bytes < _MAX_BYTES).all())
-        seen = f"{tuple(num_bytes.shape)} of {num_bytes.dtype}"
     else:
         is_right = isinstance(num_bytes, Integral) and not isinstance(num_bytes, bool) and 0 <= num_bytes < _MAX_BYTES
         seen = repr(num_bytes)[:80]

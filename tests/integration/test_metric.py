@@ -216,9 +216,21 @@ def test_many_bytes_are_counted_and_too_many_refused():
     assert values(metric)["stderr"] == pytest.approx(0.0, abs=1e-12)
 
 
+WHOLE = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_bytes_of_rows_may_be_of_any_whole_type(name):
+    metric, kind = BitsPerByte(schedule="loglinear"), getattr(torch, name)
+    for count in (torch.tensor([100, 120]), torch.tensor(7)):
+        metric.update(network(), torch.zeros(2, L, dtype=torch.int64), count.to(kind))
+    assert values(metric)["num_bytes"] == 227
+
+
 @pytest.mark.parametrize(
     ("num_bytes", "seen"),
     [
+        (torch.tensor([-1, 1 << 62]).to(torch.uint64), "(2,) of torch.uint64"),
         (1 << 40, "1099511627776"), (torch.tensor([1, 1 << 40]), "(2,) of torch.int64"),
         (2.0, "2.0"), (True, "True"), (-1, "-1"), (torch.tensor([1, 2, 3]), "(3,) of torch.int64"),
         (torch.tensor([1.0, 2.0]), "(2,) of torch.float32"), (torch.tensor([1, -2]), "(2,) of torch.int64"),
