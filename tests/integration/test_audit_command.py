@@ -120,7 +120,7 @@ def test_json_of_many(run: Run, few: Path) -> None:
 
 
 def test_a_table_of_many(run: Run, tmp_path: Path) -> None:
-    for folder in {SUBMISSIONS / "wrong_constant", *sorted(SUBMISSIONS.iterdir())[::5]}:
+    for folder in {SUBMISSIONS / "wrong_constant", *sorted(SUBMISSIONS.iterdir())[::9]}:
         shutil.copytree(folder, tmp_path / folder.name)
     done = run(tmp_path, "--recursive")
     assert done.returncode == 1
@@ -182,17 +182,19 @@ def test_nothing_of_a_submission_is_executed(run: Run, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_annotations_of_many(run: Run) -> None:
+def test_annotations_of_many(run: Run, tmp_path: Path) -> None:
     """Line for line what the runner obeys, at files that are there, with the exit code of any other format."""
-    done = run(SUBMISSIONS, "--recursive", "--format", "github")
+    for folder in sorted(SUBMISSIONS.iterdir())[::3]:
+        shutil.copytree(folder, tmp_path / folder.name)
+    done = run(tmp_path, "--recursive", "--format", "github")
     assert done.returncode == 1
     found = read_commands(done.stdout)
     assert len(found) == len(done.stdout.splitlines())
     assert {each.name for each in found} == {"error", "warning", "notice"}
-    assert all((SUBMISSIONS / each.properties["file"]).exists() for each in found)
+    assert all((tmp_path / each.properties["file"]).exists() for each in found)
     verdicts = [each.properties["title"] for each in found if each.properties["title"] in ("consistent", "refuted")]
-    assert verdicts.count("consistent") == sum(path.name.startswith("honest_") for path in SUBMISSIONS.iterdir())
-    assert verdicts.count("refuted") == sum(path.name.startswith("wrong_") for path in SUBMISSIONS.iterdir())
+    assert verdicts.count("consistent") == sum(path.name.startswith("honest_") for path in tmp_path.iterdir())
+    assert verdicts.count("refuted") == sum(path.name.startswith("wrong_") for path in tmp_path.iterdir())
 
 
 def test_the_submissions_that_hold_files(run: Run) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.auditing import Verdict, audit, audit_folders
+from bpb_harness.auditing import Verdict, audit_folders
 from bpb_harness.auditing.verdict import Verdict as SameVerdict
 from fixtures.claims.build import HERE, build
+from tests.audited import audited
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads((HERE / "expected.json").read_text())
 
@@ -20,7 +21,7 @@ EXPECTED: dict[str, dict[str, Any]] = json.loads((HERE / "expected.json").read_t
 @pytest.mark.parametrize("name", EXPECTED)
 def test_verdict(name: str) -> None:
     expected = EXPECTED[name]
-    report = audit(HERE / name)
+    report = audited(name)
     found = {finding.code for finding in report.findings}
     assert report.verdict.value == expected["verdict"], report.to_text()
     assert set(expected["codes"]) <= found
@@ -40,7 +41,7 @@ def test_names_tell_the_verdict() -> None:
 
 
 def test_every_record_code_has_a_submission() -> None:
-    seen = {code for name in EXPECTED for code in {finding.code for finding in audit(HERE / name).findings}}
+    seen = {code for name in EXPECTED for code in {finding.code for finding in audited(name).findings}}
     from bpb_harness.auditing import codes
 
     record = {rule.code for rule in vars(codes).values() if hasattr(rule, "code")}

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import tomllib
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bpb_harness.auditing import AuditReport, audit, audit_folders
+from bpb_harness.auditing import audit, audit_folders
 from bpb_harness.auditing.annotations import annotations_of
 from bpb_harness.auditing.report import summary_to_markdown
 from bpb_harness.auditing.report_text import summary_to_text
@@ -29,6 +28,7 @@ from bpb_harness.report.audit import audit_page
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, bpb, log, submission
+from tests.audited import audited_together
 from tests.golf_rules import GOLF
 from tests.quoted_lines import is_of_a_line
 from tests.tiers import some_of, times
@@ -36,13 +36,8 @@ from tests.tiers import some_of, times
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "audits.json").read_text("utf-8"))
 
 
-@cache
-def _reports() -> list[AuditReport]:
-    return list(audit_folders(HERE / "submissions"))
-
-
-def test_findings_of_scripts_name_and_quote_their_lines_in_reports() -> None:
-    found = [(report, finding) for report in _reports() for finding in report.findings if is_of_a_line(finding)]
+def test_findings_of_scripts_name_and_quote_their_lines_inaudited_together() -> None:
+    found = [(report, finding) for report in audited_together() for finding in report.findings if is_of_a_line(finding)]
     assert len({finding.code for _, finding in found}) >= 5
     for report, finding in found:
         assert f"{finding.evidence['file']}:{finding.evidence['line']}" in finding.message
@@ -59,7 +54,11 @@ def _said() -> list[str]:
         for report in STORED.values()
         for said in [report["reason"], *report.get("missing", []), *(found["message"] for found in report["findings"])]
     ]
-    return [*stored, *(report.to_text() for report in _reports()), *(report.to_markdown() for report in _reports())]
+    return [
+        *stored,
+        *(report.to_text() for report in audited_together()),
+        *(report.to_markdown() for report in audited_together()),
+    ]
 
 
 @pytest.mark.parametrize(

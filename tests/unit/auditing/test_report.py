@@ -36,6 +36,7 @@ from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
+from tests.audited import audited, audited_together
 from tests.printed import words_of
 
 SUBMISSIONS = HERE / "submissions"
@@ -115,14 +116,14 @@ def test_the_name_of_a_claim_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
 def test_what_is_missing_does_not_begin_with_or(folder: str) -> None:
-    report = audit(SUBMISSIONS / folder)
+    report = audited(f"submissions/{folder}")
     assert not any(item.startswith("or ") for item in report.judgement.missing)
     assert bool(report.judgement.missing) == (report.verdict is not Verdict.CONFIRMED)
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
 def test_a_reason_is_given_once(folder: str) -> None:
-    report = audit(SUBMISSIONS / folder)
+    report = audited(f"submissions/{folder}")
     for text in (report.to_text(), report.to_markdown()):
         flat = " ".join(text.replace("\\", "").replace("&lt;", "<").split()).casefold()
         assert flat.count(" ".join(report.judgement.reason.split()).casefold()) == 1, text
@@ -142,7 +143,7 @@ def test_corrected_has_the_same_digits_everywhere() -> None:
 @pytest.fixture(scope="module")
 def reports() -> list[AuditReport]:
     """Of all submissions."""
-    return list(audit_folders(SUBMISSIONS))
+    return audited_together()
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
@@ -362,7 +363,7 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")  # words of a record's author
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
 def test_a_report_can_be_read_by_itself(folder: str) -> None:
-    report = audit(SUBMISSIONS / folder)
+    report = audited(f"submissions/{folder}")
     text, markdown = report.to_text(), report.to_markdown()
     said = words_of(_QUOTED.sub("", text))
     assert not _UNCLEAR.search(said), said
@@ -386,7 +387,7 @@ def test_no_code_is_explained_in_words_of_this_project() -> None:
 @pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
 def test_a_corrected_score_is_the_verdicts_alone(folder: str) -> None:
     """A finding knows its factor, not what else is wrong: where the verdict withholds a score, no finding has it."""
-    report = audit(SUBMISSIONS / folder)
+    report = audited(f"submissions/{folder}")
     said = " ".join(finding.message for finding in report.findings)
     assert not re.search(r"\bscore (?:times|x) [0-9]|should be|would be [0-9]\.[0-9]+ bits per byte", said)
     factors = [finding.factor for finding in report.findings if finding.factor is not None]
