@@ -20,6 +20,7 @@ from bpb_harness.auditing.programs import Programs
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.figure_lines import figure_line
 from bpb_harness.claim.listing import kind_by_name
+from bpb_harness.claim.settings import settings_of_every_command
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, listed
@@ -62,6 +63,45 @@ def check_other_version(evidence: Evidence, programs: Programs) -> Iterator[Find
         file = next(iter(logs))
         message = f"no script of the record wrote {file} as it lies here: {'; '.join(signs[0])}"
         yield codes.OTHER_VERSION.finding(message, log=file, logs=[*logs])
+        yield from _set_by_the_readme_alone(evidence, [log for log, _ in logs.values() if log is not None], files)
+
+
+def _set_by_the_readme_alone(
+    evidence: Evidence, logs: Sequence[LogRecord], programs: Sequence[Path]
+) -> Iterator[Finding]:
+    """A setting that each command of the README gives, and the script lists, but no list of the logs has: BPB451."""
+    readme = evidence.claim.readme
+    given = {} if readme is None else settings_of_every_command(readme.text)
+    lacking = [_lacking(_settings_of(log), programs) for log in logs if given]
+    for name, values in given.items():
+        places = [next((held for held in each if name.lower() in held[1]), None) for each in lacking]
+        if readme is None or not places or None in places or not _OFF.isdisjoint(values):
+            continue
+        if any(_has_another_name(name.lower(), log, programs) for log in logs):
+            continue
+        file, lines = places[0] or (Path(), {})
+        message = (
+            f"{readme.file} runs the script with `{name}={' or '.join(values)}`, which {file.name} lists with its "
+            f"other settings (line {lines[name.lower()]}), and the list in {logs[0].file} has no such setting: the "
+            "score is of a version of the script that did not know it"
+        )
+        missing = "the log of a run of the script with what the README sets, or the script and the settings of the run"
+        yield codes.ANOTHER_RUN.finding(message, file=readme.file, setting=name, missing=missing)
+        return
+
+
+def _has_another_name(name: str, log: LogRecord, programs: Sequence[Path]) -> bool:
+    """Whether a list in a log has a setting that no program lists, and that shares a word with another one's name."""
+    known = {each for file in programs for each in _settings_of_class(file)}
+    others = {each for _, each in _settings_of(log) if each not in known}
+    return any({*name.split("_")} & {*each.split("_")} for each in others)
+
+
+def _settings_of(log: LogRecord) -> list[tuple[int, str]]:
+    try:
+        return [*_listed_settings(read_text(log.path, log.file).text.split("\n"))] if log.path is not None else []
+    except ClaimError:
+        return []
 
 
 def _copies(folders: Sequence[Path], known: Container[Path]) -> list[Path]:
@@ -117,7 +157,7 @@ def _by_settings(log: LogRecord, settings: Sequence[tuple[int, str]], words: set
         yield f"of the settings that it lists, {listed(shown)} {_is(unknown)} in none"
 
 
-def _by_lack(settings: Sequence[tuple[int, str]], programs: Sequence[Path]) -> Iterator[str]:
+def _lacking(settings: Sequence[tuple[int, str]], programs: Sequence[Path]) -> list[tuple[Path, dict[str, int]]]:
     """Settings of a script that lists all of its class, which the list in a log lacks; of each script that has one."""
     listed_ones = {name for _, name in settings}
     lacking: list[tuple[Path, dict[str, int]]] = []
@@ -126,8 +166,13 @@ def _by_lack(settings: Sequence[tuple[int, str]], programs: Sequence[Path]) -> I
         missing = {name: line for name, line in held.items() if name not in listed_ones}
         if len(held) >= _FEWEST_LISTED:
             if not 0 < len(missing) <= (1.0 - _KNOWN) * len(held):
-                return
+                return []
             lacking.append((file, missing))
+    return lacking
+
+
+def _by_lack(settings: Sequence[tuple[int, str]], programs: Sequence[Path]) -> Iterator[str]:
+    lacking = _lacking(settings, programs)
     if lacking:
         file, missing = lacking[0]
         shown = [f"`{name}` ({file.name}:{line})" for name, line in missing.items()][:_MAX_SHOWN]
@@ -163,6 +208,7 @@ def _assigned(held: ast.ClassDef) -> dict[str, int]:
     return found
 
 
+_OFF = frozenset({"0", "0.0", "False", "false", "off", ""})
 _LISTS_ITS_OWN = re.compile(r"__dict__|\bvars\(|\bdir\(")
 
 

@@ -133,6 +133,36 @@ def test_settings_that_the_list_in_the_log_lacks(tmp_path: Path, more: str, with
     assert ("its list of settings lacks `window` (train_gpt.py:32)" in found.message) is is_lacked
 
 
+@pytest.mark.parametrize(
+    ("command", "size", "more", "is_found"),
+    [
+        ("WINDOW=7 torchrun train_gpt.py", 999999, "", True),
+        ("WINDOW=7 torchrun train_gpt.py", 999999, "  length: 3\n", True),
+        ("WINDOW=7 torchrun train_gpt.py", 999999, "  eval_window: 3\n", False),
+        ("WINDOW=0 torchrun train_gpt.py", 999999, "", False),
+        ("SETTING_3=7 torchrun train_gpt.py", 999999, "", False),
+        ("WINDOW=7 torchrun train_gpt.py\nSETTING_3=7 torchrun train_gpt.py", 999999, "", False),
+        ("WINDOW=7 torchrun train_gpt.py", None, "", False),
+    ],
+    ids=["one", "beside another", "by another name", "off", "a listed one", "not each command", "the very script"],
+)
+def test_a_setting_that_the_logs_version_did_not_know(
+    tmp_path: Path, command: str, size: int | None, more: str, is_found: bool
+) -> None:
+    script = f"{CLASS}    window: int = 3\n{LISTS}{SCRIPT.split('def main')[1].join(['def main', ''])}"
+    log = f"Hyperparameters:\n{SETTINGS}{more}\nCode size: {size or len(script)} bytes\n{SCORE}"
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(bpb(NATS, SP1024), 8)}))
+    files = {"train.log": log, "train_gpt.py": script, "README.md": f"# A run\n\n```\n{command}\n```\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    report = audit(tmp_path)
+    assert [each.message for each in report.with_code("BPB451")] == [
+        "README.md runs the script with `WINDOW=7`, which train_gpt.py lists with its other settings (line 32), and "
+        "the list in train.log has no such setting: the score is of a version of the script that did not know it"
+    ] * is_found
+    assert report.verdict == ("unverifiable" if is_found else "consistent")
+
+
 def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
     for number, text in enumerate((f"seed:1\nCode size: 5 bytes\n{SCORE}", f"seed:2\n{SIZE}{SCORE}")):
         (tmp_path / f"{number}.log").write_text(text.replace("2.0312", f"2.031{number}"))
