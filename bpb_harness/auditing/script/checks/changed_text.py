@@ -16,6 +16,7 @@ from bpb_harness.auditing.script.domains.scored_tokens import behind_target, sco
 from bpb_harness.auditing.script.domains.shown_in_logs import is_branch_shown
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import names_in
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -165,23 +166,17 @@ class _Follower:
         return any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
 
 
-def _keeps(program: Program, scope: Scope) -> bool:
+@once
+def _keeps(_program: Program, scope: Scope) -> bool:
     """Whether a function keeps beside a text what it takes from it, by the names in it; worked out once."""
-    key = (_keeps, scope)
-    if key not in program.memo:
-        program.memo[key] = any(map(_KEPT.search, (*scope.mentions, scope.name)))
-    keeps: bool = program.memo[key]
-    return keeps
+    return any(map(_KEPT.search, (*scope.mentions, scope.name)))
 
 
-def _compared(program: Program, scope: Scope) -> list[ast.Compare]:
+@once
+def _compared(_program: Program, scope: Scope) -> list[ast.Compare]:
     """The comparisons in a function; none of a module's own, where anything may be compared."""
-    key = (_compared, scope)
-    if key not in program.memo:
-        inside = nodes_within(scope.node) if not isinstance(scope.node, ast.Module) else []
-        program.memo[key] = [node for node in inside if isinstance(node, ast.Compare)]
-    found: list[ast.Compare] = program.memo[key]
-    return found
+    inside = nodes_within(scope.node) if not isinstance(scope.node, ast.Module) else []
+    return [node for node in inside if isinstance(node, ast.Compare)]
 
 
 def _made(program: Program, owner: str) -> Iterator[ast.Call]:

@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.domains.scored_tokens import behind_target, sco
 from bpb_harness.auditing.script.domains.skipped import left_out
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Json
@@ -97,15 +98,9 @@ class Scored:
     is_followed: bool
 
 
+@once
 def scored_texts(analysis: Analysis) -> list[Scored]:
     """The text of each cross-entropy of the scores that are meant; worked out once."""
-    if scored_texts not in analysis.program.memo:
-        analysis.program.memo[scored_texts] = _scored_texts(analysis)
-    found: list[Scored] = analysis.program.memo[scored_texts]
-    return found
-
-
-def _scored_texts(analysis: Analysis) -> list[Scored]:
     extents = Extents(analysis.program, lambda: _scoring_loops(analysis))
     found = []
     for tokens in scored_tokens(analysis):

@@ -31,6 +31,7 @@ from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
 from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, way_of, ways_to
 from bpb_harness.auditing.script.frontend.nodes import arguments, names_in, num_rounds, position, stored_in
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -393,7 +394,7 @@ def _learnt_before(
     analysis: Analysis, tokens: ScoredTokens, sites: Sequence[tuple[ast.Call, ast.expr]]
 ) -> Iterator[_Found]:
     program = analysis.program
-    text = _sources(analysis, tokens.target, tokens.frame)
+    text = _sources(program, tokens.target, tokens.frame)
     if not text.held_out or text.is_cut:
         return
     scored_ways = [way for way in way_of(program, tokens.score.node, tokens.score.frame) if _is_run(program, way)]
@@ -556,7 +557,7 @@ def _found_at(
         return None if is_asked_before(program, scoring, learning) else _of_window(analysis, tokens, site, way[-1][1])
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
-    learnt = _sources(analysis, site[1], way[-1][1])
+    learnt = _sources(program, site[1], way[-1][1])
     is_same = not learnt.is_trained and _is_same(program, learnt, text)
     pattern = "" if is_same or _is_joined(analysis, learnt, text) else _pattern_over(program, learnt, text)
     if pattern is None:
@@ -615,12 +616,9 @@ def _is_made_in(program: Program, scoring: ast.AST, loops: Sequence[ast.AST]) ->
 # -- which text -----------------------------------------------------------------------------------------
 
 
-def _sources(analysis: Analysis, node: ast.expr, frame: Frame) -> _Sources:
-    key = (_sources, node, frame)
-    if key not in analysis.program.memo:
-        analysis.program.memo[key] = _find_sources(analysis.program, node, frame)
-    found: _Sources = analysis.program.memo[key]
-    return found
+@once
+def _sources(program: Program, node: ast.expr, frame: Frame) -> _Sources:
+    return _find_sources(program, node, frame)
 
 
 def _forget_sources(program: Program) -> None:
@@ -726,7 +724,7 @@ def _is_joined(analysis: Analysis, learnt: _Sources, text: _Sources) -> bool:
     if any(True for _ in cuts) or any(_takes_out(part) for part, _ in learnt.parts):
         return False
     for part, frame in learnt.parts:
-        joined = [_sources(analysis, each, frame) for each in _put_together(part)]
+        joined = [_sources(program, each, frame) for each in _put_together(part)]
         if any(each.is_trained for each in joined) and any(
             not each.is_trained and _is_same(program, each, text) for each in joined
         ):
@@ -808,15 +806,18 @@ def _names_network(program: Program, node: ast.AST) -> bool:
     """Whether a name is one of a network, by what is asked of it where it stands: what it has learnt is no token."""
     if not isinstance(node, ast.Name):
         return False
-    if _names_network not in program.memo:
-        program.memo[_names_network] = {
-            (program.scope(call), call.func.value.id)
-            for name in _OF_NETWORKS
-            for call in program.calls.get(name, [])
-            if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
-        }
-    networks: set[tuple[Scope, str]] = program.memo[_names_network]
+    networks = _networks(program)
     return bool(networks) and (program.scope(node), node.id) in networks
+
+
+@once
+def _networks(program: Program) -> set[tuple[Scope, str]]:
+    return {
+        (program.scope(call), call.func.value.id)
+        for name in _OF_NETWORKS
+        for call in program.calls.get(name, [])
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+    }
 
 
 _OF_NETWORKS = ("state_dict", "load_state_dict", "parameters", "named_parameters", "named_modules")
@@ -999,12 +1000,12 @@ def _gathered_before(
 ) -> Iterator[tuple[ast.AST, ...]]:
     """What a report quotes of statistics of the scored text that become weights before it is scored."""
     program = analysis.program
-    text = _sources(analysis, tokens.target, tokens.frame)
+    text = _sources(program, tokens.target, tokens.frame)
     if not text.held_out or text.is_cut:
         return
     scored_ways = [way for way in way_of(program, tokens.score.node, tokens.score.frame) if _is_run(program, way)]
     for site, way in [(each, way) for each in sites for way in ways_to(program, each.call)]:
-        learnt = _sources(analysis, site.asked, way[-1][1])
+        learnt = _sources(program, site.asked, way[-1][1])
         if learnt.is_trained or not _is_same(program, learnt, text):
             continue
         for other in scored_ways:

@@ -20,6 +20,7 @@ from bpb_harness.auditing.script.domains.in_evaluation import open_tests
 from bpb_harness.auditing.script.domains.masked_mean import MaskedMean, is_of_masked_alone, masked_mean
 from bpb_harness.auditing.script.domains.values import Leaf
 from bpb_harness.auditing.script.domains.weight import Weight
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.findings import Json, Severity
 
 _SPREAD = 0.15  # a right weight is constant to rounding; a discrete step of a curved schedule bends it by a few percent
@@ -64,16 +65,9 @@ def _is_any_open(analysis: Analysis, draws: Sequence[MaskDraw]) -> bool:
     return any(Weight(analysis, draw, leaf).is_open for draw, leaf in leaves if leaf is not None)
 
 
+@once
 def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     """The hits of one draw; None where its rate or its weight cannot be evaluated. Worked out once."""
-    key = (_judged, draw)
-    if key not in analysis.program.memo:
-        analysis.program.memo[key] = _judge(analysis, draw)
-    judged: list[Hit] | None = analysis.program.memo[key]
-    return judged
-
-
-def _judge(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     leaf = analysis.leaf_of(draw)
     if leaf is None or (leaf.kind != "uniform" and analysis.has_quadrature):
         return None  # a quadrature weighs the rates itself, and what divides its integrand is not followed

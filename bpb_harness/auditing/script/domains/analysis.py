@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Term, is_cross_entropy
@@ -204,10 +204,10 @@ class Analysis:
             if any(factor.power < 0 for term in terms for factor in term.factors)
         }
 
-    @cached_property
-    def path_nodes(self) -> set[int]:
-        """The ids of all expressions that some reported score is computed from."""
-        return {id(node) for node, _ in self.path}
+    @property
+    def memo(self) -> dict[object, Any]:
+        """What was worked out about the program."""
+        return self.program.memo
 
     @cached_property
     def path(self) -> list[tuple[ast.AST, Frame]]:

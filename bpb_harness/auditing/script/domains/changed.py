@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -70,15 +71,12 @@ class Change:
         return tuple(factor.node for factor in self.factors), self.sign, asked, self.choices
 
 
+@once
 def conditions_of(program: Program, node: ast.AST, frame: Frame) -> tuple[Condition, ...]:
     """The conditions under which a statement is come to, in its function and its innermost loop."""
-    key = (Condition, node, frame)
-    if key not in program.memo:
-        above = program.tests_above(node)
-        found = [Condition(test, frame, wanted) for test, wanted in above]
-        program.memo[key] = (*found, *(Condition(test, frame, False) for test in _left_by(program, node)))
-    conditions: tuple[Condition, ...] = program.memo[key]
-    return conditions
+    above = program.tests_above(node)
+    found = [Condition(test, frame, wanted) for test, wanted in above]
+    return (*found, *(Condition(test, frame, False) for test in _left_by(program, node)))
 
 
 def _left_by(program: Program, node: ast.AST) -> Iterator[ast.expr]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import elements, names_in, position
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 
@@ -185,23 +186,20 @@ def _is_weight(node: ast.expr) -> bool:
     return any(isinstance(part, ast.Attribute) and part.attr in _WEIGHTS for part in ast.walk(node))
 
 
-def _statements(program: Program, scope: Scope) -> list[ast.stmt]:
+@once
+def _statements(_program: Program, scope: Scope) -> list[ast.stmt]:
     """The statements of a function in their order, without those of functions in it; worked out once."""
-    key = (_statements, scope)
-    if key not in program.memo:
-        found: list[ast.stmt] = []
-        body = [] if isinstance(scope.node, ast.Lambda) else scope.node.body
-        waiting: list[ast.AST] = [*reversed(body)]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                continue
-            found += [node] if isinstance(node, ast.stmt) else []
-            inside = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.ExceptHandler)]
-            waiting += reversed(inside)
-        program.memo[key] = found
-    statements: list[ast.stmt] = program.memo[key]
-    return statements
+    found: list[ast.stmt] = []
+    body = [] if isinstance(scope.node, ast.Lambda) else scope.node.body
+    waiting: list[ast.AST] = [*reversed(body)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        found += [node] if isinstance(node, ast.stmt) else []
+        inside = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.ExceptHandler)]
+        waiting += reversed(inside)
+    return found
 
 
 def _headers(statement: ast.stmt) -> list[ast.expr]:

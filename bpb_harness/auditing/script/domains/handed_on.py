@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, last_name
 
@@ -85,24 +86,27 @@ def handed_on(
 
 def uses_of(program: Program, name: str, statement: ast.AST, scope: Scope) -> list[ast.Name]:
     """Where a name is read that a statement, or a parameter's function, gives its value."""
-    key = (uses_of, scope)
-    if key not in program.memo:
-        loads: dict[str, list[ast.Name]] = {}
-        body = scope.node.body if isinstance(scope.node.body, list) else [scope.node.body]
-        skips = FUNCTIONS if isinstance(scope.node, ast.Module) else ()
-        for node in (each for part in body if not isinstance(part, skips) for each in nodes_within(part)):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                loads.setdefault(node.id, []).append(node)
-        program.memo[key] = loads
-    by_statement = (uses_of, scope, name)
-    if by_statement not in program.memo:
-        given: dict[ast.AST, list[ast.Name]] = {}
-        for use in program.memo[key].get(name, []):
-            for made in dict.fromkeys(each.statement for each in program.reaching(use)):
-                given.setdefault(made, []).append(use)
-        program.memo[by_statement] = given
-    found: list[ast.Name] = program.memo[by_statement].get(statement, [])
-    return found
+    return _by_statement(program, name, scope).get(statement, [])
+
+
+@once
+def _by_statement(program: Program, name: str, scope: Scope) -> dict[ast.AST, list[ast.Name]]:
+    given: dict[ast.AST, list[ast.Name]] = {}
+    for use in _loads(program, scope).get(name, []):
+        for made in dict.fromkeys(each.statement for each in program.reaching(use)):
+            given.setdefault(made, []).append(use)
+    return given
+
+
+@once
+def _loads(_program: Program, scope: Scope) -> dict[str, list[ast.Name]]:
+    loads: dict[str, list[ast.Name]] = {}
+    body = scope.node.body if isinstance(scope.node.body, list) else [scope.node.body]
+    skips = FUNCTIONS if isinstance(scope.node, ast.Module) else ()
+    for node in (each for part in body if not isinstance(part, skips) for each in nodes_within(part)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            loads.setdefault(node.id, []).append(node)
+    return loads
 
 
 def _next(program: Program, place: Place) -> Iterator[Place]:
@@ -191,17 +195,15 @@ def _named(program: Program, target: ast.expr, statement: ast.AST, form: Form) -
         yield from (Place(each, form) for each in _attributes(program).get(target.attr, []) if each is not target)
 
 
+@once
 def _attributes(program: Program) -> dict[str, list[ast.Attribute]]:
     """Where attributes of self are read."""
-    if _attributes not in program.memo:
-        found: dict[str, list[ast.Attribute]] = {}
-        for node in (each for script in program.scripts for each in nodes_within(script.tree)):
-            is_own = isinstance(node, ast.Attribute) and last_name(node.value) == "self"
-            if is_own and isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                found.setdefault(node.attr, []).append(node)
-        program.memo[_attributes] = found
-    attributes: dict[str, list[ast.Attribute]] = program.memo[_attributes]
-    return attributes
+    found: dict[str, list[ast.Attribute]] = {}
+    for node in (each for script in program.scripts for each in nodes_within(script.tree)):
+        is_own = isinstance(node, ast.Attribute) and last_name(node.value) == "self"
+        if is_own and isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            found.setdefault(node.attr, []).append(node)
+    return found
 
 
 def callers(program: Program, scope: Scope) -> list[ast.expr]:

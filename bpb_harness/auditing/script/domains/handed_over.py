@@ -12,6 +12,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope
 
@@ -32,6 +33,7 @@ class HandedOver:
     bound: Mapping[str, ast.expr]
 
 
+@once
 def handed_over(program: Program, inner: ast.Call) -> Sequence[HandedOver]:
     """The calls that one of a parameter stands for, entered into the program; worked out once.
 
@@ -39,11 +41,7 @@ def handed_over(program: Program, inner: ast.Call) -> Sequence[HandedOver]:
         program: the scripts.
         inner: fn(*args, **kwargs) of def timed(label, fn, *args, **kwargs).
     """
-    key = (handed_over, inner)
-    if key not in program.memo:
-        program.memo[key] = [*_made(program, inner)]
-    found: list[HandedOver] = program.memo[key]
-    return found
+    return [*_made(program, inner)]
 
 
 def element_of(program: Program, handed: HandedOver, index: Sequence[int]) -> ast.expr:

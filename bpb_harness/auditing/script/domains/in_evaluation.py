@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.hidden_text import HiddenText
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -58,19 +59,16 @@ def left_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:
         here = above
 
 
-def _left_in(program: Program, function: ast.FunctionDef | ast.AsyncFunctionDef) -> _Left:
+@once
+def _left_in(_program: Program, function: ast.FunctionDef | ast.AsyncFunctionDef) -> _Left:
     """The place of each statement of a function, and the tests of those that leave it; worked out once."""
-    key = (_left_in, function)
-    if key not in program.memo:
-        places = {each: number for number, each in enumerate(function.body)}
-        left = [
-            (number, each.test)
-            for number, each in enumerate(function.body)
-            if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return)
-        ]
-        program.memo[key] = places, left
-    found: _Left = program.memo[key]
-    return found
+    places: dict[ast.AST, int] = {each: number for number, each in enumerate(function.body)}
+    left = [
+        (number, each.test)
+        for number, each in enumerate(function.body)
+        if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return)
+    ]
+    return places, left
 
 
 def chosen_by(analysis: Analysis, node: ast.AST) -> Iterator[_Test]:

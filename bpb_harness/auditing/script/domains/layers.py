@@ -14,6 +14,7 @@ from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import UNKNOWN_ERRORS, Evaluator
 from bpb_harness.auditing.script.domains.ways import opened_by
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
@@ -25,28 +26,25 @@ _MOST_CALLS = 16  # that a place is inside of
 Place = tuple[ast.AST, Frame]
 
 
+@once
 def path_through_layers(analysis: Analysis) -> list[Place]:
     """What the claimed score is computed from, with what the layers compute that are called out of a list."""
-    key = path_through_layers
     program = analysis.program
-    if key not in program.memo:
-        path = list(analysis.claimed_path)
-        seen, number, looked_into = set[tuple[Scope, ast.AST]](), 0, 0
-        while number < len(path) and looked_into < _MOST_LAYERS:
-            node, frame = path[number]
-            number += 1
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Subscript | ast.Name):
-                continue
-            starts: list[Source] = []
-            for layer in layers_called(analysis, node):
-                if (layer, node) not in seen:
-                    seen.add((layer, node))
-                    looked_into += 1
-                    starts += [(each, _opened(program, layer, node, frame)) for each in layer.returns]
-            path += trace_all(program, starts, LIMIT)
-        program.memo[key] = path
-    found: list[Place] = program.memo[key]
-    return found
+    path = list(analysis.claimed_path)
+    seen, number, looked_into = set[tuple[Scope, ast.AST]](), 0, 0
+    while number < len(path) and looked_into < _MOST_LAYERS:
+        node, frame = path[number]
+        number += 1
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Subscript | ast.Name):
+            continue
+        starts: list[Source] = []
+        for layer in layers_called(analysis, node):
+            if (layer, node) not in seen:
+                seen.add((layer, node))
+                looked_into += 1
+                starts += [(each, _opened(program, layer, node, frame)) for each in layer.returns]
+        path += trace_all(program, starts, LIMIT)
+    return path
 
 
 def _opened(program: Program, layer: Scope, call: ast.Call, frame: Frame) -> Frame:

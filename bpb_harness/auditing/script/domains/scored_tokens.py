@@ -10,6 +10,7 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
@@ -32,16 +33,14 @@ class ScoredTokens(NamedTuple):
     frame: Frame
 
 
+@once
 def scored_tokens(analysis: Analysis) -> list[ScoredTokens]:
     """What each cross-entropy of the scores that are meant is of; worked out once."""
-    if scored_tokens not in analysis.program.memo:
-        meant, found = _meant(analysis), dict[tuple[int, ast.AST, Frame], ScoredTokens]()
-        for number, score in _scored(analysis):
-            for target, frame in _targets(analysis, score) if number in meant else ():
-                found.setdefault((number, target, frame), ScoredTokens(number, score, target, frame))
-        analysis.program.memo[scored_tokens] = list(found.values())
-    tokens: list[ScoredTokens] = analysis.program.memo[scored_tokens]
-    return tokens
+    meant, found = _meant(analysis), dict[tuple[int, ast.AST, Frame], ScoredTokens]()
+    for number, score in _scored(analysis):
+        for target, frame in _targets(analysis, score) if number in meant else ():
+            found.setdefault((number, target, frame), ScoredTokens(number, score, target, frame))
+    return list(found.values())
 
 
 def behind_target(analysis: Analysis, tokens: ScoredTokens) -> tuple[tuple[ast.AST, Frame], ...]:
@@ -101,17 +100,15 @@ def _targets(analysis: Analysis, score: Factor) -> list[tuple[ast.expr, Frame]]:
     return [(index, frame) for index, frame in found if frame is score.frame] or found
 
 
+@once
 def _indices(analysis: Analysis) -> list[tuple[ast.expr, Frame]]:
     """The places that are looked up in log-probabilities on the path to any score; worked out once."""
-    if _indices not in analysis.program.memo:
-        analysis.program.memo[_indices] = [
-            (index, frame)
-            for part, frame in analysis.path
-            for where, index in _looked_up(part)
-            if comes_from(analysis.program, where, frame, is_cross_entropy, 1_500)
-        ]
-    found: list[tuple[ast.expr, Frame]] = analysis.program.memo[_indices]
-    return found
+    return [
+        (index, frame)
+        for part, frame in analysis.path
+        for where, index in _looked_up(part)
+        if comes_from(analysis.program, where, frame, is_cross_entropy, 1_500)
+    ]
 
 
 def _looked_up(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:

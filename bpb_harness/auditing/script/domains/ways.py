@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -15,17 +16,14 @@ Way = tuple[tuple[ast.AST, Frame], ...]
 """Calls, outermost first, and what they come to; each with the frame that it is read in."""
 
 
+@once
 def callers(program: Program, scope: Scope) -> list[ast.Call]:
     """The calls of a function."""
     if isinstance(scope.node, ast.Module | ast.Lambda):
         return []
-    key = (callers, scope)
-    if key not in program.memo:
-        name = scope.owner if scope.name == "__init__" and scope.owner else scope.name
-        calls = program.calls.get(name, [])
-        program.memo[key] = [call for call in calls if program.callee(call) is scope][:_MAX_CALLERS]
-    found: list[ast.Call] = program.memo[key]
-    return found
+    name = scope.owner if scope.name == "__init__" and scope.owner else scope.name
+    calls = program.calls.get(name, [])
+    return [call for call in calls if program.callee(call) is scope][:_MAX_CALLERS]
 
 
 def ways_to(program: Program, node: ast.AST, depth: int = 0) -> list[Way]:
