@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.embedded_code import is_code
 from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.settings import Contested, Logged
 from bpb_harness.claim.settings_told import SettingTold, is_same_setting, may_differ, quantity, settings_told
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 
 
 def settings_of_the_run(evidence: Evidence, names: Collection[str]) -> Mapping[str, SettingTold]:
@@ -37,12 +36,10 @@ def settings_of_the_run(evidence: Evidence, names: Collection[str]) -> Mapping[s
 def lines_of_the_run(evidence: Evidence, log: LogRecord) -> Iterator[tuple[int, str]]:
     """What a log prints in front of the claim, of the runs that carry it."""
     carrying = [line for line in (*evidence.lines, *evidence.siblings) if line.bpb.source.file == log.file]
-    if log.path is None or kind_by_name(log.path) != "log":
+    text = text_of_log(log) if log.path is not None and kind_by_name(log.path) == "log" else ""
+    if not text:
         return
-    try:
-        lines = read_text(log.path, log.file).text.split("\n")
-    except ClaimError:
-        return
+    lines = text.split("\n")
     first = min(line.run for line in carrying)
     since = max((other.bpb.source.line or 0 for other in log.lines if other.run < first), default=0)
     until = max(line.bpb.source.line or 0 for line in carrying)

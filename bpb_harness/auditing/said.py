@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from bpb_harness.claim import LogRecord
 from bpb_harness.claim.listing import list_files
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.distinct_names import distinct_names
@@ -47,3 +48,27 @@ def text_of(file: Path, name: str) -> str:
 
     source = decode_source(file).text if file.suffix.lower() == ".py" else None
     return source or read_text(file, name, _MAX_BYTES).text
+
+
+def texts_of_scripts(scripts: Iterable[Path]) -> Iterator[str]:
+    """The texts of those that can be read."""
+    for script in scripts:
+        try:
+            yield text_of(script, script.name)
+        except ClaimError:
+            continue
+
+
+def text_of_log(log: LogRecord) -> str:
+    """A log once more, whole; nothing where it cannot be read again."""
+    try:
+        return "" if log.path is None else read_text(log.path, log.file).text
+    except ClaimError:
+        return ""
+
+
+def sizes_stated_in(log: LogRecord) -> list[int]:
+    """The sizes of the code that a log states."""
+    from bpb_harness.auditing.script import stated_code_sizes  # deferred, as above
+
+    return stated_code_sizes(text_of_log(log))

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim import LogRecord, Printed, ScoreLine
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
+from bpb_harness.auditing.said import text_of_log
+from bpb_harness.claim import Printed, ScoreLine
 from bpb_harness.findings import Finding
 
 _NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
@@ -56,7 +55,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     if behind and not packed and not line.is_training_step:
         return
     so = "and does not tell what the packed network scores"
-    if _comes_back_unchanged(log):
+    if _says_unchanged(text_of_log(log)):
         return
     if packed:
         size = f"{packed[-1].source}: {packed[-1].name!r}"
@@ -87,15 +86,6 @@ def _has_no_artifact(evidence: Evidence) -> bool:
     if claim.artifact_bytes or any(log.artifact_bytes or log.packed for log in claim.logs):
         return False
     return claim.readme is None or not _tells_of_the_saved(claim.readme.text, rules.pack.largest_artifact)
-
-
-def _comes_back_unchanged(log: LogRecord) -> bool:
-    """Whether a log says that the network is the same when it is read back: its score is that of what is packed."""
-    try:
-        text = "" if log.path is None else read_text(log.path, log.file).text
-    except ClaimError:
-        return False
-    return _says_unchanged(text)
 
 
 def _says_unchanged(text: str) -> bool:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.shared_losses import shared_lines
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.auditing.said import text_of
+from bpb_harness.auditing.said import texts_of_scripts
 from bpb_harness.claim import Printed
 from bpb_harness.claim.clock import ClockBack
 from bpb_harness.claim.even_steps import EvenSteps
-from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
 # Two networks of the same shape may be packed into as many bytes by chance, once in some ten thousand pairs.
@@ -58,14 +57,8 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
 def _is_in_a_script(evidence: Evidence, words: str) -> bool:
     """Whether a script of the record writes a guess so itself: f"step:~{step}"."""
     names = {found[0] for found in _GUESSED.finditer(words)}
-    for script in evidence.claim.scripts if names else ():
-        try:
-            text = text_of(script, script.name).lower()
-        except ClaimError:
-            continue
-        if any(name in text for name in names):
-            return True
-    return False
+    texts = texts_of_scripts(evidence.claim.scripts) if names else ()
+    return any(name in text.lower() for text in texts for name in names)
 
 
 _GUESSED = re.compile(r"[a-z_]{1,20}[:=] ?~")

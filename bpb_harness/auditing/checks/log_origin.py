@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.figure_lines import FigureLine, figure_line, figure_lines
 from bpb_harness.claim.listing import kind_by_name
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, first_of, listed
 
 if TYPE_CHECKING:
@@ -93,11 +92,7 @@ def _strange(evidence: Evidence, logs: Sequence[LogRecord], texts: Sequence[str]
 
 
 def _held_against(printable: Printable, evidence: Evidence, log: LogRecord, *, packs: bool) -> _Strange | None:
-    assert log.path is not None
-    try:
-        text = read_text(log.path, log.file).text
-    except ClaimError:
-        return None
+    text = text_of_log(log)
     kinds = [line for line in figure_lines(text) if printable.holds(line) or not printable.may_be_of_library(line)]
     lines = [line for line in kinds if _is_strange(printable, line) and not _is_of_another_tongue(line)]
     of_score = [line for line in _lines_of_score(evidence, log, text) if _is_strange(printable, line)]

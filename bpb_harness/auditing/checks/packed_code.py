@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim import LogRecord, Printed
-from bpb_harness.claim.text_file import read_text
+from bpb_harness.auditing.said import sizes_stated_in
+from bpb_harness.claim import Printed
 from bpb_harness.errors import ClaimError
 
 
@@ -44,7 +44,7 @@ def with_packed_code(evidence: Evidence, size: Printed) -> PackedCode | None:
         return None
     name, packed = scripts[0]
     networks = {int(each.value) for each in log.packed if each.value != size.value}
-    counted = [code for code in _code_sizes(log) if int(size.value) - code in networks]
+    counted = [code for code in sizes_stated_in(log) if int(size.value) - code in networks]
     return PackedCode(size, counted[-1], packed, name) if counted and packed < counted[-1] else None
 
 
@@ -65,12 +65,3 @@ def _self_extracting(evidence: Evidence) -> Iterator[tuple[str, int]]:
                 yield script.name, script.stat().st_size
         except (ClaimError, OSError):
             continue
-
-
-def _code_sizes(log: LogRecord) -> list[int]:
-    from bpb_harness.auditing.script import stated_code_sizes  # deferred, as above
-
-    try:
-        return [] if log.path is None else stated_code_sizes(read_text(log.path, log.file).text)
-    except ClaimError:
-        return []

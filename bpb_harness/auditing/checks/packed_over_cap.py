@@ -10,9 +10,8 @@ from math import inf
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord, Printed
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
 _WHOLE = re.compile(r"(?<![0-9.,_])[0-9]{1,3}(?:[,_]?[0-9]{3}){2,3}(?![0-9]|[.,_][0-9])")
@@ -47,7 +46,7 @@ def check_packed_over_cap(evidence: Evidence, stated: Sequence[Printed], cap: in
     ]
     if not found:  # as of nearly all: their logs are not read again
         return []
-    lines = {log.file: _lines_of(log) for log in evidence.claim_logs}
+    lines = {log.file: text_of_log(log).split("\n") for log in evidence.claim_logs}
     over = [
         size
         for log, run, size in found
@@ -109,14 +108,6 @@ def _smallest_packed(log: LogRecord, run: _Lines) -> Printed | None:
     if smallest is None or smallest.decimals != 0 or _WITH_CODE.search(smallest.name):
         return None
     return None if _OF_ANOTHER.search(smallest.name) or not _OF_IT.search(smallest.name) else smallest
-
-
-def _lines_of(log: LogRecord) -> list[str]:
-    """The lines of a log; none where it cannot be read again."""
-    try:
-        return [] if log.path is None else read_text(log.path, log.file).text.split("\n")
-    except ClaimError:
-        return []
 
 
 def _whole_numbers(lines: Sequence[str], run: _Lines) -> set[int]:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import WHOLE_SPLIT, Evidence
-from bpb_harness.auditing.said import text_of
+from bpb_harness.auditing.said import texts_of_scripts
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.settings import is_of_a_trial, settings_of
 from bpb_harness.claim.told_by_log import PartTold, limited_by
-from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding
 
 # Far more bytes than tokens of any vocabulary have, and than the documents of a text of the web have on average: what
@@ -166,10 +165,5 @@ def _is_asked_for(evidence: Evidence, name: str) -> bool:
     """Whether a script of the record, or one in a log, asks for a setting; where none can be read, none denies it."""
     logs = evidence.claim_logs or evidence.claim.logs
     held = [log.path for log in logs if log.path is not None and log.embedded_code_lines]
-    texts = []
-    for script in (*evidence.claim.scripts, *held):
-        try:
-            texts.append(text_of(script, script.name))
-        except ClaimError:
-            continue
+    texts = [*texts_of_scripts((*evidence.claim.scripts, *held))]
     return not texts or any(name in text for text in texts)

@@ -9,10 +9,9 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
 from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap, own_runs
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord, Printed, Source
 from bpb_harness.claim.line_template import SECONDS, LineTemplate
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.pack import NATS_PER_TOKEN, GainRule
 from bpb_harness.units import bits_to_nats
@@ -157,10 +156,7 @@ def _largest_in(
     log: LogRecord, template: LineTemplate, name: str, runs: Sequence[tuple[float, float]]
 ) -> Printed | None:
     """The largest number at a template's place in some runs of a log that holds others, too."""
-    try:
-        lines = [] if log.path is None else read_text(log.path, log.file).text.split("\n")
-    except ClaimError:
-        return None
+    lines = text_of_log(log).split("\n")
     places = (Source(log.file, number) for number in range(1, len(lines) + 1))
     found = (template.find(line, place) for line, place in zip(lines, places, strict=True))
     own = [held[name] for held in found if held is not None and _is_of(runs, held[name])]

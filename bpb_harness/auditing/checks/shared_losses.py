@@ -15,9 +15,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim import LogRecord
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.findings import first_of
 
 _LOSS = re.compile(r"(?:loss|bl|bpb)\s?[:=]\s?[0-9]{1,3}\.[0-9]{3}")
@@ -31,7 +29,7 @@ _FEWEST_TIMES, _SHARE_OF_TIMES = 5, 0.5
 def shared_lines(evidence: Evidence) -> tuple[str, tuple[str, str]] | None:
     """What is shared, in words, and the two logs; None where no two logs of the claim's mean share so much."""
     logs = [log for log in evidence.claim_logs if log.seed is not None and log.path is not None and evidence.lines]
-    texts = {log.file: _lines_of(log) for log in logs} if len(logs) > 1 else {}
+    texts = {log.file: frozenset(text_of_log(log).split("\n")) for log in logs} if len(logs) > 1 else {}
     for one, other in combinations(logs, 2):
         first, second = texts[one.file], texts[other.file]
         if one.seed == other.seed or one.digest == other.digest:
@@ -63,11 +61,3 @@ def _losses_in(lines: frozenset[str]) -> tuple[int, int]:
     """Lines with losses of steps of training, and others."""
     found = [_OF_TRAINING.search(line) is not None for line in lines if _LOSS.search(line)]
     return sum(found), len(found) - sum(found)
-
-
-def _lines_of(log: LogRecord) -> frozenset[str]:
-    assert log.path is not None
-    try:
-        return frozenset(read_text(log.path, log.file).text.split("\n"))
-    except ClaimError:
-        return frozenset()

@@ -13,7 +13,7 @@ from itertools import islice
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
-from bpb_harness.claim import LogRecord
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim.listing import NOTEBOOK
 from bpb_harness.claim.readme_reader import title_of
 from bpb_harness.claim.settings import set_beside, settings_of_every_command
@@ -158,11 +158,8 @@ def title_with(evidence: Evidence, technique: Technique) -> str | None:
 
 def _texts_of_logs(evidence: Evidence) -> list[str]:
     """The logs of the score, whole, with the scripts in them; none where one of them cannot be read."""
-    logs: Sequence[LogRecord] = evidence.claim_logs
-    try:
-        return [read_text(log.path, log.file).text for log in logs if log.path is not None]
-    except ClaimError:
-        return []
+    texts = [text_of_log(log) for log in evidence.claim_logs if log.path is not None]
+    return texts if all(texts) else []
 
 
 def _texts_beside(evidence: Evidence) -> Iterator[str]:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.auditing.said import text_of
-from bpb_harness.errors import ClaimError
+from bpb_harness.auditing.said import texts_of_scripts
 from bpb_harness.findings import Finding
 
 _ANEW = re.compile(
@@ -30,7 +29,7 @@ def check_two_orders(evidence: Evidence) -> Iterator[Finding]:
         for told in log.orders
         if places.get((log.file, told.run), 0) > (told.last.line or 0)
     ]
-    if not found or any(_ANEW.search(text) for text in _scripts(evidence)):
+    if not found or any(_ANEW.search(text) for text in texts_of_scripts(evidence.claim.scripts)):
         return
     told = found[0]
     message = (
@@ -45,11 +44,3 @@ def check_two_orders(evidence: Evidence) -> Iterator[Finding]:
         place=str(told.hints),
         missing="a score whose hints, training and scoring go through the documents in one order, or without the hints",
     )
-
-
-def _scripts(evidence: Evidence) -> Iterator[str]:
-    for script in evidence.claim.scripts:
-        try:
-            yield text_of(script, script.name)
-        except ClaimError:
-            continue

@@ -16,9 +16,8 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.log_origin import logs_to_explain
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, listed
 
 if TYPE_CHECKING:
@@ -91,12 +90,7 @@ def _by_head(programs: Programs) -> dict[str, list[tuple[str, PrintedLine]]]:
 
 
 def _signs_of(log: LogRecord, heads: Mapping[str, Sequence[tuple[str, PrintedLine]]]) -> _Signs:
-    assert log.path is not None
-    signs = _Signs()
-    try:
-        text = read_text(log.path, log.file).text
-    except ClaimError:
-        return signs
+    signs, text = _Signs(), text_of_log(log)
     rounds: dict[str, list[tuple[int, int, str]]] = {}
     taken: dict[tuple[str, int], tuple[float, float, int]] = {}
     for number, line in enumerate(text.split("\n"), 1):

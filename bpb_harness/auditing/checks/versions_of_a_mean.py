@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim import LogRecord
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.errors import ClaimError
+from bpb_harness.auditing.said import sizes_stated_in
 from bpb_harness.findings import Finding, first_of
 
 _MAX_SHOWN = 4
@@ -22,7 +20,7 @@ _PACKED = 0.8  # of its size; what is packed is smaller than that
 def check_versions_of_a_mean(evidence: Evidence) -> Iterator[Finding]:
     """Name the sizes, where each log of a mean states some and none of them is stated by all."""
     logs = evidence.claim_logs if evidence.how == "mean" else ()
-    stated = {log.file: _stated(log) for log in logs}
+    stated = {log.file: {*sizes_stated_in(log)} for log in logs}
     if len(stated) < 2 or not all(stated.values()) or set.intersection(*stated.values()):
         return
     sizes = {max(each): file for file, each in reversed(stated.items())}  # the largest is that before it was packed
@@ -33,13 +31,3 @@ def check_versions_of_a_mean(evidence: Evidence) -> Iterator[Finding]:
         f"several versions of it ran{or_packed}"
     )
     yield codes.VERSIONS_OF_A_MEAN.finding(message, sizes=[*sorted(sizes)], logs=[*stated])
-
-
-def _stated(log: LogRecord) -> set[int]:
-    """The sizes of the code that a log states."""
-    from bpb_harness.auditing.script import stated_code_sizes  # deferred: most records are read without scripts
-
-    try:
-        return {*stated_code_sizes(read_text(log.path, log.file).text)} if log.path else set()
-    except ClaimError:
-        return set()

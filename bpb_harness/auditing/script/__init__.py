@@ -4,7 +4,8 @@ frontend/    reading: text out of files, logs and self-extracting wrappers (sour
              share (trees), what Python 3.12 writes for every Python (newer_strings), and calls in other words put
              plainly (plain_calls); names and their definitions (scopes, index); what a name refers to and a call means
              (program, options); one way through expressions (walker), and what was worked out of them (answers);
-             literals that may be printed (printable); the size that a log states (code_size)
+             literals that may be printed (printable); the size that a log states (code_size); what many ask of a node
+             (nodes), and answers that are worked out once (once)
 domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
              (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
@@ -20,7 +21,7 @@ domains/     what expressions stand for, a walker each: numbers (values), produc
              printed (printed_lines), trained weights on their way to a score
              (carried), statistics that become weights
              (gathered), what is fitted to a window (fitted_window), the networks of a function (networks), and what is
-             read back from packed files into them (packed_states)
+             read back from packed files into them (packed_states, written_files)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
              lifted_tables), scoring functions on an oracle network (run_scoring, scoring_function, lifted_loops,
