@@ -12,12 +12,14 @@ from bpb_harness.auditing.all_checks import findings_of, gathered
 from bpb_harness.auditing.checks.borrowed_logs import check_borrowed_logs
 from bpb_harness.auditing.checks.log_origin import check_log_origin
 from bpb_harness.auditing.checks.losses import told_losses
+from bpb_harness.auditing.checks.modules_elsewhere import check_modules
 from bpb_harness.auditing.checks.never_begun import check_never_begun
 from bpb_harness.auditing.checks.other_version import check_other_version
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.checks.title_alone import check_title_alone
 from bpb_harness.auditing.checks.unlike_its_script import check_unlike_its_script
+from bpb_harness.auditing.checks.unread_settings import check_unread_settings
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.of_scripts import AnyPath, scripts_of, titles_of, with_tokenizer
@@ -102,6 +104,8 @@ def audited(
         origin = origin or [*check_other_version(evidence, programs)]
         origin += check_title_alone(evidence, programs)
         origin += check_never_begun(evidence, programs)
+        origin += check_modules(evidence, programs)
+        origin += check_unread_settings(evidence, programs)
         report = _report(evidence, [*findings, *origin], rescored) if origin else report
     return replace(report, paths=tuple(map(str, paths_of(paths))))
 

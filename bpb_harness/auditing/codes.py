@@ -166,6 +166,10 @@ SIZES_DO_NOT_ADD_UP = register("BPB459", "sizes-do-not-add-up", _WARNS,
 TITLE_ALONE = register("BPB452", "title-alone", _WARNS,
     "The title names a technique that no program of the record has, that its commands leave switched off, or that "
     "would have begun behind the last step.")
+UNREAD_SETTINGS = register("BPB456", "settings-that-nothing-reads", _INFORMS,
+    "A command of the README gives its script settings that no program of the record reads.")
+MODULE_ELSEWHERE = register("BPB457", "module-not-in-the-record", _INFORMS,
+    "A script of the record imports a module that does not lie beside it.")
 LOSS_BESIDE = register("BPB458", "loss-beside-the-score", _INFORMS,
     "The loss that the record gives beside its score is not that of the line which prints the score.")
 LOG_OF_ANOTHER_SUBMISSION = register("BPB454", "log-of-another-submission", _WARNS,

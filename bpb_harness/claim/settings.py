@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -136,6 +136,29 @@ def settings_of_every_command(text: str) -> Mapping[str, tuple[str, ...]]:
         alone.setdefault(name, {}).update(dict.fromkeys(given[name] for given in started))
     found = {name: tuple(values) for name, values in alone.items() if not any("$" in value for value in values)}
     return dict(list(found.items())[:_MAX_SETTINGS])
+
+
+def settings_given_to(text: str, scripts: Collection[str]) -> Mapping[str, tuple[str, str]]:
+    """What commands of a README set in the environment of some scripts: by name its words, and the script.
+
+    Args:
+        text: the README.
+        scripts: names of the scripts; what is set for others, or read by the command itself, is left out.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for block in _code_of(text[:_LARGEST_README]):
+        for command in _END_OF_COMMAND.split(_COMMENT.sub("", _CONTINUED.sub(" ", block))):
+            script = _SCRIPT.search(command)
+            started = PurePosixPath(script[0]).name if script is not None else ""
+            if script is None or started not in scripts or not _STARTS.search(command[: script.start()]):
+                continue
+            for each in _SETTING.finditer(command[: script.start()]):
+                if re.search(rf"\$\{{?{each['name']}(?!\w)", text) is None:
+                    found.setdefault(each["name"], (each[0], started))
+    return dict(list(found.items())[:_MAX_SETTINGS])
+
+
+_STARTS = re.compile(r"(?:python[0-9.]{0,5}|torchrun|accelerate|srun|uv run)(?:\s|$)")
 
 
 def _value_of(setting: re.Match[str]) -> str:

@@ -51,6 +51,7 @@ def test_every_record_code_has_a_submission() -> None:
     elsewhere |= {"BPB415", "BPB416", "BPB417", "BPB418", "BPB419"}  # a score's own file
     elsewhere |= {"BPB424"}  # a summary of wandb
     elsewhere |= {"BPB454", "BPB455"}  # logs of another submission
+    elsewhere |= {"BPB456", "BPB457"}  # a script beside commands, and without a module
     elsewhere |= {"BPB429"}  # a log that ends in a traceback
     elsewhere |= {"BPB452"}  # a script beside a title
     elsewhere |= {"BPB427", "BPB430", "BPB431", "BPB432"}  # a script beside a log that it did not write

@@ -1,0 +1,155 @@
+"""BPB457: modules that a script of the record imports, and that lie neither in the record nor in a library known here.
+
+What they do for the score is in no file of the record. A remark; but where the claim's log tells a setting to be on by
+which such a module is imported, and nothing else in the record speaks of it, the score is made by something that it
+does not tell of: a doubt.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.of_the_run import settings_of_the_run
+from bpb_harness.auditing.programs import Programs
+from bpb_harness.auditing.said import texts_of
+from bpb_harness.claim.listing import prose_below
+from bpb_harness.claim.settings_told import SettingTold, quantity
+from bpb_harness.findings import Finding, Severity, first_of
+
+_MAX_SHOWN, _MOST_FILES = 3, 2_000
+# What can be installed, by the names in imports of public records and a few more.
+_KNOWN = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    absl accelerate aiter apex bitsandbytes boto3 brotli causal_conv1d causal_conv1d_cuda click constriction cpuinfo
+    cupy cutlass datasets deepspeed dill dotenv einops fairscale fastai filelock fla flash_attn flash_attn_2_cuda
+    flash_attn_3 flash_attn_config flash_attn_interface flash_linear_attention fsspec google gram_newton_schulz h5py
+    hopper huggingface_hub hydra IPython jax jaxlib joblib jsonlines kernels liger_kernel lightning lz4 mamba_ssm
+        matplotlib ml_collections mlx modal msgpack muon mypy nbformat numba numpy omegaconf openai orjson packaging
+        pandas peft PIL pkg_resources plotly psutil pyarrow pybind11 pydantic pynvml pytest python_minifier
+        pytorch_lightning rans_codec_rs ray regex requests rich runpod safetensors schedulefree scipy seaborn
+        selective_scan_cuda sentencepiece setuptools sklearn soap sympy tabulate tensorboard tensorflow termcolor
+    tiktoken tilelang timm tokenizers toml torch torchao torchaudio torchmetrics torchvision tqdm transformer_engine
+        transformers triton trl typer typing_extensions ujson wandb xformers xxhash yaml zstandard zstd
+        """,
+    )
+)
+
+
+@dataclass(frozen=True)
+class ModuleElsewhere:
+    """A module that lies elsewhere.
+
+    Attributes:
+        name: of the module.
+        place: where it is imported.
+        switches: settings that have to be on for it.
+    """
+
+    name: str
+    place: str
+    switches: tuple[str, ...]
+
+
+def check_modules(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
+    """Name the modules that some script imports whatever happens, or as the claim's log tells."""
+    found = modules_elsewhere(evidence, programs)
+    told = settings_of_the_run(evidence, {name for each in found for name in each.switches})
+    ran = [each for each in found if all(name in told and quantity(told[name].value) for name in each.switches)]
+    hidden = next((each for each in ran if each.switches and not _is_spoken_of(programs, each)), None)
+    if hidden is not None:
+        yield _finding_of(hidden, told)
+    elif ran:
+        shown = first_of([f"`{each.name}` ({each.place})" for each in ran], _MAX_SHOWN)
+        does = "which does" if len(ran) == 1 else "which do"
+        message = f"a script imports {shown}, {does} not lie in the record: what is done there is not read"
+        yield codes.MODULE_ELSEWHERE.finding(message, modules=[each.name for each in ran])
+
+
+def _finding_of(hidden: ModuleElsewhere, told: Mapping[str, SettingTold]) -> Finding:
+    setting = told[hidden.switches[-1]]
+    message = (
+        f"with `{setting.words}` ({setting.source}) the script imports `{hidden.name}` ({hidden.place}), a module that "
+        "does not lie in the record; neither README nor submission.json speaks of it, so what it did for the score is "
+        "not told"
+    )
+    missing = f"the module `{hidden.name}`, or the score without it"
+    return codes.MODULE_ELSEWHERE.finding(message, severity=Severity.WARNS, modules=[hidden.name], missing=missing)
+
+
+def _is_spoken_of(programs: Programs, module: ModuleElsewhere) -> bool:
+    """Whether a README, a note or JSON has a word of a module's name, or of the setting that it hangs on."""
+    texts = texts_of([*programs.folders, *(file for folder in programs.folders for file, _ in prose_below(folder))])
+    prose = " ".join(text for name, text in texts.items() if Path(name).suffix.lower() in _PROSE)
+    plain = re.sub(r"[^a-z]+", "", prose.lower())
+    words = {word for name in (module.name, *module.switches) for word in re.split(r"[^a-z]+", name.lower())}
+    telling = {word for word in words if len(word) > 3} - _PLAIN
+    return not telling or any(word in plain for word in telling)
+
+
+_PROSE = frozenset([".md", ".rst", ".json", ".yaml", ".yml", ".csv"])
+_PLAIN = frozenset(["enabled", "module", "train", "eval", "state", "model", "utils"])
+
+
+def modules_elsewhere(evidence: Evidence, programs: Programs) -> list[ModuleElsewhere]:
+    """The modules that scripts of a record import, in no attempt that may fail, and that lie nowhere in it.
+
+    Args:
+        evidence: the claim and its record.
+        programs: of the record.
+    """
+    from bpb_harness.auditing.script import parsed_source  # deferred: most records come without a script
+
+    here: set[str] | None = None
+    found: dict[str, ModuleElsewhere] = {}
+    for script in evidence.claim.scripts if programs.folders and programs.texts else ():
+        source = programs.source(script)
+        tree = parsed_source(source.text) if source is not None else None
+        inside = " of what it unpacks to" if source is not None and source.layers else ""
+        for name, line, switches in _imports(tree.body, ()) if tree is not None else ():
+            if name in sys.stdlib_module_names or name in _KNOWN or name in found:
+                continue
+            here = _names_in(programs) if here is None else here
+            is_written = any(re.search(rf"[\"'][^\"'\n]{{0,80}}(?<!\w){name}(?!\w)", text) for text in programs.texts)
+            if name not in here and not is_written:
+                found[name] = ModuleElsewhere(name, f"{script.name}:{line}{inside}", switches)
+    return [*found.values()]
+
+
+def _names_in(programs: Programs) -> set[str]:
+    """Names of all files and folders of a record, without what they end in."""
+    found: set[str] = set()
+    for folder in programs.folders:
+        for count, each in enumerate(folder.rglob("*")):
+            if count >= _MOST_FILES:
+                break
+            found.add(each.name.split(".")[0])
+    return found
+
+
+def _imports(body: list[ast.stmt], switches: tuple[str, ...]) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+    """Modules that statements import, with the settings that are on then; none under what is not such a setting."""
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            yield from ((each.name.partition(".")[0], statement.lineno, switches) for each in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            yield statement.module.partition(".")[0], statement.lineno, switches
+        elif isinstance(statement, ast.If):
+            name = _switch(statement.test)
+            if name is not None:
+                yield from _imports(statement.body, (*switches, name))
+        elif isinstance(statement, ast.FunctionDef | ast.With):
+            yield from _imports(statement.body, switches)
+
+
+def _switch(test: ast.expr) -> str | None:
+    """The setting that a test asks to be on: ``args.tilt_enabled``."""
+    return test.attr.lower() if isinstance(test, ast.Attribute) and isinstance(test.value, ast.Name) else None

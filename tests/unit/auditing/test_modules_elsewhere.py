@@ -1,0 +1,142 @@
+"""Settings that nothing in the record reads, and modules that lie nowhere in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb
+
+NATS = 2.0312
+SCORE = f"final_exact val_loss:{NATS} val_bpb:{bpb(NATS, SP1024):.8f}\n"
+ON = "ngram_tilt_enabled: True\n"
+SCRIPT = """
+import os
+import torch
+
+LIMIT_BITS = 6
+
+class Args:
+    seed = int(os.environ.get("SEED", 7))
+    ngram_tilt_enabled = bool(int(os.environ.get("NGRAM_TILT_ENABLED", "0")))
+
+def main(log, h, loss, score, ms):
+    log(f"step:{1} train_loss:{loss} train_time:{ms}ms")
+    log(f"step:{1} val_loss:{loss} val_bpb:{score} train_time:{ms}ms")
+    log(f"peak memory allocated: {ms} MiB")
+    log(f"Code size: {ms} bytes")
+    if h.ngram_tilt_enabled:
+        from word_tilt import Tilt
+    log(f"final_exact val_loss:{loss} val_bpb:{score}")
+"""
+README = "# A record\n\n```bash\nSEED=7 torchrun train_gpt.py\n```\n"
+
+
+def _report(folder: Path, script: str = SCRIPT, readme: str = README, log: str = SCORE, **more: str) -> AuditReport:
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": round(bpb(NATS, SP1024), 8)}))
+    for name, text in {"train.log": log, "train_gpt.py": script, "README.md": readme, **more}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return audit(folder)
+
+
+def test_a_module_that_the_log_tells_to_be_at_work_and_nobody_speaks_of_is_a_doubt(tmp_path: Path) -> None:
+    report = _report(tmp_path, log=ON + SCORE)
+    (found,) = report.with_code("BPB457")
+    assert found.message == (
+        "with `ngram_tilt_enabled:True` (train.log:1) the script imports `word_tilt` (train_gpt.py:17), a module that "
+        "does not lie in the record; neither README nor submission.json speaks of it, so what it did for the score is "
+        "not told"
+    )
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    ("readme", "more"),
+    [
+        (README + "\nAn n-gram tilt.\n", {}),
+        (README, {"notes.md": "With Tilt.\n"}),
+        (README, {"a.json": '{"no_ngram": 1}'}),
+    ],
+)
+def test_one_that_is_spoken_of_is_a_remark(tmp_path: Path, readme: str, more: dict[str, str]) -> None:
+    report = _report(tmp_path, readme=readme, log=ON + SCORE, **more)
+    (found,) = report.with_code("BPB457")
+    assert found.message.startswith("a script imports `word_tilt` (train_gpt.py:17), which does not lie in the record:")
+    assert report.verdict == "consistent"
+
+
+ALWAYS = SCRIPT.replace("import torch\n", "import torch\nfrom golf_lib.data import load\n")
+
+TRIES = "try:\n    from golf_lib.data import load\nexcept ImportError:\n    pass\n"
+
+
+def test_one_that_is_imported_whatever_happens_is_a_remark(tmp_path: Path) -> None:
+    report = _report(tmp_path, script=ALWAYS)
+    (found,) = report.with_code("BPB457")
+    assert found.message == (
+        "a script imports `golf_lib` (train_gpt.py:4), which does not lie in the record: what is done there is not read"
+    )
+    assert report.verdict == "consistent"
+
+
+@pytest.mark.parametrize(
+    ("script", "log", "more"),
+    [
+        (SCRIPT, SCORE, {}),  # the log does not tell
+        (SCRIPT, ON.replace("True", "False") + SCORE, {}),
+        (SCRIPT, ON + SCORE, {"word_tilt.py": "Tilt = 1\n"}),
+        (SCRIPT, ON + SCORE, {"lib/word_tilt.cpp": "int main() {}\n"}),
+        (SCRIPT.replace("word_tilt", "flash_attn"), ON + SCORE, {}),
+        (SCRIPT.replace("word_tilt", "statistics"), ON + SCORE, {}),
+        (SCRIPT.replace("if h.ngram", "if loss or h.ngram"), ON + SCORE, {}),
+        (ALWAYS.replace("from golf_lib.data import load\n", TRIES), SCORE, {}),
+        (ALWAYS + "\nopen('golf_lib.py', 'w').write('load = 1')\n", SCORE, {}),  # it writes the module itself
+        (ALWAYS, SCORE, {"golf_lib/data.py": "load = 1\n"}),
+    ],
+    ids=["silent log", "off", "there", "another tongue", "known", "Python's", "other test", "try", "written", "folder"],
+)  # fmt: skip
+def test_what_lies_there_or_is_not_shown_to_be_imported_is_none(
+    tmp_path: Path, script: str, log: str, more: dict[str, str]
+) -> None:
+    assert not _report(tmp_path, script=script, log=log, **more).with_code("BPB457")
+
+
+ALONE = SCRIPT.replace("        from word_tilt import Tilt\n", "        pass\n")
+SETS = README.replace("SEED=7", "SEED=7 LIMIT_BITS=5 EMA_ENABLED=1")
+
+
+def test_settings_that_nothing_reads_are_a_remark(tmp_path: Path) -> None:
+    report = _report(tmp_path, script=ALONE, readme=SETS)
+    (found,) = report.with_code("BPB456")
+    assert found.message == (
+        "a command of README.md starts train_gpt.py with `LIMIT_BITS=5`, `EMA_ENABLED=1`, which no program of the "
+        "record reads"
+    )
+    assert report.verdict == "consistent"
+
+
+@pytest.mark.parametrize(
+    ("script", "readme", "more"),
+    [
+        (ALONE, README, {}),
+        (ALONE, SETS.replace("LIMIT_BITS=5 EMA_ENABLED=1", "NCCL_DEBUG=1 OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1"), {}),
+        (ALONE, SETS.replace("train_gpt.py", "other.py"), {}),
+        (ALONE, SETS.replace("torchrun train_gpt.py", "cat train_gpt.py"), {}),
+        (ALONE, SETS.replace("train_gpt.py", "train_gpt.py --bits $LIMIT_BITS --ema ${EMA_ENABLED}"), {}),
+        (ALONE + "\nfor name in NAMES: os.environ[name]\n", SETS, {}),
+        (ALONE + "\nsettings = dict(os.environ)\n", SETS, {}),
+        (ALONE + "\nx = os.environ.get('EMA' + '_ENABLED')\n", SETS, {}),
+        (ALWAYS, SETS, {}),  # a module that lies elsewhere may
+        (ALONE, SETS, {"run.sh": "echo $LIMIT_BITS ${EMA_ENABLED:-1}\n"}),
+        (ALONE, SETS, {"more.py": "import os\nprint(os.getenv('LIMIT_BITS'), os.environ['EMA_ENABLED'])\n"}),
+        (ALONE + "\nema_enabled = limit_bits = 1\n", SETS, {}),
+    ],
+    ids=["read", "others'", "another script", "no start", "of the command", "a name", "all", "joined", "elsewhere",
+         "a shell", "another program", "small letters"],
+)  # fmt: skip
+def test_what_may_be_read_is_none(tmp_path: Path, script: str, readme: str, more: dict[str, str]) -> None:
+    assert not _report(tmp_path, script=script, readme=readme, **more).with_code("BPB456")
