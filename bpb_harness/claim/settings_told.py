@@ -92,6 +92,30 @@ def settings_told(
     return {name: tuple(told) for name, told in found.items()}
 
 
+def settings_under_labels(
+    lines: Iterable[tuple[int, str]], file: str, names: Collection[str]
+) -> Mapping[str, tuple[SettingTold, ...]]:
+    """All values that lines give some settings under a label that the settings' names begin with: ``moe_eval:dim=8``.
+
+    Args:
+        lines: lines of its output, with their numbers.
+        file: its name.
+        names: of the settings, in small letters: ``moe_dim``.
+    """
+    found: dict[str, list[SettingTold]] = {}
+    first = {name.partition("_")[0] for name in names}
+    for number, line in lines:
+        label = _OF_A_LABEL.match(line)
+        if label is not None and label[1] in first and len(line) <= _LONGEST_LABELLED:
+            for name, words, value in _pairs(line):
+                if (whole := f"{label[1]}_{name}") in names:
+                    found.setdefault(whole, []).append(SettingTold(words, value, Source(file, number)))
+    return {name: tuple(told) for name, told in found.items()}
+
+
+_OF_A_LABEL, _LONGEST_LABELLED = re.compile(r"([a-z][a-z0-9]{1,20})(?:_[a-z0-9_]{1,30})?:"), 400
+
+
 def _pairs(line: str) -> Iterator[tuple[str, str, str]]:
     """The names of a line of settings in small letters, with its words for each, and the values; else nothing."""
     if len(line) > _LONGEST_LINE or "loss" in line or "bpb" in line or (":" not in line and "=" not in line):

@@ -7,13 +7,21 @@ run: of these nothing follows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import lines_of_the_run, settings_of_the_run
 from bpb_harness.claim.readme_reader import read_readme
-from bpb_harness.claim.settings_told import SettingTold, is_same_setting, may_differ, quantity
+from bpb_harness.claim.settings import settings_of_every_command
+from bpb_harness.claim.settings_told import (
+    SettingTold,
+    is_same_setting,
+    may_differ,
+    quantity,
+    settings_under_labels,
+)
 from bpb_harness.claim.stated_settings import StatedSetting, lines_of_the_claim, stated_settings
 from bpb_harness.claim.worded_settings import worded_settings
 from bpb_harness.findings import Finding, listed
@@ -34,17 +42,10 @@ def check_another_run(evidence: Evidence) -> Iterator[Finding]:
     readme = evidence.claim.readme
     if readme is None or not _gives_the_score(evidence) or not _was_trained(evidence):
         return
-    stated = {name: each for name, each in stated_settings(readme.text).items() if _counts(name)}
-    told = settings_of_the_run(evidence, stated)
-    differing = {name: each for name, each in stated.items() if _differs(evidence, name, each, told)}
-    if len(differing) < _FEWEST and not any(name in _OF_THE_NETWORK for name in differing):
-        stated = dict(worded_settings(readme.text))
-        told = settings_of_the_run(evidence, stated)
-        differing = {
-            name: each for name, each in stated.items() if _differs_in_words(readme.text, each, told.get(name))
-        }
-        if len(differing) < _FEWEST_WORDED:
-            return
+    ways = (_as_named, _in_words, _under_labels)
+    told, differing = next((found for way in ways if (found := way(evidence, readme.text))[1]), ({}, {}))
+    if not differing:
+        return
     shown = sorted(differing, key=lambda name: (name not in _OF_THE_NETWORK, differing[name].line))[:_MAX_SHOWN]
     by_readme = listed([f"`{differing[name].words}` (line {differing[name].line})" for name in shown])
     by_log = listed([f"`{told[name].words}` ({told[name].source})" for name in shown])
@@ -58,6 +59,46 @@ def check_another_run(evidence: Evidence) -> Iterator[Finding]:
         file=readme.file,
         missing="the log of a run with the settings that the README gives, or a README that gives those of the log",
     )
+
+
+_Told: TypeAlias = Mapping[str, SettingTold]
+_Stated: TypeAlias = Mapping[str, StatedSetting]
+
+
+def _as_named(evidence: Evidence, text: str) -> tuple[_Told, _Stated]:
+    """What differs of settings under names that both have: one of the network, or two."""
+    stated = {name: each for name, each in stated_settings(text).items() if _counts(name)}
+    told = settings_of_the_run(evidence, stated)
+    differing = {name: each for name, each in stated.items() if _differs(evidence, name, each, told)}
+    is_enough = len(differing) >= _FEWEST or any(name in _OF_THE_NETWORK for name in differing)
+    return told, differing if is_enough else {}
+
+
+def _in_words(evidence: Evidence, text: str) -> tuple[_Told, _Stated]:
+    """What differs of settings that the README gives in words: three, or nothing."""
+    stated = worded_settings(text)
+    told = settings_of_the_run(evidence, stated)
+    differing = {name: each for name, each in stated.items() if _differs_in_words(text, each, told.get(name))}
+    return told, differing if len(differing) >= _FEWEST_WORDED else {}
+
+
+def _under_labels(evidence: Evidence, text: str) -> tuple[_Told, _Stated]:
+    """What differs of settings of every command that lines of the logs give under a label: two, or nothing."""
+    given = {name.lower(): values for name, values in settings_of_every_command(text).items() if "_" in name}
+    logged: dict[str, list[SettingTold]] = {}
+    for log in evidence.claim_logs if given else ():
+        for name, each in settings_under_labels(lines_of_the_run(evidence, log), log.file, given).items():
+            logged.setdefault(name, []).extend(each)
+    told = {
+        name: each[0]
+        for name, each in logged.items()
+        if all(quantity(value) is not None for value in (*given[name], each[0].value))
+        and not any(is_same_setting(value, one.value) for value in given[name] for one in each)
+        and all(is_same_setting(one.value, each[0].value) for one in each)
+    }
+    stated = {name: _given(text, name, given[name]) for name in told}
+    speaks = any(_speaks_of(text, name, told[name].value, each) for name, each in stated.items())
+    return told, stated if len(told) >= _FEWEST and not speaks else {}
 
 
 def _counts(name: str) -> bool:
@@ -99,6 +140,12 @@ def _differs(evidence: Evidence, name: str, stated: StatedSetting, told: Mapping
         for _, line in lines_of_the_run(evidence, log)
         for value in stated.values
     )
+
+
+def _given(text: str, name: str, values: Sequence[str]) -> StatedSetting:
+    place = re.search(rf"(?<![\w$]){name}=", text, re.IGNORECASE)
+    line = text.count("\n", 0, place.start()) + 1 if place is not None else 1
+    return StatedSetting(f"{name.upper()}={' or '.join(values)}", tuple(values), line)
 
 
 def _differs_in_words(text: str, stated: StatedSetting, logged: SettingTold | None) -> bool:

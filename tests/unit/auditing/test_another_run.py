@@ -127,6 +127,24 @@ def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -
         assert "`muon_momentum:0.99` (train.log:2)" in report.with_code("BPB451")[0].message
 
 
+@pytest.mark.parametrize(
+    ("command", "told", "is_found"),
+    [
+        ("CSA_DIM=96 CSA_TOPK=24", "csa_eval:targets=all dim:160 topk:40\n", True),
+        ("CSA_DIM=96 CSA_TOPK=24", "csa:dim=160 topk=40\n", True),
+        ("CSA_DIM=96 CSA_TOPK=40", "csa_eval:targets=all dim:160 topk:40\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24", "moe_eval:targets=all dim:160 topk:40\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24", "csa_warm: dim:96 topk:24\ncsa_eval: dim:160 topk:40\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24", "csa_chunk: dim:150 topk:30\ncsa_chunk: dim:160 topk:40\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24 torchrun train.py\nCSA_DIM=160 CSA_TOPK=40", "csa:dim=160 topk=40\n", False),
+    ],
+    ids=["two", "a bare label", "one", "another label", "told so too", "of a schedule", "one of the commands"],
+)
+def test_settings_under_a_label(tmp_path: Path, command: str, told: str, is_found: bool) -> None:
+    report = _report(tmp_path, f"{OF_THE_SCORE}```\n{command} torchrun train.py\n```\n", TOLD + told)
+    assert bool(report.with_code("BPB451")) is is_found
+
+
 def test_switches_count_with_what_else_differs(tmp_path: Path) -> None:
     command = "```\nMIN_LR=0.1 GATE_ENABLED=1 torchrun train.py\n```\n"
     found = _report(tmp_path, OF_THE_SCORE + command, "  min_lr: 0.0\n  gate_enabled: False\n").with_code("BPB451")
