@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
+from bpb_harness.auditing.evidence import Evidence, Ratio, mean_of_seeds, ratio_of
 from bpb_harness.claim import Printed
 from bpb_harness.findings import Finding, Json, Severity
 
@@ -45,17 +46,22 @@ def _best_of(score: Printed, scores: Mapping[str, Printed]) -> tuple[str, float,
 def _ends_of_logs(evidence: Evidence) -> dict[str, Printed]:
     """What the logs end with that print the claim's line, by seed; nothing where a seed has two, or none is told.
 
-    A log of no seed that prints the scores of others alone is made of these, and tells of no run of its own.
+    A log of no seed that prints the scores of others alone is made of these, and tells of no run of its own. Nor is
+    anything averaged of lines whose losses and scores are not in one ratio: they divide by other bytes, or are wrong.
     """
     if evidence.how != "line":
         return {}
     label, ends, unnamed = evidence.lines[0].label, dict[str, Printed](), set[float]()
+    ratios: list[Ratio] = []
     for log in evidence.claim.logs:
-        alike = [line.bpb for line in log.lines if line.label == label and not line.is_training_step]
+        lines = [line for line in log.lines if line.label == label and not line.is_training_step]
+        alike = [line.bpb for line in lines]
+        ratios += [ratio for line in lines[-1:] if (ratio := ratio_of(line)) is not None]
         if alike and log.seed is None:
             unnamed |= {bpb.value for bpb in alike}
         elif alike and log.seed is not None:
             if log.seed in ends and ends[log.seed].value != alike[-1].value:
                 return {}
             ends[log.seed] = alike[-1]
-    return ends if unnamed <= {bpb.value for bpb in ends.values()} else {}
+    is_one = all(one.agrees_with(other, 0.0) for one, other in combinations(ratios, 2))
+    return ends if is_one and unnamed <= {bpb.value for bpb in ends.values()} else {}

@@ -256,17 +256,17 @@ def _judged(evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str])
         message = f"both agree within the error, but the error is too large to tell: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of more text or more samples")
     elif agrees and other_text:
-        message = f"only the first {recomputed.num_windows} windows were scored anew: the harness gets {numbers}"
+        message = f"only {_the_first(recomputed)} scored anew: the harness gets {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of the whole text, no --limit")
     elif agrees:
         yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
     elif settings is not None:
         yield codes.RESCORED_UNCLEAR.finding(f"{settings}: {numbers}", facts=facts)
     elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < MIN_WINDOWS):
-        message = f"the first {recomputed.num_windows} windows are too few to speak for the whole text: {numbers}"
+        message = f"{_the_first(recomputed, 'is', 'are')} too few to speak for the whole text: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif abs(difference) <= STANDARD_ERRORS * both + rounding + spread:
-        part = f" (only the first {recomputed.num_windows} windows were scored anew)" if other_text else ""
+        part = f" (only {_the_first(recomputed)} scored anew)" if other_text else ""
         message = f"the difference is more than sampling explains, but another part of the text could{part}: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif difference < 0.0 and method is None and recomputed.relation in _BOUNDS and -difference < 0.1 * score.value:
@@ -282,3 +282,8 @@ def _judged(evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str])
         yield codes.RESCORED_DIFFERENT.finding(
             f"the harness gets {numbers}", factor=recomputed.bits_per_byte / score.value, facts=facts
         )
+
+
+def _the_first(recomputed: Recomputed, of_one: str = "was", of_more: str = "were") -> str:
+    number = recomputed.num_windows
+    return f"the first window {of_one}" if number == 1 else f"the first {number} windows {of_more}"

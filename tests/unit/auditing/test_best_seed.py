@@ -124,3 +124,12 @@ def test_seeds_of_which_some_are_in_logs_are_not_called_another_score(tmp_path: 
     (tmp_path / "seed2.log").write_text(log(LOSSES[1], SP1024, seed=2))
     (found,) = audit(tmp_path).with_code("BPB411")
     assert "the log of 2 seeds prints its own, val_bpb " in found.message
+
+
+def test_of_lines_that_divide_by_other_bytes_nothing_is_averaged(tmp_path: Path) -> None:
+    assert _report(tmp_path, "A small network.").with_code("BPB305")
+    path = tmp_path / "run_1.log"
+    text, told = path.read_text(), f"{bpb(LOSSES[1], SP1024):.8f}"
+    path.write_text(text.replace(told, f"{bpb(LOSSES[1], SP1024) * 1.0001:.8f}"))
+    assert path.read_text() != text
+    assert not audit(tmp_path).with_code("BPB305")

@@ -96,3 +96,10 @@ def test_no_other_loss_shows_that(tmp_path: Path, loss: float, decimals: int, re
 def test_the_same_loss_over_the_same_bytes_confirms(tmp_path: Path) -> None:
     report = audit(record(tmp_path, NATS, BYTES), recomputed=EXACT, rules="none")
     assert report.verdict is Verdict.CONFIRMED
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "the first window"), (4, "the first 4 windows")])
+def test_a_part_of_one_window_is_called_one(tmp_path: Path, number: int, words: str) -> None:
+    part = replace(EXACT, num_windows=number, num_tokens=1024 * number)
+    report = audit(record(tmp_path, NATS * 1.1, BYTES), recomputed=part, rules="none")
+    assert any(words in each.message for each in report.with_code("BPB603"))
