@@ -27,7 +27,13 @@ from bpb_harness.second_look.server import Server
 FORKS = get_context("forkserver")
 _SECONDS = 60.0  # in which what has closed its pipes has ended, on a machine however busy
 FORKS.set_forkserver_preload(
-    ["bpb_harness.adapters", "bpb_harness.auditing.script", "bpb_harness.second_look.answering", "sentencepiece"]
+    [
+        "bpb_harness.adapters",
+        "bpb_harness.auditing.script",
+        "bpb_harness.second_look.answering",
+        "sentencepiece",
+        "tests.settled",
+    ]
 )
 
 
