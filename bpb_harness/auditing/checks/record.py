@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.absent_logs import absent_logs
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.checks.sampling import ends_alike
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
@@ -107,6 +108,8 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             if others := ends_alike(evidence):
                 message += f"; {others[0].bpb.source} prints it too, of another run"
                 message += ", and which is claimed was not established"
+        absent = absent_logs(evidence)
+        message += f"; {absent}" if absent is not None else ""
         facts: dict[str, Json] = {**nearly, **({"in_table": True} if is_table else {})}
         if all(is_summary_name(line.bpb.source.file) for line in evidence.lines):
             facts = {**nearly, "in_summary": True}
