@@ -54,6 +54,8 @@ class HeldScript:
 def held_script(logs: Sequence[LogRecord], lines: Sequence[ScoreLine], scripts: Sequence[Path]) -> HeldScript | None:
     """The script that each log of a claim holds; None where one holds none, or what lies beside cannot be read.
 
+    A log without its script gives way to another of the same run that holds it.
+
     Args:
         logs: of the record.
         lines: that carry the claim.
@@ -61,12 +63,46 @@ def held_script(logs: Sequence[LogRecord], lines: Sequence[ScoreLine], scripts: 
     """
     files = {line.bpb.source.file for line in lines}
     own = [log for log in logs if log.file in files]
-    if not own or len(own) < len(files) or not scripts or not all(log.holds_script for log in own):
+    if not own or len(own) < len(files) or not scripts:
+        return None
+    own = [log if log.holds_script else _same_with_script(log, logs, lines) or log for log in own]
+    if not all(log.holds_script for log in own):
         return None
     found = [_held(log, scripts) for log in {log.code_digest: log for log in own}.values()]
     first = found[0]
     is_one_answer = len({each is not None and each.same is not None for each in found}) == 1
     return first if is_one_answer and None not in found else None
+
+
+def _same_with_script(log: LogRecord, logs: Sequence[LogRecord], lines: Sequence[ScoreLine]) -> LogRecord | None:
+    """Another log that prints the claimed lines of a log digit by digit, states the same code size, and holds one."""
+    own = [_digits(line) for line in lines if line.bpb.source.file == log.file]
+    alike = (
+        other
+        for other in logs
+        if other.holds_script and other is not log and set(own) <= {_digits(line) for line in other.lines}
+    )
+    is_told = all((line.bpb.decimals or 0) >= _TELLING for line in lines)
+    return next((other for other in alike if _states_the_same(log, other)), None) if own and is_told else None
+
+
+_TELLING = 6  # decimals of a score that no other run has
+
+
+def _digits(line: ScoreLine) -> tuple[str, float, float | None]:
+    return line.label, line.bpb.value, line.nats_per_token.value if line.nats_per_token is not None else None
+
+
+def _states_the_same(log: LogRecord, other: LogRecord) -> bool:
+    """Whether two logs state one size of the code, or the first states none."""
+    from bpb_harness.auditing.script import stated_code_sizes  # deferred, as below
+
+    try:
+        texts = [read_text(each.path, each.file).text if each.path is not None else "" for each in (log, other)]
+    except ClaimError:
+        return False
+    sizes = [set(stated_code_sizes(text)) for text in texts]
+    return not sizes[0] or not sizes[0].isdisjoint(sizes[1])
 
 
 def differs(held: HeldScript) -> str:

@@ -89,7 +89,10 @@ def _told_runs(evidence: Evidence) -> str:
     score, readme = evidence.claim.score, evidence.claim.readme
     spread = spread_told(readme, score) if readme is not None and score is not None else None
     if called is not None:
+        seeds = evidence.claim.seeds
         told = "of how many runs, and with what standard error, was not read"
+        if len(seeds) == 1:
+            told = f"the record names one seed ({seeds[0]}), and no standard error is given"
         return f"{called} calls the score a mean; {told if spread is None else _of_a_mean(spread)}"
     if evidence.lines:
         own = evidence.lines[0].bpb.source.file

@@ -100,6 +100,27 @@ def test_what_the_script_in_the_log_imports_is_read_with_it(tmp_path: Path) -> N
         (tmp_path / f"{name}.py").unlink()
 
 
+@pytest.mark.parametrize(
+    ("ends", "is_read"),
+    [
+        (SCORE, True),
+        (SCORE.replace("final_exact", "final"), False),
+        (SCORE.replace(f"{NATS}", "2.0313"), False),
+        (f"Code size: 123 bytes\n{SCORE}", False),
+    ],
+    ids=["the same run", "another line", "another loss", "another size"],
+)
+def test_a_log_without_its_script_gives_way_to_one_of_the_same_run(tmp_path: Path, ends: str, is_read: bool) -> None:
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(bpb(NATS, SP1024), 8)}))
+    (tmp_path / "train_gpt.py").write_text(SCRIPT)
+    (tmp_path / "train.log").write_text(f"Code size: 99 bytes\n{SCORE}")
+    size = "Code size: 99 bytes\n" if is_read else ""
+    (tmp_path / "raw_train.log").write_text(f"{OTHER}{RULE}{size}{ends}")
+    found = audit(tmp_path).with_code("BPB430")
+    assert bool(found) is is_read
+    assert all(each.message.startswith("raw_train.log holds the script that wrote it, which was") for each in found)
+
+
 def test_logs_that_hold_different_scripts_decide_nothing(tmp_path: Path) -> None:
     for number, held in enumerate((SCRIPT, OTHER)):
         loss = NATS + 0.001 * number

@@ -777,6 +777,16 @@ def test_what_the_readme_gives_as_a_spread_is_told_beside_the_score(tmp_path: Pa
     assert found.message == said
 
 
+def test_a_mean_of_the_one_seed_that_a_record_names(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("final_exact val_loss:2.03186 val_bpb:1.20340000\n")
+    (tmp_path / "README.md").write_text("mean: 1.2034")
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2034, "seeds": [1337]}')
+    (found,) = audit(tmp_path).with_code("BPB304")
+    assert found.message == (
+        "README.md:1 calls the score a mean; the record names one seed (1337), and no standard error is given"
+    )
+
+
 RERUN = {"a_rerun.log": 1.13411, "b_rerun.log": 1.13422, "c_rerun.log": 1.13433}
 NAMED = {"0": 1.13179659, "1": 1.13214329, "2": 1.13210889}
 
