@@ -8,7 +8,7 @@ tests. Importing the package imports none of what they need.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,7 @@ def compare(
     from bpb_harness.comparison import compare as inside  # deferred: imports scipy
     from bpb_harness.comparison.systems import is_scored_now
 
+    settings = {name: _kept(value) for name, value in settings.items()}
     scored = [is_scored_now(system) for system in systems]
     each = [settings if is_so or not any(scored) else {} for is_so in scored]  # refused where no checkpoint takes them
     return inside.compare(systems, each, better_by=better_by, level=level, num_baseline_runs=runs_of_baseline)
@@ -183,6 +184,11 @@ def audit(
 
         raise UsageError("checkpoint and data without proof", hint="pass proof=FILE, or recomputed=evaluate(...)")
     return auditor.audit(
-        paths, baseline=baseline, recomputed=recomputed, proved=proved, allow_code=allow_code, tokenizer=tokenizer,
-        rules=rules,
+        _kept(paths), baseline=_kept(baseline), recomputed=recomputed, proved=proved, allow_code=allow_code,
+        tokenizer=tokenizer, rules=rules,
     )  # fmt: skip
+
+
+def _kept(given: Any) -> Any:
+    """What can be gone through once, such as ``Path.glob``, as a list: it is asked for more than once."""
+    return list(given) if isinstance(given, Iterator) else given

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import Parameter, cleandoc, signature
+from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, final, get_args, get_type_hints
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Scorable = AnyPath | Denoiser | CausalLM
 P = ParamSpec("P")
 R = TypeVar("R")
-_KEY = "flag"
+_KEY, _NONE = "flag", type(None)
 
 
 @final
@@ -104,6 +105,27 @@ def flags_of(settings: type) -> Mapping[str, Flag]:
     }
 
 
+def make_plain(settings: object) -> None:
+    """Numbers of numpy become Python's own, and what gives its values one by one, once, becomes a list of them.
+
+    ``Path.glob`` is such: looked at a second time it is empty, and other files would be scored in its place.
+    """
+    kind: type = type(settings)
+    for name in flags_of(kind):
+        value = getattr(settings, name)
+        if value is None or isinstance(value, bool | str):
+            continue
+        plain = value
+        if isinstance(value, Integral):
+            plain = int(value)
+        elif isinstance(value, Real):
+            plain = float(value)
+        elif isinstance(value, Iterator):
+            plain = list(value)
+        if plain is not value:
+            object.__setattr__(settings, name, plain)  # of a frozen class, while one is made
+
+
 def require_values(settings: object) -> None:
     """Refuse what a field does not take: by its flag, and True or False where its type is another, or the reverse.
 
@@ -121,6 +143,10 @@ def require_values(settings: object) -> None:
             raise UsageError(flag.name, seen=repr(value), expected="True or False")
         if isinstance(value, bool) and bool not in kinds[name]:
             raise UsageError(flag.name, seen=value, expected="a number" if kinds[name] & {int, float} else "text")
+        if kinds[name] <= {float, _NONE} and not isinstance(value, int | float | None):
+            raise UsageError(flag.name, seen=repr(value), expected="a number")
+        if kinds[name] <= {str, _NONE} and not isinstance(value, str | None):
+            raise UsageError(flag.name, seen=type(value).__name__, expected="text")
 
 
 @cache

@@ -7,7 +7,7 @@ imports torch before it is needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from operator import attrgetter
@@ -23,7 +23,7 @@ from bpb_harness.adaptation.settings import (
     AdaptationSettings,
 )
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.flags import INNER, AnyPath, flagged, flags_of, require_known, require_values
+from bpb_harness.evaluation.flags import INNER, AnyPath, flagged, flags_of, make_plain, require_known, require_values
 from bpb_harness.evaluation.methods import METHODS, Method, either
 from bpb_harness.result import MAX_SAMPLES, Signature
 
@@ -65,21 +65,47 @@ def as_paths(given: Paths | None) -> list[Path]:
     """One path or several.
 
     Raises:
-        UsageError: for an empty text, which would stand for the folder that one is in.
+        UsageError: for what is neither, and for an empty text, which would stand for the folder that one is in.
     """
-    paths = [given] if isinstance(given, str | PathLike) else given or ()
-    return [as_path(path) for path in paths]
+    if given is None or isinstance(given, str | PathLike):
+        return [] if given is None else [as_path(given)]
+    is_of_values = isinstance(given, bytes | bytearray | Mapping | Set) or hasattr(given, "dtype")
+    if is_of_values or not isinstance(given, Iterable):
+        raise UsageError(
+            "a path", seen=type(given).__name__, expected="a file, a folder, or a list of them, in the text's order",
+            hint="write tokens to a file: numpy.save('tokens.npy', ids)" if hasattr(given, "dtype") else None,
+        )  # fmt: skip
+    return [as_path(path) for path in given]
 
 
 def as_path(given: AnyPath) -> Path:
     """A path that was given.
 
     Raises:
-        UsageError: for an empty text.
+        UsageError: for an empty text, and for what is no path.
     """
+    if not isinstance(given, str | PathLike):
+        raise UsageError("a path", seen=type(given).__name__, expected="a file or a folder")
     if not str(given):
         raise UsageError("a path", seen="an empty text", expected="a file or a folder", hint="'.' is this folder")
     return Path(given)
+
+
+def _typed_paths(given: Sequence[AnyPath] | None) -> Sequence[Path]:
+    """The paths of a command line; the default where there are none."""
+    return as_paths(given) or ()
+
+
+def _named_schedule(given: object) -> str:
+    """The name of a noise schedule that was given as one: settings are written down, and told to other processes."""
+    from bpb_harness.schedule import SCHEDULES  # deferred: imports torch
+
+    if type(given) in SCHEDULES.values():
+        return str(given)
+    raise UsageError(
+        "--schedule", seen=type(given).__name__, expected="a name, such as 'loglinear[0.001]'",
+        hint="a schedule of your own is the network's: its attribute schedule",
+    )  # fmt: skip
 
 
 def _is_given(path: Path | None) -> bool:
@@ -159,11 +185,11 @@ class Settings:
         read=lambda skipped: not skipped, note="As an argument: make them.",
     )  # fmt: skip
     data: Paths = flagged(
-        (), "Token shard, folder or glob; may be repeated.", key="data", kind=list[Path] | None, read=as_paths,
+        (), "Token shard, folder or glob; may be repeated.", key="data", kind=list[Path] | None, read=_typed_paths,
         note="Neither this nor docs: BPB_DATA, the checkpoint's own record, the contest's shards below this folder.",
     )  # fmt: skip
     docs: Paths = flagged(
-        (), "Documents instead of shards; may be repeated.", key="data", kind=list[Path] | None, read=as_paths,
+        (), "Documents instead of shards; may be repeated.", key="data", kind=list[Path] | None, read=_typed_paths,
         note="docs/texts.md lists what is read.",
     )  # fmt: skip
     tokenizer: AnyPath | None = flagged(
@@ -288,9 +314,11 @@ class Settings:
     def __post_init__(self) -> None:
         from bpb_harness.sampling.streams import RandomStreams  # deferred: imports numpy
 
+        make_plain(self)
+        if not isinstance(self.schedule, str | bool | None):
+            object.__setattr__(self, "schedule", _named_schedule(self.schedule))
+        self._require_paths()
         require_values(self)
-        for name in ("data", "docs", "tokenizer", "resume"):
-            as_paths(getattr(self, name))
         if self.num_samples == "all":
             steps = replace(FLAGS["num_steps"], option="--steps with --samples all", most=MAX_STEPS_OF_ALL)
             steps.require(self.num_steps)
@@ -306,6 +334,19 @@ class Settings:
             from bpb_harness.evaluation.conflicts import require_no_conflict  # deferred: asks the flags made here
 
             require_no_conflict(self)
+
+    def _require_paths(self) -> None:
+        """Refuse what is no path; and, of what no command has an option for, what is of another kind."""
+        for name in ("data", "docs", "tokenizer", "resume"):
+            given = getattr(self, name)
+            if isinstance(given, list) and not given:
+                raise UsageError(f"--{name}", seen="an empty list", expected="a path or more", hint="no file fits it?")
+            if not isinstance(given, bool):
+                as_paths(given)
+        if self.progress is not None and not callable(self.progress):
+            raise UsageError("progress", seen=repr(self.progress), expected="a function of tokens done and in all")
+        if not isinstance(self.name, str | None):
+            raise UsageError("name", seen=repr(self.name), expected="text")
 
     def for_network(self, *, is_causal: bool) -> Self:
         """The settings with the network's own method, where nobody has named one.

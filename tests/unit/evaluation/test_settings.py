@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
+import re
 from operator import attrgetter
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -18,9 +20,10 @@ from bpb_harness.cli._settings import as_settings
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import flags_of
 from bpb_harness.evaluation.methods import METHODS, either, names
-from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
+from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings, as_paths
 from bpb_harness.result import Signature
 from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.schedule import LogLinear, NoiseSchedule
 from reference.settings import Training
 
 # A method to come stands in every message that lists those that take an option.
@@ -176,7 +179,8 @@ def test_commands_that_share_options_tell_their_own_defaults():
         (False, "compile_network", None),
         (None, "with_windows", False),
         ("w.parquet", "with_tokens", True),
-        (None, "data", []),
+        (None, "data", ()),
+        ([], "docs", ()),
         ([Path("a"), Path("b")], "docs", [Path("a"), Path("b")]),
     ],
 )
@@ -304,6 +308,76 @@ def test_no_setting_that_needs_or_contradicts_another_goes_by(alone, needs):
 def test_costs_of_single_tokens_are_kept_where_those_of_stretches_would_not_do(options, keeps, each):
     settings = Settings.of(options)
     assert (settings.keeps_tokens, settings.keeps_each_token) == (keeps, each)
+
+
+def test_what_can_be_gone_through_once_is_kept(tmp_path: Path) -> None:
+    """Looked at a second time ``Path.glob`` is empty, and the checkpoint's own text was scored in its place."""
+    for name in ("a.npy", "b.npy"):
+        (tmp_path / name).touch()
+    once: dict[str, Any] = {"data": tmp_path.glob("?.npy"), "golf_setting": iter(["a=1"])}
+    given = Settings(**once, adapter="golf-gpt")
+    for _ in range(2):
+        assert sorted(as_paths(given.data)) == [tmp_path / "a.npy", tmp_path / "b.npy"]
+        assert list(given.golf_setting) == ["a=1"]
+    for nothing in ([], tmp_path.glob("*.bin")):
+        with pytest.raises(UsageError, match=r"^--docs: got an empty list, expected a path or more; no file fits it"):
+            Settings(docs=nothing)  # type: ignore[arg-type]
+    assert as_paths(Settings(data=()).data) == []  # the default
+
+
+def test_checkpoints_and_audits_take_what_can_be_gone_through_once(repository: Path, tmp_path: Path) -> None:
+    fixtures = repository / "fixtures"
+    own = np.fromfile(fixtures / "corpora" / "tiny_val_000000.bin", "<u2", offset=1024)
+    np.save(tmp_path / "a.npy", own[512:1024])
+    checkpoint = fixtures / "checkpoints" / "mdlm-tiny.pt"
+    quick: dict[str, Any] = {"limit": 2, "check_contract": False}
+    result = bpb_harness.evaluate(checkpoint, data=tmp_path.glob("*.npy"), **quick)  # type: ignore[arg-type]
+    assert str(result.signature.data).startswith("a@")
+    pair = bpb_harness.compare(checkpoint, checkpoint, data=tmp_path.glob("*.npy"), **quick).systems
+    assert [Signature.parse(each.signature).data for each in pair] == [result.signature.data] * 2
+    record = fixtures / "claims" / "facts"
+    said = bpb_harness.audit(sorted(record.iterdir())[:1]).to_dict()
+    assert bpb_harness.audit(iter(sorted(record.iterdir())[:1])).to_dict() == said  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("limit", np.int64(4), 4), ("seed", np.uint32(7), 7), ("num_samples", np.int16(3), 3),
+        ("tolerance", np.float32(0.5), 0.5), ("schedule", LogLinear(0.001), "loglinear[0.001]"),
+    ],
+)  # fmt: skip
+def test_numbers_and_schedules_of_other_types_are_what_they_say(name: str, given: object, kept: object) -> None:
+    found = getattr(Settings.of({name: given}), name)
+    assert (found, type(found)) == (kept, type(kept))
+
+
+class Own(NoiseSchedule):
+    name = "own"
+    mask_rate = dmask_rate = time = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("tolerance", "0.5", "--tolerance: got '0.5', expected a number"),
+        ("limit", np.float64(4.0), "--limit: got 4.0, expected a whole number, 1 or more"),
+        ("schedule", Own(), "--schedule: got Own, expected a name, such as 'loglinear[0.001]'; a schedule of your own"),
+        ("schedule", 0.001, "--schedule: got float, expected a name"),
+        ("data", np.zeros(3, np.int64), "a path: got ndarray, expected a file, a folder, or a list of them, in the "
+         "text's order; write tokens to a file: numpy.save('tokens.npy', ids)"),
+        ("docs", b"a.txt", "a path: got bytes, expected a file, a folder, or a list"),
+        ("docs", {"a.txt"}, "a path: got set, expected a file, a folder, or a list of them, in"),
+        ("data", [3], "a path: got int, expected a file or a folder"),
+        ("tokenizer", object(), "a path: got object, expected"),
+        ("adapter", 3, "--adapter: got int, expected text"),
+        ("progress", 5, "progress: got 5, expected a function of tokens done and in all"),
+        ("name", 5, "name: got 5, expected text"),
+    ],
+)  # fmt: skip
+def test_values_of_other_kinds_are_refused_in_one_line(name: str, given: object, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        Settings.of({name: given})
 
 
 @pytest.mark.parametrize("settings", [Settings, Training])
