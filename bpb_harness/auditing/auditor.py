@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -48,6 +48,10 @@ def audit(
     rules: NamedRules = None,
 ) -> AuditReport:
     """Audit one claimed score from its record: what :func:`bpb_harness.audit` runs, and says."""
+    if not isinstance(allow_code, bool):  # "no" is true to Python, and would run it
+        raise UsageError("allow_code", seen=repr(allow_code), expected="True or False")
+    if recomputed is not None and not hasattr(recomputed, "bits_per_byte"):
+        raise UsageError("recomputed", seen=type(recomputed).__name__, expected="what bpb_harness.evaluate(...) gives")
     report = audited(paths, baseline, recomputed, proved, allow_code=allow_code, tokenizer=tokenizer, rules=rules)
     require_something(report, paths_of(paths))
     return _told_of_submissions(report, paths_of(paths))
@@ -114,11 +118,16 @@ def paths_of(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
     """What a command names.
 
     Raises:
-        UsageError: if a path is an empty text.
+        UsageError: if a path is an empty text, or none.
     """
-    if not all(str(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)):
+    named = [paths] if isinstance(paths, str | PathLike) else paths
+    is_several = isinstance(named, Iterable) and not isinstance(named, bytes | bytearray)
+    if not is_several or not all(isinstance(path, str | PathLike) for path in named):
+        expected = "a folder or a file, or a list of them"
+        raise UsageError("what is audited", seen=type(paths).__name__, expected=expected)
+    if not all(str(path) for path in named):
         raise UsageError("a path", seen="an empty text", expected="a file or a folder", hint="'.' is this folder")
-    return [Path(paths)] if isinstance(paths, str | PathLike) else [Path(path) for path in paths]
+    return [Path(path) for path in named]
 
 
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:

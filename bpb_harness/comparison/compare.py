@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from bpb_harness.comparison.contest import ContestRule, contest_rule
@@ -81,6 +82,9 @@ def require_expectations(
     if num_systems < 2:
         hint = "name a checkpoint twice to compare its settings: --steps 8 --steps 128"
         raise UsageError("systems to compare", seen=num_systems, expected="two or more", hint=hint)
+    for name, value in (("--level", level), ("--expect-better", 0.0 if better_by is None else better_by)):
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise UsageError(name, seen=repr(value), expected="a number")
     if not 0.0 < level < 1.0:
         raise UsageError("--level", seen=level, expected="more than 0 and less than 1")
     if better_by is not None and not 0.0 <= better_by < math.inf:

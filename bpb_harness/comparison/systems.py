@@ -92,9 +92,19 @@ def require_costs(system: System) -> None:
 
 
 def is_scored_now(system: System) -> bool:
-    """Whether a system is a checkpoint, so that settings are for it."""
+    """Whether a system is a checkpoint, so that settings are for it.
+
+    Raises:
+        UsageError: for what is no system.
+    """
     if isinstance(system, ScoreCosts | BpbResult):
         return False
+    if not isinstance(system, str | PathLike):
+        hint = "a network in memory is scored first: evaluate(network, with_costs=True, ...)"
+        raise UsageError(
+            "a system to compare", seen=type(system).__name__, expected="a checkpoint, a file of a score, or a result",
+            hint="one by one: compare(*systems)" if isinstance(system, list | tuple) else hint,
+        )  # fmt: skip
     return not is_score_file(Path(system)) and not is_draw_file(Path(system))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import lzma
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import bpb_harness
 from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, of_many, of_scripts, script
 from bpb_harness.auditing import Verdict as AuditVerdict
 from bpb_harness.auditing.script import ScriptContext
@@ -234,3 +236,22 @@ def test_rules_by_a_files_name_alone_say_what_to_do_of_another_text(
     rules = audit(tmp_path).rules
     assert rules is not None
     assert ("alone; of another text: --rules none" in rules.why) is is_alone
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"paths": None}, "what is audited: got NoneType, expected a folder or a file, or a list of them"),
+        ({"paths": 3}, "what is audited: got int, expected"),
+        ({"paths": b"a"}, "what is audited: got bytes, expected"),
+        ({"paths": [3]}, "what is audited: got list, expected"),
+        ({"baseline": 3}, "what is audited: got int, expected"),
+        ({"recomputed": {"bits_per_byte": 1.0}}, "recomputed: got dict, expected what bpb_harness.evaluate(...) gives"),
+        ({"recomputed": 1.2}, "recomputed: got float, expected"),
+        ({"allow_code": "no", "tokenizer": "a.model"}, "allow_code: got 'no', expected True or False"),
+    ],
+)
+def test_what_an_audit_cannot_be_of_is_refused_in_one_line(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2}')
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        bpb_harness.audit(**({"paths": tmp_path} | given))

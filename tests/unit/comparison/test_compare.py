@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+import bpb_harness
 from bpb_harness.comparison.compare import compare
 from bpb_harness.costs import ScoreCosts
+from bpb_harness.errors import UsageError
 from tests.scores import SIGNATURE, costs_of
 
 MASKED = SIGNATURE.__class__(**{**vars(SIGNATURE), "method": "mc"})
@@ -58,3 +62,19 @@ def test_units_too_few_for_a_p_below_the_level_are_said(level, is_said):
     assert (found.units, found.num_units) == ("documents", 5)
     said = "5 documents can show no p below 0.062, however alike they are; more text can"
     assert (said in found.notes) is is_said
+
+
+@pytest.mark.parametrize(
+    ("systems", "more", "message"),
+    [
+        ((1.2,), {}, "a system to compare: got float, expected a checkpoint, a file of a score, or a result; a network "
+         "in memory is scored first: evaluate(network, with_costs=True, ...)"),
+        (([bound(1.0)],), {}, "got list, expected a checkpoint, a file of a score, or a result; one by one: compare("),
+        ((bound(1.0),), {"level": "0.05"}, "--level: got '0.05', expected a number"),
+        ((bound(1.0),), {"level": None}, "--level: got None, expected a number"),
+        ((bound(1.0),), {"better_by": True}, "--expect-better: got True, expected a number"),
+    ],
+)  # fmt: skip
+def test_what_is_no_system_and_no_number_is_refused_in_one_line(systems, more, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        bpb_harness.compare(bound(1.0), *systems, **more)
