@@ -354,7 +354,16 @@ class Settings:
         Raises:
             UsageError: for settings that are not of that method.
         """
-        return replace(self, method="ar") if self.method_is_open and is_causal else self
+        if not (self.method_is_open and is_causal):
+            return self
+        try:
+            return replace(self, method="ar")
+        except UsageError as error:
+            raise UsageError(
+                error.what, seen="an autoregressive model, scored by --method ar where none is given",
+                expected=error.expected,
+                hint="leave it out, or say --method once for each of the checkpoints that are compared",
+            ) from None  # fmt: skip
 
     @property
     def adaptation(self) -> AdaptationSettings | None:

@@ -31,8 +31,14 @@ def test_one_that_is_given_stays_a_refusal(repository: Path) -> None:
 
 
 def test_settings_of_another_method_are_refused_by_name(repository: Path) -> None:
-    with pytest.raises(UsageError, match="--steps: got --method ar, expected --method discrete or exact"):
+    said = (
+        "--steps: got an autoregressive model, scored by --method ar where none is given, expected --method discrete "
+        "or exact; leave it out, or say --method once for each of the checkpoints that are compared"
+    )
+    with pytest.raises(UsageError, match=f"^{said}$"):
         bpb_harness.evaluate(repository / AR, limit=2, num_steps=4)
+    with pytest.raises(UsageError, match=r"^--steps: got --method ar, expected --method discrete or exact$"):
+        bpb_harness.evaluate(repository / AR, limit=2, num_steps=4, method="ar")
 
 
 def test_nothing_but_an_open_method_gives_way() -> None:
