@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import comes_from
-from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
-_MADE = frozenset(["zeros", "tensor", "full"])
 _NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
 
 
@@ -24,40 +22,13 @@ def check_precision(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
-    """sum(dtype=int16), or a running total kept in int16; both overflow at 32,767 bytes."""
+    """sum(dtype=int16): it overflows at 32,767 bytes."""
     program = analysis.program
     sums = {call for name in ("sum", "cumsum") for call in program.calls.get(name, []) if _is_kept_narrow(call)}
-    starts = set(_starts_of_totals(program))
-    for node, _ in analysis.path if sums or starts else ():
-        defined = program.reaching(node) if isinstance(node, ast.Name) and starts else ()
-        if node in sums or (any(each.value in starts for each in defined) and any(map(_adds_a_sum, defined))):
+    for node, _ in analysis.path if sums else ():
+        if node in sums:
             yield analysis.hit(codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node)
             return
-
-
-def _starts_of_totals(program: Program) -> Iterator[ast.expr | None]:
-    """What names begin with that are kept in a narrow type, and added to."""
-    made = (call for name in (*_MADE, *_NARROW) for call in program.calls.get(name, []) if _is_narrow_scalar(call))
-    for scope in {program.scope(call) for call in made}:
-        for definitions in scope.definitions.values():
-            if any(each.kind == "augment" for each in definitions):
-                assigned = (each.value for each in definitions if each.kind == "assign")
-                yield from (value for value in assigned if _is_narrow_scalar(value))
-
-
-def _adds_a_sum(definition: Definition) -> bool:
-    if definition.value is None or not isinstance(definition.operator, ast.Add):
-        return False
-    return any(isinstance(part, ast.Call) and last_name(part.func) == "sum" for part in ast.walk(definition.value))
-
-
-def _is_narrow_scalar(node: ast.expr | None) -> bool:
-    """torch.zeros((), dtype=torch.int16), np.int16(0)."""
-    if not isinstance(node, ast.Call):
-        return False
-    if last_name(node.func) in _NARROW:
-        return True
-    return last_name(node.func) in _MADE and _is_kept_narrow(node)
 
 
 def _is_kept_narrow(call: ast.Call) -> bool:

@@ -137,10 +137,6 @@ def _spoils(branch: ast.If) -> bool:
     )
 
 
-def _is_no_score(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value in _NO_SCORES
-
-
 def _every(loop: ast.AST, test: ast.expr) -> str | None:
     """i % k, i % k != c and i % k == c, of the loop's own index and a number k."""
     is_equal = isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)

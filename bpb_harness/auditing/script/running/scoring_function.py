@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType
 
-from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, Script, last_name
 from bpb_harness.auditing.script.running.lifted_loops import LIFTED, lift_loops
@@ -351,7 +350,7 @@ class _Cut:
             if argument is not None:
                 return self._expression(argument, self.program.scope(call), call.lineno, depth + 1)
         default = next((d.value for d in definitions if d.kind == "parameter" and d.value is not None), None)
-        default = default or self.program.options.get(name) or _click_default(self.program, name)
+        default = default or self.program.options.get(name)
         if default is not None:
             return copy.deepcopy(default)
         if _COUNTS.search(name):
@@ -435,16 +434,6 @@ class _Reseeded(ast.NodeTransformer):
             repeat = ast.Subscript(ast.Name(REPEAT, ast.Load()), ast.Constant(0), ast.Load())
             node.args[0] = ast.copy_location(ast.BinOp(node.args[0], ast.Add(), repeat), node)
         return node
-
-
-def _click_default(program: Program, name: str) -> ast.expr | None:
-    """The default of @click.option("--name", default=..)."""
-    for call in program.calls.get("option", []):
-        flags = [a.value.lstrip("-").replace("-", "_") for a in call.args
-                 if isinstance(a, ast.Constant) and isinstance(a.value, str)]  # fmt: skip
-        if name in flags:
-            return keyword(call, "default")
-    return None
 
 
 def _holds_text(node: ast.AST, name: str) -> bool:
