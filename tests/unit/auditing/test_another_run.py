@@ -132,13 +132,23 @@ def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -
     [
         ("CSA_DIM=96 CSA_TOPK=24", "csa_eval:targets=all dim:160 topk:40\n", True),
         ("CSA_DIM=96 CSA_TOPK=24", "csa:dim=160 topk=40\n", True),
+        ("CSA_DIM=96 CSA_TOPK=24 CSA_RANK=8", "csa:dim=160 topk=40 rank=8\n", True),
         ("CSA_DIM=96 CSA_TOPK=40", "csa_eval:targets=all dim:160 topk:40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24", "moe_eval:targets=all dim:160 topk:40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24", "csa_warm: dim:96 topk:24\ncsa_eval: dim:160 topk:40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24", "csa_chunk: dim:150 topk:30\ncsa_chunk: dim:160 topk:40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24 torchrun train.py\nCSA_DIM=160 CSA_TOPK=40", "csa:dim=160 topk=40\n", False),
     ],
-    ids=["two", "a bare label", "one", "another label", "told so too", "of a schedule", "one of the commands"],
+    ids=[
+        "two",
+        "a bare label",
+        "two of three",
+        "one",
+        "another label",
+        "told so too",
+        "of a schedule",
+        "one of the commands",
+    ],
 )
 def test_settings_under_a_label(tmp_path: Path, command: str, told: str, is_found: bool) -> None:
     report = _report(tmp_path, f"{OF_THE_SCORE}```\n{command} torchrun train.py\n```\n", TOLD + told)
