@@ -6,13 +6,13 @@ A record that says so is held back too: what is submitted, and counted in bytes,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import Printed, ScoreLine
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, Severity, first_of
 
 _NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
 _TO_BE_PACKED = re.compile(r"pre[-_ ]?quant", re.IGNORECASE)
@@ -51,6 +51,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     packed = [size for size in log.packed if (size.source.line or 0) > place.line]
     behind = [other for other in log.lines if (other.bpb.source.line or 0) > place.line]
     if any(not _is_before(other, packed[0] if packed else None) for other in behind):
+        yield from _scored_behind(evidence, line, behind)
         return
     if behind and not packed and not line.is_training_step:
         return
@@ -73,6 +74,26 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
         packed_at=str(packed[-1].source) if packed else None,
         missing="a score of the packed network, read back from its file",
     )
+
+
+def _scored_behind(evidence: Evidence, line: ScoreLine, behind: Sequence[ScoreLine]) -> Iterator[Finding]:
+    """The remark that a log scores the packed network too, behind the score of it before that is claimed."""
+    score = evidence.claim.score
+    packed = [each for each in behind if _OF_PACKED.search(each.label) and not _NOT_PACKED.search(each.label)]
+    packed = [each for each in packed if each.run == line.run]
+    if score is None or not packed or not _NOT_PACKED.search(line.label):
+        return
+    if any(score.agrees_with(each.bpb.value, each.bpb.half_unit) for each in packed):
+        return
+    shown = first_of([f"{each.bpb} of {each.label!r} ({each.bpb.source})" for each in packed], _MOST_SHOWN)
+    message = (
+        f"the score is that of {line.label!r} at {line.bpb.source}, of the network before it was packed, and is none "
+        f"of the packed one's, which the log prints behind it: {shown}"
+    )
+    yield codes.BEFORE_PACKING.finding(message, severity=Severity.INFORMS, place=str(line.bpb.source))
+
+
+_MOST_SHOWN = 2
 
 
 def _has_no_artifact(evidence: Evidence) -> bool:

@@ -253,3 +253,22 @@ def test_a_readme_that_tells_of_the_saved_file(tmp_path: Path, text: str, is_tol
 def test_a_log_of_a_network_that_comes_back_unchanged(tmp_path: Path, told: str, is_unchanged: bool) -> None:
     report = _report(tmp_path, "step:7184/20000", PACKED + told)
     assert (report.with_code("BPB425") == []) is is_unchanged
+
+
+@pytest.mark.parametrize("label", ["DIAGNOSTIC post_ema", "pre-quantization post-ema"])
+def test_a_packed_network_that_is_scored_too_is_told(tmp_path: Path, label: str) -> None:
+    behind = (
+        f"{PACKED}final_int6_roundtrip val_loss:2.0531 val_bpb:1.2160\nfinal_int6_sliding val_loss:2.0 val_bpb:1.18\n"
+    )
+    report = _report(tmp_path, label, behind)
+    (found,) = report.with_code("BPB425")
+    assert found.message.startswith(f"the score is that of {label!r} at train.log:")
+    assert "which the log prints behind it: 1.2160 of 'final_int6_roundtrip' (train.log:" in found.message
+    assert (found.severity, report.verdict) == ("info", "consistent")
+
+
+@pytest.mark.parametrize("label", ["DIAGNOSTIC post_ema", "step:7184/20000"])
+def test_a_packed_network_of_the_claimed_score_is_the_claimed_one(tmp_path: Path, label: str) -> None:
+    score = bpb(NATS, SP1024) if label[:4] == "DIAG" else 1.216
+    behind = f"{PACKED}final_int6_roundtrip val_loss:{NATS:.4f} val_bpb:{score:.4f}\n"
+    assert not _report(tmp_path, label, behind).with_code("BPB425")
