@@ -22,6 +22,7 @@ _MOST_CHARACTERS = 2**20
 _LEAST = 1_000  # characters of a script that stands in a log as it is
 _ALIKE = 0.5  # of the names in a script; with fewer it is no other version of the one in the log
 _Part = tuple[str, str, int]  # name, tree, line
+_Known = dict[tuple[str, int, int, int], str]  # trees by what is written
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,9 @@ def _held(log: LogRecord, scripts: Sequence[Path]) -> HeldScript | None:
         return None
     if source is None or source.problems or any(other.problems for _, other in beside):
         return None
-    own = _parts(source.text)
-    trees = [(script, _parts(other.text)) for script, other in beside]
+    known: _Known = {}
+    own = _parts(source.text, known)
+    trees = [(script, _parts(other.text, known)) for script, other in beside]
     if not own or any(parts is None for _, parts in trees):
         return None
     imported = {name for found in _IMPORTED.finditer(source.text) for name in re.findall(r"\w+", found[0])}
@@ -209,26 +211,53 @@ def _without(parts: list[_Part], others: list[_Part]) -> list[_Part]:
     return found
 
 
-def _parts(text: str) -> list[_Part] | None:
-    """The functions, classes and other statements of a script; None where it cannot be read."""
+def _parts(text: str, known: _Known) -> list[_Part] | None:
+    """The functions, classes and other statements of a script; None where it cannot be read.
+
+    Args:
+        text: the script.
+        known: trees by what is written, which most parts of several scripts share.
+    """
     if len(text) > _MOST_CHARACTERS:
         return None
     try:
-        tree = ast.parse(text)
-        return [*_statements(tree)]
+        return [*_statements(ast.parse(text), text.split("\n") if "\r" not in text else None, known)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
-def _statements(tree: ast.Module) -> Iterator[_Part]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and _is_text(node.body):
+def _statements(tree: ast.Module, lines: list[str] | None, known: _Known) -> Iterator[_Part]:
+    """The parts of a tree, with the lines that it was parsed from; None where they are not counted at line feeds."""
+    for statement in tree.body[1:] if _is_text(tree.body) else tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            continue
+        is_named = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        key = None if lines is None else _written(statement, lines)
+        dumped = known.get(key) if key is not None else None
+        if dumped is None:
+            _drop_texts(statement)
+            dumped = ast.dump(statement)
+            if key is not None:
+                known[key] = dumped
+        yield getattr(statement, "name", "") if is_named else "", dumped, statement.lineno
+
+
+def _written(statement: ast.stmt, lines: Sequence[str]) -> tuple[str, int, int, int]:
+    """All that a statement's tree hangs on: the lines that it is in, and where in them it begins and ends."""
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    first = min([statement.lineno, *(each.lineno for each in decorators)])
+    last, end = statement.end_lineno or statement.lineno, statement.end_col_offset or 0
+    return "\n".join(lines[first - 1 : last]), statement.lineno - first, statement.col_offset, end
+
+
+def _drop_texts(statement: ast.stmt) -> None:
+    """Leave out the docstrings in a statement."""
+    waiting: list[ast.AST] = [statement]
+    for node in waiting:  # grows on the way
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and _is_text(node.body):
             node.body = node.body[1:]
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield statement.name, ast.dump(statement), statement.lineno
-        elif not isinstance(statement, ast.Import | ast.ImportFrom):
-            yield "", ast.dump(statement), statement.lineno
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, name, ())
 
 
 def _is_text(body: list[ast.stmt]) -> bool:

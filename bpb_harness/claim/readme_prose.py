@@ -286,7 +286,7 @@ def _technique_of(words: str) -> tuple[str | None, str]:
 def _meaning_of(sentence: str) -> str | None:
     low = sentence.lower() if sentence.isascii() else None  # beyond ASCII, letters have more cases than two
     for statement in STATEMENTS:
-        if low is not None and statement.holds and not any(held in low for held in statement.holds):
+        if low is not None and not statement.may_be_in(low):
             continue
         stated = statement.pattern.search(sentence)
         if stated is None:

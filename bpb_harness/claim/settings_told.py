@@ -122,12 +122,13 @@ def _pairs(line: str) -> Iterator[tuple[str, str, str]]:
         return
     line = line[_IN_FRONT.match(line).end() :]  # type: ignore[union-attr]  # it matches nothing, too
     words = _JOINED.sub(r"\1", line).split()[:_MOST_WORDS]
-    pairs = [_PAIR.fullmatch(_LABELLED.sub("", word)) for word in words]
-    if not pairs or (pairs[0] is None and (len(pairs) == 1 or not _LABEL.fullmatch(words[0]))):
-        return
-    known = [pair for pair in pairs[pairs[0] is None :] if pair is not None]
-    if len(known) < len(pairs) - (pairs[0] is None):
-        return
+    known: list[re.Match[str]] = []
+    for number, word in enumerate(words):
+        pair = _PAIR.fullmatch(_LABELLED.sub("", word))
+        if pair is not None:
+            known.append(pair)
+        elif number or not _LABEL.fullmatch(word):
+            return
     short = _SHORT if {"layers", "dim"} <= {pair["name"].lower() for pair in known} else {}
     for pair in known:
         name = pair["name"].lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bpb_harness.claim.word_classes import (
@@ -90,6 +91,7 @@ class Statement:
         of_adapting: the same of training at test time.
         holds: of these, in lower case, every sentence that it finds holds one, which is looked for first; none: it is
             not known.
+        or_alone: or this one, as a word by itself.
     """
 
     meaning: str
@@ -98,6 +100,13 @@ class Statement:
     of_training: bool = False
     of_adapting: bool = False
     holds: tuple[str, ...] = ()
+    or_alone: str = ""
+
+    def may_be_in(self, low: str) -> bool:
+        """Whether a sentence, in lower case, has any of the words without which it says nothing of the kind."""
+        if not self.holds or any(held in low for held in self.holds):
+            return True
+        return bool(self.or_alone) and re.search(rf"\b{self.or_alone}\b", low) is not None
 
 
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
@@ -171,7 +180,8 @@ STATEMENTS = (
             )
             + r"|\b(?:and|or) (?:0?\.)?[0-9]|[0-9] to "
         ),
-        holds=("mask", "hidden", "noise", "time", "t"),
+        holds=("mask", "hidden", "noise", "time"),
+        or_alone="t",
     ),
     Statement(
         "a pseudo-log-likelihood, which is no code length",

@@ -60,6 +60,25 @@ def test_a_log_that_holds_another_version_is_read_in_its_place(tmp_path: Path) -
     assert found.severity == "info"
 
 
+@pytest.mark.parametrize(
+    ("held", "beside", "differing"),
+    [
+        ("LOW = 1; HIGH = 2\n", "LOW = 1; HIGH = 3\n", 1),
+        ("LOW = 1; HIGH = 2\n", "LOW = 1\nHIGH = 2\n", 0),
+        ("FIRST, LAST = 1, 2; LAST, FIRST = 1, 2\n", "LAST, FIRST = 1, 2; FIRST, LAST = 1, 2\n", 0),
+        ("@cache\ndef kept(x):\n    return x\n", "@lru_cache\ndef kept(x):\n    return x\n", 1),
+        (
+            "if DEBUG:\n    def shown(x):\n        'Says x.'\n        print(x)\n",
+            "if DEBUG:\n    def shown(x): print(x)\n",
+            0,
+        ),
+    ],
+)
+def test_statements_are_told_apart_by_their_trees(tmp_path: Path, held: str, beside: str, differing: int) -> None:
+    found = _report(tmp_path, SCRIPT.replace("STRIDE = 64\n", held), SCRIPT.replace("STRIDE = 64\n", beside))
+    assert len(found.with_code("BPB430")) == differing
+
+
 def test_a_function_that_the_script_beside_the_log_lacks(tmp_path: Path) -> None:
     beside = SCRIPT.replace("def helper_7(x):\n    return x * 7  # goes on\n\n\n", "")
     (found,) = _report(tmp_path, SCRIPT, beside).with_code("BPB430")

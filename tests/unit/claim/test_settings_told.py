@@ -39,6 +39,7 @@ def _told(*lines: str) -> dict[str, list[str]]:
         ("mixed precision full_gptq=66 of 68 tensors", {}),
         ("step:10/20 train_loss:2.1 num_layers:3", {}),
         ("num_layers", {}),
+        ("17/20 num_layers:3", {}),
         ("quantize: gptq took num_layers=3", {}),
         ("", {}),
     ],

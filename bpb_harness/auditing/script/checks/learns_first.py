@@ -370,15 +370,17 @@ _FIRST = re.compile(r"_?(?:is_)?(?:master|main|rank_?(?:zero|0))(?:_process|_ran
 
 def _has_left(program: Program, node: ast.AST, frame: Frame) -> bool:
     """Whether the function has returned before it comes to a node: if not enabled: return."""
-    body = frame.scope.node.body if isinstance(frame.scope.node, ast.FunctionDef | ast.AsyncFunctionDef) else []
-    for statement in body:
-        if position(statement) >= position(node):
-            return False
-        if isinstance(statement, ast.If) and statement.body and isinstance(statement.body[-1], ast.Return | ast.Raise):
-            tests = ((statement.test, True),)
-            if _Quick(program).all_hold(tests, frame) is True:
-                return True
-    return False
+    leaving, place = _leaving(program, frame.scope), position(node)
+    before = itertools.takewhile(lambda each: position(each) < place, leaving)
+    return any(_Quick(program).all_hold(((each.test, True),), frame) is True for each in before)
+
+
+@once
+def _leaving(_program: Program, scope: Scope) -> list[ast.If]:
+    """The tests of a function's own body by which it returns early, in their order."""
+    body = scope.node.body if isinstance(scope.node, ast.FunctionDef | ast.AsyncFunctionDef) else []
+    tests = (each for each in body if isinstance(each, ast.If))
+    return [each for each in tests if isinstance(each.body[-1], ast.Return | ast.Raise)]
 
 
 def _goes_round(program: Program, loop: ast.AST, frame: Frame) -> bool:

@@ -8,7 +8,7 @@ chosen by looking at what they say of the target.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -159,22 +159,29 @@ def _definitions(program: Program, node: ast.expr) -> list[ast.expr]:
 
 def check_choice(analysis: Analysis) -> Iterator[Hit]:
     """Which price a token pays is decided by the prices of that very token: by the smaller, or by a bound on one."""
-    candidates = [*_tests_of_prices(analysis), *_smaller_of_prices(analysis.program)]
-    if not candidates:
-        return
-    program, on_path = analysis.program, dict(analysis.claimed_path)
+    program = analysis.program
+    if not analysis.has_followed and not any(_prices_compared(analysis, None)):
+        return  # no way is followed for nothing: a reader would be told of the settings that it was followed with
+    on_path = dict(analysis.claimed_path)
     above = {test for node in on_path if isinstance(node, ast.expr) for test, _ in program.tests_above(node)}
     decided = {part for test in above for part in nodes_within(test)}
     named = [part for part in decided if isinstance(part, ast.Name)]  # unsure of if unsure
     decided |= {part for name in named for value in _given(program, name) for part in nodes_within(value)}
-    for place, said in candidates:
+    asked = on_path.keys() | decided  # of other places prices decide nothing of the score
+    for place, said in [*_prices_compared(analysis, asked)]:
         is_mask = place in on_path and (isinstance(place, ast.Call) or _meets_a_price(program, place, on_path[place]))
         if is_mask or place in decided:
             yield analysis.hit(codes.CHOSEN_BY_TARGET, f"{said}{_SO_NO_CODE}", place)
             return
 
 
-def _tests_of_prices(analysis: Analysis) -> Iterator[tuple[ast.expr, str]]:
+def _prices_compared(analysis: Analysis, asked: Container[ast.AST] | None) -> Iterator[tuple[ast.expr, str]]:
+    """Where a token's prices decide something, and what that means: at the places that are asked about; None: all."""
+    yield from _tests_of_prices(analysis, asked)
+    yield from _smaller_of_prices(analysis.program, asked)
+
+
+def _tests_of_prices(analysis: Analysis, asked: Container[ast.AST] | None) -> Iterator[tuple[ast.expr, str]]:
     """Comparisons of a token's price with another or with a bound, and what they mean."""
     program = analysis.program
     places = [
@@ -182,7 +189,7 @@ def _tests_of_prices(analysis: Analysis) -> Iterator[tuple[ast.expr, str]]:
         *(call for name in _COMPARING for call in program.calls.get(name, ())),
     ]
     for test in places:
-        if not isinstance(test, ast.expr) or not _is_comparison(test):
+        if not isinstance(test, ast.expr) or not _is_comparison(test) or not (asked is None or test in asked):
             continue
         frame, sides = Frame.at(program, test), _sides(test)
         kinds = [kinds_of(program, side, frame) for side in sides]
@@ -215,10 +222,12 @@ def _is_gain(program: Program, side: ast.expr, frame: Frame) -> bool:
     )
 
 
-def _smaller_of_prices(program: Program) -> Iterator[tuple[ast.expr, str]]:
+def _smaller_of_prices(program: Program, asked: Container[ast.AST] | None) -> Iterator[tuple[ast.expr, str]]:
     """Calls that take the smaller, or the larger, of two prices of a token."""
     sorting = (call for name in _SORTING for call in program.calls.get(name, ()) if _is_first_taken(program, call))
     for call in (*(call for name in _CHOOSING for call in program.calls.get(name, ())), *sorting):
+        if asked is not None and call not in asked:
+            continue
         chosen, frame = _chosen_of(program, call), Frame.at(program, call)
         is_choice = len(chosen) > 1 and not _is_for_an_exponential(program, call)
         if is_choice and all(kinds_of(program, each, frame).is_of_target for each in chosen):

@@ -10,6 +10,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Severity
@@ -64,10 +65,10 @@ def _given(analysis: Analysis, score: Factor, name: str) -> float | None:
 
 def _may_change(analysis: Analysis, attribute: str) -> bool:
     """Whether an attribute may get another value than the one that is read: model.smoothing = 0.0 before scoring."""
-    nodes = [node for script in analysis.program.scripts for node in ast.walk(script.tree)]
+    nodes = [node for script in analysis.program.scripts for node in nodes_within(script.tree)]
     bodies = (node.body for node in nodes if isinstance(node, ast.ClassDef))
     statements = (each for body in bodies for each in body if isinstance(each, ast.Assign | ast.AnnAssign))
-    fields = sum(_stores(part, attribute) for each in statements for part in ast.walk(each))
+    fields = sum(_stores(part, attribute) for each in statements for part in nodes_within(each))
     stored = sum(isinstance(node, ast.Attribute) and _stores(node, attribute) for node in nodes)
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     is_handed = any(

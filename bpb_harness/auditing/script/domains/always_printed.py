@@ -129,9 +129,12 @@ def _in_called(program: Program, call: ast.Call, frame: Frame, depth: int, *, by
         return
     inner = frame.inside(program, callee, call)
     for statement in callee.node.body:
-        if any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom) for part in nodes_within(statement)):
+        if any(part.__class__ in _LEAVES for part in nodes_within(statement)):
             return
         yield from _always_in(program, statement, inner, depth + 1, by_settings=by_settings)
+
+
+_LEAVES = frozenset([ast.Return, ast.Yield, ast.YieldFrom])
 
 
 def is_first_process(test: ast.expr) -> bool:

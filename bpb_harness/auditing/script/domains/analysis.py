@@ -239,6 +239,11 @@ class Analysis:
         found = list(trace_all(self.program, starts, LIMIT * _MOST_SINKS))  # as far as the others would go
         return found if any(is_cross_entropy(node) for node, _ in found) else self.path
 
+    @property
+    def has_followed(self) -> bool:
+        """Whether it was asked already what the claimed score is computed from."""
+        return "claimed_path" in self.__dict__
+
     def calls(self, *names: str) -> bool:
         """Whether some reported score is computed through a function of one of these names."""
         return not self._called.isdisjoint(names)

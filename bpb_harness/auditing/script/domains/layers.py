@@ -22,6 +22,7 @@ from bpb_harness.auditing.script.frontend.walker import Frame, Source
 _DEEPEST = 3  # lists of names of lists
 _MOST_LAYERS = 24  # calls that are looked into
 _MOST_CALLS = 16  # that a place is inside of
+_BY_PLACE = frozenset([ast.Subscript, ast.Name])  # what is called there: self.blocks[i], block
 
 Place = tuple[ast.AST, Frame]
 
@@ -31,12 +32,13 @@ def path_through_layers(analysis: Analysis) -> list[Place]:
     """What the claimed score is computed from, with what the layers compute that are called out of a list."""
     program = analysis.program
     path = list(analysis.claimed_path)
-    seen, number, looked_into = set[tuple[Scope, ast.AST]](), 0, 0
-    while number < len(path) and looked_into < _MOST_LAYERS:
-        node, frame = path[number]
-        number += 1
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Subscript | ast.Name):
+    seen, looked_into = set[tuple[Scope, ast.AST]](), 0
+    for node, frame in path:  # grows on the way
+        if looked_into >= _MOST_LAYERS:
+            break
+        if node.__class__ is not ast.Call or node.func.__class__ not in _BY_PLACE:
             continue
+        assert isinstance(node, ast.Call)
         starts: list[Source] = []
         for layer in layers_called(analysis, node):
             if (layer, node) not in seen:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bpb_harness.auditing.script.frontend.index import nodes_within
+
 _FEWEST_LETTERS = 4
 _FIXED = re.compile(r"[-+ ]?0?[0-9]{0,2}\.([1-9])f")
 _CLOCKS = frozenset(["perf_counter", "time", "monotonic"])
@@ -74,7 +76,7 @@ def printed_lines(tree: ast.Module) -> list[PrintedLine]:
         tree: its syntax tree.
     """
     functions: dict[str, list[_Function]] = {}
-    for node in ast.walk(tree):
+    for node in nodes_within(tree):
         if isinstance(node, _Function):
             functions.setdefault(node.name, []).append(node)
     alone = {name: found[0] for name, found in functions.items() if len(found) == 1}

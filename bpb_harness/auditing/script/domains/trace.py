@@ -96,10 +96,12 @@ _FOLLOWED = frozenset([ast.Name, ast.Attribute, ast.Call])
 
 
 def _behind(steps_back: Evaluator, node: ast.expr, frame: Frame) -> Iterator[Source]:
-    for origin in steps_back.origins(node, frame):
-        yield origin.node, origin.frame
-        if origin.definition is not None and origin.definition.key is not None:
-            yield origin.definition.key, origin.frame
-        call = origin.definition.statement if origin.definition is not None else None
+    for value, at, _, definition in steps_back.origins(node, frame):
+        yield value, at
+        if definition is None:
+            continue
+        if definition.key is not None:
+            yield definition.key, at
+        call = definition.statement
         if isinstance(call, ast.Call) and len(call.args) > 1:  # x.masked_fill_(m, v): where it is put as much as what
-            yield call, origin.frame
+            yield call, at

@@ -12,7 +12,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
@@ -42,6 +42,10 @@ class Leaf:
     def num_points(self) -> int | None:
         """Of a grid, as far as it is looked at."""
         return self.high if self.high is not None else self.length
+
+    def again(self) -> Leaf:
+        """The same, to be narrowed by itself."""
+        return Leaf(self.node, self.kind, self.length, self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +158,8 @@ class Evaluator(Walker[object]):
 
     def __init__(self, program: Program, point: Mapping[int, float] | None = None, depth: int = 0) -> None:
         super().__init__(program, depth)
-        self.point = dict(point or {})
-        self._at = tuple(self.point.items())
+        self.point = dict(point) if point else {}
+        self._at = tuple(self.point.items()) if point else ()
         self.leaves: dict[int, Leaf] = {}
         self.compared = False  # whether a comparison was evaluated: then the value may be a draw of masks
 
@@ -177,7 +181,7 @@ class Evaluator(Walker[object]):
         value: float | None = known[0]
         for place, leaf in known[1].items():
             if place not in self.leaves:
-                self.leaves[place] = replace(leaf)
+                self.leaves[place] = leaf.again()
         self.compared = self.compared or known[2]
         return value
 
@@ -216,15 +220,18 @@ class Evaluator(Walker[object]):
             is_told = False
             raise
         finally:
-            settings = tuple(dict.fromkeys(self.program.noted[noted:]))
-            self.program.noted[noted:] = settings
+            settings: tuple[tuple[str, str], ...] = ()
+            if len(self.program.noted) > noted:
+                settings = tuple(dict.fromkeys(self.program.noted[noted:]))
+                self.program.noted[noted:] = settings
             is_fixed = self.program.leaves_met == met
             is_kept = answers.end(question, before) and is_told and _is_small(value)
             if is_kept and (is_fixed or not self._at):
-                found = {key: replace(leaf) for key, leaf in self.leaves.items()}
+                found = {key: leaf.again() for key, leaf in self.leaves.items()}
                 answers.kept[node, frame, path] = Valued(value, error, is_fixed, found, self.compared, settings)
             own, self.leaves = self.leaves, leaves
-            self._meet(own)
+            if own:
+                self._meet(own)
             self.compared = self.compared or compared
         return value
 
@@ -233,7 +240,8 @@ class Evaluator(Walker[object]):
         self.steps += len(known.leaves)
         self.program.spend(len(known.leaves))
         self.program.leaves_met += not known.is_fixed
-        self._meet({key: replace(leaf) for key, leaf in known.leaves.items()})
+        if known.leaves:
+            self._meet({key: leaf.again() for key, leaf in known.leaves.items()})
         self.compared = self.compared or known.compared
         for name, value in known.settings:
             self.program.note(name, value)

@@ -91,7 +91,8 @@ for _alone in (
     _ROW[_alone] = _HELD[_alone]
 _FUNCTION_KINDS = frozenset(FUNCTIONS)
 EXPRESSIONS = frozenset(_kinds(ast.expr) | {ast.comprehension, ast.keyword})  # with what stands in them alone
-_IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
+STATEMENTS = frozenset(_kinds(ast.stmt))
+_IN_BLOCKS = STATEMENTS | {ast.excepthandler, ast.ExceptHandler}
 # What holds statements, or scopes.
 _WITH_BODIES = frozenset(kind for kind in _INSIDE if {"body", "cases"} & {*_INSIDE[kind]}) - {ast.IfExp}
 

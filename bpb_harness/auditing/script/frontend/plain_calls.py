@@ -51,6 +51,9 @@ def _has_other_words(nodes: Sequence[ast.AST]) -> bool:
     """Whether any call among nodes may be one in other words: of most functions none is, and nothing is changed."""
     called, given, spread, tables = set[str](), set[str](), set[str](), set[str]()
     for node in nodes:
+        kind = node.__class__  # most are neither
+        if kind is not ast.Call and kind is not ast.Assign:
+            continue
         if isinstance(node, ast.Call):
             func = node.func
             is_looked_up = isinstance(func, ast.Subscript) and isinstance(func.slice, ast.Constant)

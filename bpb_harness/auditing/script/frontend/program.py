@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.frontend.answers import Answers
 from bpb_harness.auditing.script.frontend.index import (
     ELSEWHERE,
     EXPRESSIONS,
+    STATEMENTS,
     Index,
     children,
     is_registered,
@@ -26,7 +27,7 @@ from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, S
 
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
+_COMPREHENSIONS = frozenset([ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp])
 _MAX_NAMES = 4  # that a name is followed through
 _WRAPPING = frozenset(["compile", "jit", "checkpoint", "no_grad", "inference_mode", "pmap", "partial"])
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
@@ -135,6 +136,9 @@ class Program:
 
     def tests_above(self, node: ast.AST) -> tuple[tuple[ast.expr, bool], ...]:
         """The tests of the ifs in whose branches a node stands within its function, and what they must give."""
+        found = self._tests.get(node)
+        if found is not None:
+            return found
         way, known = self._up_to_known(node, self._tests, (*FUNCTIONS, ast.Module), ())
         for child in reversed(way):
             above = self._parents.get(child)
@@ -172,6 +176,9 @@ class Program:
 
     def _blocks(self, statement: ast.AST) -> frozenset[tuple[ast.AST, str]]:
         """The blocks that hold a statement within its scope."""
+        found = self._held.get(statement)
+        if found is not None:
+            return found
         way, known = self._up_to_known(
             statement, self._held, (*FUNCTIONS, ast.Module), frozenset[tuple[ast.AST, str]]()
         )
@@ -182,6 +189,9 @@ class Program:
         return known
 
     def _loops(self, node: ast.AST) -> frozenset[ast.AST]:
+        found = self._looped.get(node)
+        if found is not None:
+            return found
         way, known = self._up_to_known(node, self._looped, FUNCTIONS, frozenset[ast.AST]())
         for child in reversed(way):
             above = self._parents.get(child)
@@ -197,20 +207,20 @@ class Program:
         return found
 
     def _find_reaching(self, use: ast.Name) -> list[Definition]:
-        for above in self.ancestors(use):
-            if isinstance(above, _COMPREHENSIONS):
-                for generator in above.generators:
-                    found = [d for d in self.scope(above).definitions.get(use.id, []) if d.statement is generator]
+        name, parents = use.id, self._parents
+        above = parents.get(use)
+        while above is not None and (kind := above.__class__) not in STATEMENTS:
+            if kind in _COMPREHENSIONS:
+                for generator in above.generators:  # type: ignore[attr-defined]
+                    found = [d for d in self.scope(above).definitions.get(name, []) if d.statement is generator]
                     if found:
                         return found
-            elif isinstance(above, ast.stmt):
-                break
+            above = parents.get(above)
         scope: Scope | None = self.scope(use)
         local = True
         while scope is not None:
-            definitions = [
-                d for d in scope.definitions.get(use.id, []) if not isinstance(d.statement, ast.comprehension)
-            ]
+            known = scope.definitions.get(name)
+            definitions = [d for d in known if d.statement.__class__ is not ast.comprehension] if known else []
             if definitions:
                 return self._nearest(use, definitions) if local else definitions
             scope, local = scope.parent, False
@@ -265,9 +275,9 @@ class Program:
 
     def statement(self, node: ast.AST) -> ast.AST:
         """The statement that a node is of, the innermost."""
-        here: ast.AST = node
-        while not isinstance(here, ast.stmt):
-            above = self.parent(here)
+        here, parents = node, self._parents
+        while here.__class__ not in STATEMENTS:
+            above = parents.get(here)
             if above is None:
                 return here
             here = above

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 Kind = Literal["assign", "augment", "loop", "parameter", "mutation"]
@@ -104,10 +105,13 @@ class Script:
         """The source line of a node, trimmed to what fits in a report."""
         return self.line_at(getattr(node, "lineno", 0))
 
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.split("\n")
+
     def line_at(self, number: int) -> str:
         """A source line by its number, trimmed to what fits in a report; nothing where there is no such line."""
-        lines = self.text.split("\n")
-        text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        text = self._lines[number - 1].strip() if 0 < number <= len(self._lines) else ""
         return text if len(text) <= 160 else text[:157] + "..."
 
 

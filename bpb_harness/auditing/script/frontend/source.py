@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import nodes_within
-from bpb_harness.auditing.script.frontend.trees import MAX_PARSED, Lease, kept_tree, parse
+from bpb_harness.auditing.script.frontend.trees import MAX_PARSED, Lease, parse, tree_for
 from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
@@ -157,7 +157,7 @@ def _longest_module(lines: list[str], head: int) -> tuple[str | None, int]:
         if len(text) > MAX_PARSED:
             return None, bound
         try:
-            tree = kept_tree(text)
+            tree = tree_for(Lease(), text)  # mostly that of a script beside the log, whose pieces are parsed
         except SyntaxError as error:
             broken = head + max(0, (error.lineno or 1) - 1)
             end = min(broken, end - 1)

@@ -56,7 +56,7 @@ def parse(text: str, lease: Lease | None = None) -> ast.Module | None:
     if lease is not None and text in lease.trees:
         return lease.trees[text]
     try:
-        tree = kept_tree(text) if lease is None else _tree_for(lease, text)
+        tree = kept_tree(text) if lease is None else tree_for(lease, text)
     except _UNPARSED:
         return None
     if lease is not None:
@@ -64,7 +64,12 @@ def parse(text: str, lease: Lease | None = None) -> ast.Module | None:
     return tree
 
 
-def _tree_for(lease: Lease, text: str) -> ast.Module:
+def tree_for(lease: Lease, text: str) -> ast.Module:
+    """The tree of a text, its pieces shared in a batch.
+
+    Raises:
+        SyntaxError: and what else a parser raises; `parse` gives None in their place.
+    """
     trees: SharedTrees | None = getattr(_used, "trees", None)
     if trees is not None and not any(odd in text for odd in _ODD):
         with suppress(*_UNPARSED):  # it cannot be cut, or cannot be parsed

@@ -31,6 +31,7 @@ def _plain(body: str) -> list[str]:
         ("given = dict(net=net, lr=1)\nfit(tokens, **given)", "fit(tokens, net=net, lr=1)"),
         ('given = {"net": net}\nfit(tokens, **given, lr=1)', "fit(tokens, net=net, lr=1)"),
         ("go = fit\ndef inner():\n    go(net)", "fit(net)"),
+        ("(lambda: fit(net, tokens))()\nscore(**more)", "fit(net, tokens)"),
     ],
 )
 def test_a_call_is_one_of_what_it_calls(body: str, call: str) -> None:
