@@ -25,7 +25,6 @@ from bpb_harness.auditing.checks.record import check_record
 from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
 from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
-from bpb_harness.auditing.checks.sizes_add_up import check_sizes_add_up
 from bpb_harness.auditing.checks.stated_bytes import check_stated_bytes
 from bpb_harness.auditing.checks.stated_loss import check_stated_loss
 from bpb_harness.auditing.checks.stored_text import check_stored_text
@@ -85,7 +84,6 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_another_run(evidence)
     yield from check_log_of_a_run(evidence)
     yield from check_cut_short(evidence)
-    yield from check_sizes_add_up(evidence)
     yield from check_unlike_networks(evidence)
     yield from check_versions_of_a_mean(evidence)
     yield from check_learnt_in_log(evidence)

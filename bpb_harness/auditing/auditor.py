@@ -17,6 +17,7 @@ from bpb_harness.auditing.checks.never_begun import check_never_begun
 from bpb_harness.auditing.checks.other_version import check_other_version
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
+from bpb_harness.auditing.checks.sizes_add_up import check_sizes_add_up
 from bpb_harness.auditing.checks.title_alone import check_title_alone
 from bpb_harness.auditing.checks.unlike_its_script import check_unlike_its_script
 from bpb_harness.auditing.checks.unread_settings import check_unread_settings
@@ -106,6 +107,7 @@ def audited(
         programs = Programs(evidence.claim, folders)
         origin = [*check_log_origin(evidence, programs)] or [*check_unlike_its_script(evidence, programs)]
         origin = origin or [*check_other_version(evidence, programs)]
+        origin += check_sizes_add_up(evidence)
         origin += check_title_alone(evidence, programs)
         origin += check_never_begun(evidence, programs)
         origin += check_modules(evidence, programs)

@@ -22,7 +22,7 @@ from bpb_harness.findings import Finding
 
 _MODEL, _CODE, _TOTAL = "Serialized model", "Code size", "Total submission size"
 _SIZE = re.compile(
-    rf"\s{{0,8}}(?P<head>{_MODEL}|{_CODE}|{_TOTAL})(?P<of>[^:\n]{{0,60}}): (?P<size>[0-9]{{1,12}}) bytes\s*"
+    rf"\s{{0,8}}(?P<head>{_MODEL}|{_CODE}|{_TOTAL})(?P<of>[^:\n]{{0,60}}): (?P<size>[0-9]{{1,12}}) bytes\s{{0,3}}"
 )
 
 
@@ -60,10 +60,14 @@ def _unlike(log: LogRecord) -> Iterator[_Sum]:
     if log.path is None:
         return
     try:
-        lines = read_text(log.path, log.file).text.split("\n")
+        text = read_text(log.path, log.file).text
     except ClaimError:
         return
-    found = {number: size for number, line in enumerate(lines, 1) if (size := _SIZE.fullmatch(line)) is not None}
+    if _TOTAL not in text or _MODEL not in text:
+        return
+    # Most lines of a log are others, which their ends tell at once.
+    ends = ((number, line) for number, line in enumerate(text.split("\n"), 1) if "bytes" in line[-8:])
+    found = {number: size for number, line in ends if (size := _SIZE.fullmatch(line)) is not None}
     stated = {int(size["size"]) for size in found.values() if size["head"] == _CODE}
     for number, total in found.items() if len(stated) == 1 else ():
         model = found.get(number - 1)
