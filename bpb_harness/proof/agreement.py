@@ -63,6 +63,11 @@ def _require_sizes(header: Header, line: ScoreLine, name: str) -> None:
             f"{name}: header: lengths", seen=f"{longest} tokens together",
             expected=f"at most {context}, the windows of its score", hint=_AGAIN,
         )  # fmt: skip
+    if line.part is not None and "prompts" not in (line.signature.given or "") and line.part[0] != header.num_spans:
+        raise InputError(  # which windows a hash chooses follows from how many there are
+            f"{name}: header: num_spans", seen=f"{header.num_spans:,}",
+            expected=f"{line.part[0]:,}, the windows of its score", hint=_AGAIN,
+        )  # fmt: skip
     left, others = line.num_tokens - sum(header.lengths), header.num_spans - len(header.windows)
     if not others <= left <= others * context:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -139,6 +140,7 @@ def test_a_header_that_agrees_with_its_score():
         ({"num_spans": 11}, "header: num_spans"),
         ({"num_spans": 2}, "header: num_spans"),
         ({"num_spans": 1284}, "header: num_spans"),
+        ({"num_spans": 13}, "header: num_spans: got 13, expected 12, the windows of its score"),
     ],
 )
 def test_a_header_that_says_something_else_than_its_score(changes, said):
@@ -146,6 +148,14 @@ def test_a_header_that_says_something_else_than_its_score(changes, said):
         line_of(header(**changes), "a.bits")
     assert said in str(caught.value)
     assert str(caught.value).startswith("a.bits: header: ")
+
+
+def test_answers_that_a_stride_cuts_are_more_spans_than_answers():
+    data = re.sub(r"\[.*", "[0:9/361]", SIGNATURE.data)
+    given = replace(SIGNATURE, data=data, given="prompts+lengths")
+    assert line_of(header(score=str(result(signature=given))), "a.bits").part == (9, 361)
+    with pytest.raises(InputError, match="num_spans: got 12, expected 9, the windows"):
+        line_of(header(score=str(result(signature=replace(given, given=None)))), "a.bits")
 
 
 def test_other_orders_than_the_score_says():
