@@ -66,6 +66,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
         TypeError: for an option that there is not.
     """
     chosen = replace(Settings.of(options), method_is_open="method" not in options)
+    chosen.require_text_named()
     if not isinstance(checkpoint, str | PathLike):
         _try_to_keep(chosen)
         network = InMemory(checkpoint, chosen)

@@ -338,15 +338,23 @@ class Settings:
     def _require_paths(self) -> None:
         """Refuse what is no path; and, of what no command has an option for, what is of another kind."""
         for name in ("data", "docs", "tokenizer", "resume"):
-            given = getattr(self, name)
-            if isinstance(given, list) and not given:
-                raise UsageError(f"--{name}", seen="an empty list", expected="a path or more", hint="no file fits it?")
-            if not isinstance(given, bool):
+            if not isinstance(given := getattr(self, name), bool):
                 as_paths(given)
         if self.progress is not None and not callable(self.progress):
             raise UsageError("progress", seen=repr(self.progress), expected="a function of tokens done and in all")
         if not isinstance(self.name, str | None):
             raise UsageError("name", seen=repr(self.name), expected="text")
+
+    def require_text_named(self) -> None:
+        """Refuse a list without a path, from whoever made it of files: another text would be scored.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        for name in ("data", "docs"):
+            given = getattr(self, name)
+            if isinstance(given, list) and not given:
+                raise UsageError(f"--{name}", seen="an empty list", expected="a path or more", hint="no file fits it?")
 
     def for_network(self, *, is_causal: bool) -> Self:
         """The settings with the network's own method, where nobody has named one.

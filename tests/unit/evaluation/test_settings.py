@@ -321,8 +321,8 @@ def test_what_can_be_gone_through_once_is_kept(tmp_path: Path) -> None:
         assert list(given.golf_setting) == ["a=1"]
     for nothing in ([], tmp_path.glob("*.bin")):
         with pytest.raises(UsageError, match=r"^--docs: got an empty list, expected a path or more; no file fits it"):
-            Settings(docs=nothing)  # type: ignore[arg-type]
-    assert as_paths(Settings(data=()).data) == []  # the default
+            bpb_harness.evaluate("a.pt", docs=nothing)  # type: ignore[arg-type]
+    assert as_paths(Settings(data=()).data) == as_paths(Settings(data=[]).data) == []  # the default, in JSON too
 
 
 def test_checkpoints_and_audits_take_what_can_be_gone_through_once(repository: Path, tmp_path: Path) -> None:
