@@ -131,6 +131,8 @@ class Subject:
         if isinstance(error, IndexError) and isinstance(self.model, Denoiser):
             mask = self.model.mask_token_id
             return f"has its embedding a row for the mask, id {mask}? that is a token of its input too"
+        if "Inplace update to inference tensor" in str(error):  # of one in memory, which is called outside that mode
+            return "it overwrites what it is given, whatever the length: let it work on a copy, x.clone()"
         if isinstance(error, TypeError):
             return "logits takes (xt, level) of a masked denoiser, (x) of a causal network"
         return None

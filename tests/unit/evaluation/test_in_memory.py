@@ -13,7 +13,7 @@ from torch import nn
 import bpb_harness
 from bpb_harness.adapters import load_model
 from bpb_harness.distributed import Processes
-from bpb_harness.errors import StateMutatedError, UsageError
+from bpb_harness.errors import ContextLengthError, StateMutatedError, UsageError
 from bpb_harness.evaluation.in_memory import InMemory
 from bpb_harness.evaluation.score import _require_one_score
 from bpb_harness.evaluation.settings import Settings
@@ -135,6 +135,16 @@ def test_so_is_one_that_is_called_as_a_function_and_holds_a_module(text):
 
     with pytest.raises(StateMutatedError, match=r"network\.1\.bias"):
         bpb_harness.evaluate(Holds(), **text, method="ar")
+
+
+def test_a_network_that_overwrites_what_it_is_given_is_told_so(text):
+    class Overwrites(Net):
+        def logits(self, xt, level):
+            xt[:, 0] = 0
+            return super().logits(xt, level)
+
+    with pytest.raises(ContextLengthError, match=r"it overwrites what it is given, .* on a copy, x\.clone\(\)$"):
+        bpb_harness.evaluate(Overwrites(), **text)
 
 
 def test_a_causal_network(text):
