@@ -77,8 +77,10 @@ _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes
 _SUBSET = "BPB350"  # the script scores a subset
 _CONSTANT_TOTAL = "BPB355"  # and divides by the whole text's number, or prints it, whatever that is
 _CONSTANTS = frozenset({codes.BYTES_CONSTANT.code, "BPB150"})  # stated, and in a script
-# What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt.
-_VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272"})
+# What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt,
+# a price without target among those that are mixed, the better of two prices.
+_VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272", "BPB274", "BPB275"})
+_OF_MIXTURES = frozenset({"BPB274", "BPB275"})
 # The score itself shows that something of the kind is behind it.
 _WONDERS = {
     codes.BEYOND_PLAIN.code: "far below what the network itself scores in the same run",
@@ -143,11 +145,9 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         findings = [held_against_the_part(part, finding) for finding in findings]
     found = {finding.code for finding in findings}
     if wonders := sorted(found & _WONDERS.keys()):
-        findings = [
-            _voiding(finding, wonders) if finding.code in _VOIDS_WHAT_IS_SO_LOW else finding for finding in findings
-        ]
+        findings = [_voiding(finding, wonders) if _voids_what_is_so_low(finding) else finding for finding in findings]
     settled = []
-    is_behind = not found.isdisjoint(_VOIDS_WHAT_IS_SO_LOW)  # then it is part of what refutes
+    is_behind = any(map(_voids_what_is_so_low, findings))  # then it is part of what refutes
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
         demoted = None
@@ -206,6 +206,17 @@ def _tells_constant(finding: Finding) -> bool:
     """Whether the constant that the score was divided by is known: stated, or in every reported score of a script."""
     is_of_all = finding.evidence.get("another_score") is None
     return finding.code in _CONSTANTS and isinstance(finding.evidence.get("constant"), int | float) and is_of_all
+
+
+def _voids_what_is_so_low(finding: Finding) -> bool:
+    """Whether a doubt of a script refutes a score that is as low as what it says would make it.
+
+    A mixture has to be followed from the very line that carries the claim. Where a bound on the token's own price
+    decides, and not another price of it, all prices may be of less than 1.
+    """
+    is_sure = finding.code not in _OF_MIXTURES or finding.evidence.get("is_of_claimed_line") is True
+    is_more = finding.code != "BPB275" or finding.evidence.get("better_of_two") is True
+    return finding.code in _VOIDS_WHAT_IS_SO_LOW and is_sure and is_more
 
 
 def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:

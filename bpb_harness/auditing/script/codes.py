@@ -97,7 +97,7 @@ LEARNS_FIRST = register("BPB273", "script-learns-before-it-scores", _WARNS,
 EXPERT_WITHOUT_TARGET = register("BPB274", "script-mixes-a-price-without-target", _WARNS,
     "a price that does not depend on the token is mixed with prices that do: the mixture adds up to more than 1")
 CHOSEN_BY_TARGET = register("BPB275", "script-price-chosen-by-target", _WARNS,
-    "which price a token pays is decided by the prices of that very token: such prices add up to more than 1")
+    "which price a token pays is decided by the prices of that very token: such prices do not add up to 1")
 HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WARNS,
     "a guess of a token counts only where that very token is of some class: the prices add up to more than 1")
 CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,

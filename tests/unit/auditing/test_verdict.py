@@ -289,10 +289,10 @@ class TestReconcile:
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild
 
-    @pytest.mark.parametrize("code", ["BPB267", "BPB272"])
+    @pytest.mark.parametrize("code", ["BPB267", "BPB272", "BPB274", "BPB275"])
     @pytest.mark.parametrize("wonder", ["BPB414", "BPB420"])
     def test_a_script_that_makes_scores_too_low_and_one_that_is_refute_it(self, wonder: str, code: str) -> None:
-        hashed = _found(code)
+        hashed = _found(code, better_of_two=True, is_of_claimed_line=True)
         assert reconcile([hashed]) == [hashed]
         assert reconcile([hashed, _found("BPB403")])[0] == hashed
         voided = reconcile([_found(wonder), hashed])
@@ -306,6 +306,16 @@ class TestReconcile:
         assert wonder in {each.code for each in voided}  # what the message names is shown
         judged = judge(_of(), voided, None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
+
+    def test_what_is_not_sure_of_a_mixture_stays_a_doubt(self) -> None:
+        """Under a bound prices may be of less than 1: what is taken from the others may have been likelier."""
+        for found in (
+            _found("BPB275", better_of_two=False, is_of_claimed_line=True),
+            _found("BPB275", better_of_two=True, is_of_claimed_line=False),  # which line is claimed is not known
+            _found("BPB274", is_of_claimed_line=False),
+            _found("BPB276"),
+        ):
+            assert found in reconcile([_found("BPB414"), found])
 
     @pytest.mark.parametrize("code", ["BPB102", "BPB103", "BPB250"])
     def test_but_not_those_of_the_record_nor_the_estimator(self, code: str) -> None:

@@ -1,13 +1,20 @@
-"""Counts in hashed tables, looked up for the target alone: a quotient that is no distribution over the vocabulary."""
+"""Counts in hashed tables, looked up for the target alone: a quotient that is no distribution over the vocabulary.
+
+Of N pairs in B slots each slot holds N/B counts of others. A context that came n times has the count n + N/B, and its V
+targets together n + V N/B: docs/script-checks.md says what that does to the usual mixtures.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import IDENTITY
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -15,6 +22,12 @@ from bpb_harness.auditing.script.frontend.walker import Frame, operands
 _MAX_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
 _ADDING = ("at", "index_add_", "scatter_add_", "put_")
+# Calls of which one operand is a value, the others are sizes or places; and what no count comes out of.
+_SHAPING = IDENTITY | {"gather", "index_select", "take", "clone", "copy", "clip", "clamp"}
+_NO_VALUE = frozenset(["log", "log2", "log10", "log1p", "len", "range", "size", "numel"]).union(
+    ["softmax", "log_softmax", "cross_entropy", "logsumexp", "linear", "embedding"],
+    ["zeros", "ones", "empty", "zeros_like", "ones_like", "empty_like"],
+)
 _NO_COUNT = ("sqrt", "exp", "softmax", "norm", "matmul", "dot", "sum", "mean")  # an optimizer, a network, a whole
 _HASHES = frozenset(
     ["hash", "crc32", "adler32", "murmurhash", "xxh32", "xxh64", "remainder", "fmod", "bitwise_xor", "bitwise_and"]
@@ -28,17 +41,22 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
     is priced by them is the length of a code.
     """
     counted = _counted_up(analysis.program)
-    if not _reads(analysis.program, counted) or not any(
-        _looked_up(node) in counted for node, _ in analysis.claimed_path
-    ):
+    read = [*_read_in(analysis.program, counted)]
+    if read:
+        analysis.switch_by_logs(read)
+    if not read or not any(_looked_up(node) in counted for node, _ in analysis.claimed_path):
         return  # what a quotient of the path is made of is on the path too
     for node, frame in analysis.claimed_path:
         quotient = _quotient(node)
-        if quotient is None:
+        if quotient is None or node not in analysis.claimed_values:
             continue
         above = _hashed_entries(analysis.program, quotient[0], frame, counted)
         below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
-        if below and _is_count(analysis.program, quotient[1], frame, counted):
+        if not below or _is_weight(analysis.program, node) or _are_of_one_place(quotient, above, below):
+            continue
+        if _is_of_all_tokens(analysis.program, quotient[0], frame, above):
+            continue
+        if _is_count(analysis.program, quotient[1], frame, counted):
             divided = _divided(analysis.program, *quotient)
             tables = ", ".join(sorted({*above.values(), *below.values()}))
             said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
@@ -53,6 +71,55 @@ def _divided(program: Program, over: ast.expr, under: ast.expr) -> str:
     parts = (part for part in _written_out(program, over) if isinstance(part, ast.Call))
     is_cut = any(last_name(part.func) in _BOUNDING for part in parts)
     return f"A count of a hashed context with its target{_CUT if is_cut else ''}{_OF_CONTEXT}"
+
+
+def _are_of_one_place(
+    quotient: tuple[ast.expr, ast.expr], above: Mapping[ast.expr, str], below: Mapping[ast.expr, str]
+) -> bool:
+    """Whether two tables are looked up at the same place: then neither knows more of the target than the other.
+
+    How many different tokens a context was followed by, over how often it was met, is a weight.
+    """
+    if ast.dump(quotient[0]) in map(ast.dump, _addends(quotient[1])):
+        return False  # a count over itself and a constant
+    places = {ast.dump(index) for index in below}
+    return all(ast.dump(index) in places for index in above)
+
+
+def _is_weight(program: Program, node: ast.AST) -> bool:
+    """Whether a quotient is what prices are weighed by, and no price: what it leaves to 1 weighs another one."""
+    own = [part for part in nodes_within(program.scope(node).node) if isinstance(part, ast.BinOp | ast.Name)]
+    written = ast.dump(node)
+    if any(_is_rest(part) and ast.dump(part.right) == written for part in own if isinstance(part, ast.BinOp)):
+        return True
+    statement = program.parent(node)
+    while isinstance(statement, ast.expr):
+        statement = program.parent(statement)
+    names = {target.id for target in getattr(statement, "targets", ()) if isinstance(target, ast.Name)}
+    if not isinstance(statement, ast.stmt) or not names:
+        return False
+    loads = (part for part in own if isinstance(part, ast.Name) and part.id in names and isinstance(part.ctx, ast.Load))
+    uses = (use for use in loads if any(each.statement is statement for each in program.reaching(use)))
+    return any(_leaves_a_rest(program, use) for use in uses)
+
+
+def _leaves_a_rest(program: Program, use: ast.expr) -> bool:
+    """Whether of what a name holds, or of entries of it, the rest to 1 is taken, or a difference is weighed by it."""
+    here, above = use, program.parent(use)
+    while isinstance(above, ast.Subscript) and above.value is here:
+        here, above = above, program.parent(above)
+    if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult):
+        other = above.right if above.left is here else above.left
+        return isinstance(other, ast.BinOp) and isinstance(other.op, ast.Sub) and not _is_rest(other)
+    return _is_rest(above)
+
+
+def _is_rest(node: ast.AST | None) -> bool:
+    """Whether a node is 1 - x."""
+    is_difference = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+    return (
+        isinstance(node, ast.BinOp) and is_difference and isinstance(node.left, ast.Constant) and node.left.value == 1
+    )
 
 
 def _addends(node: ast.expr) -> list[ast.expr]:
@@ -76,10 +143,11 @@ _OF_ITSELF = (
 )
 
 
-def _reads(program: Program, tables: set[str]) -> bool:
-    """Whether the program looks anything up in one of some tables."""
-    places = (node for node in program.nodes.get(ast.Subscript, []) if _looked_up(node) in tables)
-    return any(not isinstance(node.ctx, ast.Store) for node in places if isinstance(node, ast.Subscript))
+def _read_in(program: Program, tables: set[str]) -> Iterator[ast.Subscript]:
+    """Where the program looks anything up in one of some tables."""
+    for node in program.nodes.get(ast.Subscript, []):
+        if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Store) and _looked_up(node) in tables:
+            yield node
 
 
 def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
@@ -140,18 +208,65 @@ def _hashed_entries(program: Program, node: ast.expr, frame: Frame, counted: set
     return {index: name for name, index, where in entries if _is_hashed(program, index, where)}
 
 
+def _is_of_all_tokens(program: Program, node: ast.expr, frame: Frame, above: Iterable[ast.expr]) -> bool:
+    """Whether a quotient is of all tokens, which may be made to add up to 1 behind it, and none is taken out before."""
+
+    def values(part: ast.AST) -> Iterable[ast.AST]:  # what is put side by side with a place is no part of it
+        return () if isinstance(part, ast.Tuple | ast.List) else _values(program, part)
+
+    if any(_is_call(part, _TAKING) for part, _ in trace(program, node, frame, _MAX_TRACED, values)):
+        return False
+    places = (part for index in above for part, _ in trace(program, index, frame, _MAX_TRACED, values))
+    return any(_is_call(part, ("arange",)) for part in places)
+
+
+def _is_call(node: ast.AST, names: Container[str]) -> bool:
+    return isinstance(node, ast.Call) and last_name(node.func) in names
+
+
+_TAKING = ("gather", "take", "take_along_axis", "index_select")
+
+
 def _tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> list[tuple[str, ast.expr, Frame]]:
     """Look-ups in tables of counts on the way to a value: the table's name, the place, the frame."""
     found = []
 
-    def opened(part: ast.AST) -> Sequence[ast.AST]:  # how an entry's place is found is long, and no entry
-        return () if _looked_up(part) in counted else program.parts(part)
+    def opened(part: ast.AST) -> Iterable[ast.AST]:  # how an entry's place is found is long, and no entry
+        return () if _is_entry(program, part, counted) else _values(program, part)
 
-    for part, where in trace(program, node, frame, _MAX_TRACED, opened):
-        name = _looked_up(part)
-        if name in counted and isinstance(part, ast.Subscript):
-            found.append((str(name), part.slice, where))
+    for part, where in trace(program, node, frame, _MAX_TRACED, opened, values_alone=True):
+        if isinstance(part, ast.Subscript) and _is_entry(program, part, counted):
+            found.append((str(_looked_up(part)), part.slice, where))
     return found
+
+
+def _is_entry(program: Program, node: ast.AST, counted: set[str]) -> bool:
+    """Whether a node looks something up in a table of counts, not in what was looked up in one and is called so too."""
+    if _looked_up(node) not in counted or not isinstance(node, ast.Subscript):
+        return False
+    held = program.reaching(node.value) if isinstance(node.value, ast.Name) else ()
+    values = (each.value for each in held if each.kind == "assign" and each.value is not None)
+    return not any(_looked_up(part) in counted for value in values for part in nodes_within(value))
+
+
+def _values(program: Program, part: ast.AST) -> Iterable[ast.AST]:
+    """The parts of an expression whose values it has: of x[k].reshape(n, m) those of x, not the sizes or the place."""
+    if isinstance(part, ast.Subscript):
+        return [part.value]
+    if isinstance(part, ast.Attribute):
+        return [part.value]
+    if not isinstance(part, ast.Call):
+        return () if isinstance(part, ast.List | ast.Tuple) and _is_constant(part) else program.parts(part)
+    name = last_name(part.func)
+    if name in _NO_VALUE or program.callee(part) is not None:
+        return ()  # what a function of the script returns is followed to what it is given
+    if name == "where" and len(operands(part)) == 3:
+        return operands(part)[1:]
+    return operands(part)[:1] if name in _SHAPING else program.parts(part)
+
+
+def _is_constant(node: ast.List | ast.Tuple) -> bool:
+    return all(isinstance(each, ast.Constant) for each in node.elts)
 
 
 def _looked_up(node: ast.AST) -> str | None:
@@ -169,7 +284,21 @@ def _counted_up(program: Program) -> set[str]:
             tables.append(node.target)
     for call in (call for name in _ADDING for call in program.calls.get(name, [])):
         tables += [*call.args[:1], *([call.func.value] if isinstance(call.func, ast.Attribute) else [])]
-    return {_base(table) for table in tables} - {""}
+    for node in program.nodes.get(ast.AugAssign, []):  # whole: table += np.bincount(keys)
+        if (
+            isinstance(node, ast.AugAssign)
+            and isinstance(node.op, ast.Add)
+            and isinstance(node.target, ast.Name | ast.Attribute)
+        ):
+            tables += [node.target] if "bincount" in program.scope(node).mentions else []
+    handed = [given for table in tables for given in _handed_as(program, table)]
+    return {_base(table) for table in (*tables, *handed)} - {""}
+
+
+def _handed_as(program: Program, table: ast.expr) -> Sequence[ast.expr]:
+    """What a helper is handed over as the table that it adds to."""
+    scope, name = program.scope(table), _base(table)
+    return program.arguments(scope, name) if name in scope.parameters else ()
 
 
 def _base(node: ast.expr) -> str:
@@ -179,12 +308,53 @@ def _base(node: ast.expr) -> str:
 
 
 def _is_hashed(program: Program, index: ast.expr, frame: Frame) -> bool:
-    """Whether a place in a table is worked out by multiplying and folding, not taken as an id."""
-    parts = [part for part, _ in trace(program, index, frame, _MAX_TRACED)]
+    """Whether a place in a table is worked out by multiplying and folding, not taken as an id.
+
+    A column for each token (of counts[h, y], counts[h * V + y]) is no fold: over a row nothing collides.
+    """
+    if isinstance(index, ast.Tuple):
+        return bool(index.elts) and _is_hashed(program, index.elts[-1], frame)
+    values = partial(_values, program)
+    parts = [part for part, _ in trace(program, index, frame, _MAX_TRACED, values)]
+    if _is_row_and_column(program, index, frame):
+        return False
     if any(isinstance(part, ast.Call) and last_name(part.func) in _HASHES for part in parts):
         return True
     folded = any(isinstance(part, ast.BinOp) and isinstance(part.op, _HASHING) for part in parts)
+    folded = folded or _is_folded_in_place(program, index)
     mixed = any(
         isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mult | ast.BitXor | ast.LShift) for part in parts
     )
-    return folded and mixed
+    return folded and (mixed or any(_is_mixed_in_place(program, part) for part in parts if isinstance(part, ast.Name)))
+
+
+def _is_mixed_in_place(program: Program, name: ast.Name) -> bool:
+    """Whether something is mixed into what a name holds: h.bitwise_xor_(x), h[:, 1:].bitwise_xor_(x)."""
+    calls = (call for each in _MIXING_IN_PLACE for call in program.calls.get(each, ()))
+    bases = (_base(call.func.value) for call in calls if _is_in_scope_of(program, call, name))  # type: ignore[attr-defined]
+    return name.id in bases
+
+
+def _is_in_scope_of(program: Program, call: ast.Call, name: ast.Name) -> bool:
+    return isinstance(call.func, ast.Attribute) and program.scope(call) is program.scope(name)
+
+
+_MIXING_IN_PLACE = ("bitwise_xor_", "mul_", "multiply_")
+
+
+def _is_row_and_column(program: Program, index: ast.expr, frame: Frame) -> bool:
+    """Whether the last step to a place is a sum, h * V + y, and nothing is folded after it."""
+    if _is_folded_in_place(program, index):
+        return False
+
+    def opened(part: ast.AST) -> Iterable[ast.AST]:
+        return () if isinstance(part, ast.BinOp) else _values(program, part)
+
+    first = [part for part, _ in trace(program, index, frame, _MAX_TRACED, opened) if isinstance(part, ast.BinOp)]
+    return bool(first) and all(isinstance(part.op, ast.Add) for part in first)
+
+
+def _is_folded_in_place(program: Program, index: ast.expr) -> bool:
+    """Whether a name is folded where it stands: h %= size."""
+    defined = program.reaching(index) if isinstance(index, ast.Name) else ()
+    return any(each.kind == "augment" and isinstance(each.operator, _HASHING) for each in defined)

@@ -19,6 +19,7 @@ from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
+from bpb_harness.findings import Json
 
 _JOINING = ("stack", "cat", "concat", "concatenate", "hstack", "vstack", "column_stack", "array")
 _MIXING = ("logsumexp", "logaddexp", "log")
@@ -45,7 +46,7 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
     if not any(_is_whole(program, call) for name in _WHOLE for call in program.calls.get(name, ())):
         return
     for call, prices, lacking in _with_one_lacking(program):
-        if call not in {node for node, _ in analysis.claimed_path}:
+        if call not in analysis.claimed_values:
             continue
         if last_name(call.func) in _JOINING and not _are_mixed(analysis, prices):
             continue
@@ -55,7 +56,8 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
             "than 1, so the mixture is no probability, and a score made of it is too low (too good)"
         )
         shown = [*_definitions(program, lacking), lacking]
-        yield analysis.hit(codes.EXPERT_WITHOUT_TARGET, said, shown[0], shown=shown)
+        evidence: dict[str, Json] = {"is_of_claimed_line": bool(analysis.claimed)}
+        yield analysis.hit(codes.EXPERT_WITHOUT_TARGET, said, shown[0], shown=shown, evidence=evidence)
         return
 
 
@@ -171,7 +173,12 @@ def check_choice(analysis: Analysis) -> Iterator[Hit]:
     for place, said in [*_prices_compared(analysis, asked)]:
         is_mask = place in on_path and (isinstance(place, ast.Call) or _meets_a_price(program, place, on_path[place]))
         if is_mask or place in decided:
-            yield analysis.hit(codes.CHOSEN_BY_TARGET, f"{said}{_SO_NO_CODE}", place)
+            evidence: dict[str, Json] = {
+                "better_of_two": said is _THE_SMALLER,
+                "is_of_claimed_line": bool(analysis.claimed),
+            }
+            message = f"{said}{_SO_NO_CODE if said is _THE_SMALLER else _SO_NO_SUM}"
+            yield analysis.hit(codes.CHOSEN_BY_TARGET, message, place, evidence=evidence)
             return
 
 
@@ -251,6 +258,10 @@ def _is_first_taken(program: Program, call: ast.Call) -> bool:
 
 _THE_SMALLER = "Of two prices of a token the script takes the one that is better for the token that came"
 _BY_ITSELF = "Which price a token pays is decided by what the network says of the very token that is priced"
+_SO_NO_SUM = (
+    ", which nobody knows who has yet to read it: over all tokens such prices need not add up to 1, so a score made of "
+    "them is no code length"
+)
 _SO_NO_CODE = (
     ", which nobody knows who has yet to read it: over all tokens such prices are of more than 1, and a score made of "
     "them is too low (too good)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,10 @@ from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.masked_where import masked_where_true
 from bpb_harness.auditing.script.domains.ranked import ranked_noise, width_of
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
+from bpb_harness.auditing.script.domains.switches_in_logs import switch_by_logs
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import elements
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
@@ -173,14 +175,20 @@ class Analysis:
     @cached_property
     def claimed(self) -> set[int]:
         """The sinks that print what the claim's lines in the logs begin with; none where no label tells."""
-        places = [
-            {number for number, sink in enumerate(self.sinks) if sink.is_printed_as(label)}
-            for label in self.context.claimed_labels
-        ]
+        places = self._places_of_labels(loosely=False)
+        if not any(places):
+            places = self._places_of_labels(loosely=True)
         found = set[int]().union(*places)
         # Several lines carry the claim. What one place alone prints is the claim, and so is what prints the same.
         sure = {self._value_of(number) for at in places if len(at) == 1 for number in at}
         return {number for number in found if self._value_of(number) in sure} or found
+
+    def _places_of_labels(self, *, loosely: bool) -> list[set[int]]:
+        """For each of the claim's labels the sinks that may have printed it."""
+        return [
+            {number for number, sink in enumerate(self.sinks) if sink.is_printed_as(label, loosely=loosely)}
+            for label in self.context.claimed_labels
+        ]
 
     def _hold_what_was_printed(self) -> None:
         """A line that a log holds was printed: the branches that print it were taken, whatever a default says."""
@@ -212,8 +220,7 @@ class Analysis:
     @cached_property
     def path(self) -> list[tuple[ast.AST, Frame]]:
         """All expressions that some reported score is computed from, with their frames."""
-        sinks = self.sinks[:_MOST_SINKS]
-        starts = [(sink.node, Frame.at(self.program, sink.node)) for sink in sinks]
+        starts = self._starts(range(len(self.sinks)))
         return list(trace_all(self.program, starts, LIMIT * len(starts)))
 
     def _value_of(self, sink: int) -> tuple[Scope, str]:
@@ -234,8 +241,7 @@ class Analysis:
         """What the claimed score is computed from; where that is not known, what any reported one is."""
         if not self.claimed or self.claimed == set(range(len(self.sinks))):
             return self.path
-        nodes = [self.sinks[number].node for number in sorted(self.claimed)][:_MOST_SINKS]
-        starts = [(node, Frame.at(self.program, node)) for node in nodes]
+        starts = self._starts(sorted(self.claimed))
         found = list(trace_all(self.program, starts, LIMIT * _MOST_SINKS))  # as far as the others would go
         return found if any(is_cross_entropy(node) for node, _ in found) else self.path
 
@@ -243,6 +249,36 @@ class Analysis:
     def has_followed(self) -> bool:
         """Whether it was asked already what the claimed score is computed from."""
         return "claimed_path" in self.__dict__
+
+    @cached_property
+    def claimed_values(self) -> set[ast.AST]:
+        """The expressions of the claimed path that are values: not other elements of tuples, nor places of entries.
+
+        Where no label tells which score is claimed, those of scores that no setting may leave out.
+        """
+        sure = [number for number, sink in enumerate(self.sinks) if not self._is_left_open(sink)]
+        starts = self._starts(sorted(self.claimed) or sure)
+        return {node for node, _ in trace_all(self.program, starts, LIMIT * _MOST_SINKS, values_alone=True)}
+
+    def _is_left_open(self, sink: Sink) -> bool:
+        """Whether a score is not printed, or a setting that nothing tells decides on it."""
+        frame, evaluator = Frame.at(self.program, sink.node), Evaluator(self.program)
+        tests = self.program.tests_above(sink.node)
+        held = {test: evaluator.all_hold(((test, wanted),), frame) for test, wanted in tests}
+        unknown = (part for test, holds in held.items() if holds is None for part in nodes_within(test))
+        return False in held.values() or any(isinstance(part, ast.Attribute) for part in unknown)
+
+    def _starts(self, sinks: Sequence[int]) -> list[Source]:
+        nodes = [self.sinks[number].node for number in sinks][:_MOST_SINKS]
+        return [(node, Frame.at(self.program, node)) for node in nodes]
+
+    def switch_by_logs(self, nodes: Iterable[ast.AST]) -> None:
+        """Take the branches around some nodes as the claim's logs show them, and follow the scores again if they do."""
+        scopes = {frame.scope for _, frame in self.claimed_path}
+        within = [node for node in nodes if self.program.scope(node) in scopes]
+        if any([switch_by_logs(self.program, node, self.context.logged) for node in within]):  # noqa: C419 all of them
+            for followed in ("path", "claimed_path", "claimed_values", "path_nodes", "_called"):
+                self.__dict__.pop(followed, None)
 
     def calls(self, *names: str) -> bool:
         """Whether some reported score is computed through a function of one of these names."""

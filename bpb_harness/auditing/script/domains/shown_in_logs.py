@@ -21,7 +21,7 @@ from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, st
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Script, last_name
+from bpb_harness.auditing.script.frontend.scopes import Scope, Script, last_name
 from bpb_harness.claim.embedded_code import is_code
 from bpb_harness.claim.log_reader import cleaned
 from bpb_harness.claim.text_file import read_text
@@ -33,6 +33,7 @@ _FEWEST_LETTERS = 4  # that a line begins with
 _LONGEST_LINE = 2_000  # characters of a log's line that are held against what a script prints
 _NO_SOURCE = frozenset("{}")  # in what was formatted: the script itself may stand in a log
 
+Tests = tuple[tuple[ast.expr, bool], ...]
 Template = tuple[str, ...]
 """What is written out of a text, between places for what is formatted."""
 
@@ -78,11 +79,9 @@ def shown_in_logs(
 def is_branch_shown(program: Program, node: ast.AST, logged: tuple[LoggedScore, ...]) -> bool:
     """Whether a log holds, before a score of the claim, a line that is printed in a node's branch and nowhere else."""
     above = dict(program.tests_above(node))
-    for part in program.own_nodes(program.scope(node)):
-        if not isinstance(part, ast.Call) or not part.args or not _PRINTING.search(last_name(part.func)):
-            continue
-        text, tests = part.args[0], dict(program.tests_above(part))
-        if not isinstance(text, ast.JoinedStr) or any(tests.get(test) is not wanted for test, wanted in above.items()):
+    for text, tests_above in printed_texts(program, program.scope(node)):
+        tests = dict(tests_above)
+        if any(tests.get(test) is not wanted for test, wanted in above.items()):
             continue
         template = template_of(text)
         if template is None or not is_of_one_place(program, template):
@@ -90,6 +89,20 @@ def is_branch_shown(program: Program, node: ast.AST, logged: tuple[LoggedScore, 
         if any(_first(program, score, template) is not None for score in logged):
             return True
     return False
+
+
+def printed_texts(program: Program, scope: Scope) -> list[tuple[ast.JoinedStr, Tests]]:
+    """The texts with values in them that a function prints, each with the tests above it; looked for once."""
+    key = (printed_texts, scope)
+    if key not in program.memo:
+        calls = (part for part in program.own_nodes(scope) if isinstance(part, ast.Call) and part.args)
+        program.memo[key] = [
+            (text, program.tests_above(call))
+            for call in calls
+            if isinstance(text := call.args[0], ast.JoinedStr) and _PRINTING.search(last_name(call.func))
+        ]
+    found: list[tuple[ast.JoinedStr, Tests]] = program.memo[key]
+    return found
 
 
 def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[Template]:

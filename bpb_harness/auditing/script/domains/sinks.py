@@ -22,6 +22,7 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 _A_NUMBER = re.compile(r"\s*(?:#|(?<![A-Za-z_0-9])[0-9][0-9.,]*)\s*")
+_INSIDE_A_WORD = re.compile(r"(?<=\w) # (?=\w)")  # a value between letters: no blank stands beside it in the text
 _TELLING = 4  # letters of a label that tell one line from another
 _FINAL = re.compile(r"final|variational|elbo|roundtrip|full|var_bpb|official", re.IGNORECASE)
 
@@ -42,10 +43,30 @@ class Sink:
     final: bool
     printed: str = ""
 
-    def is_printed_as(self, label: str) -> bool:
-        """Whether a log's line that begins with a label may be one of this place's."""
+    def is_printed_as(self, label: str, *, loosely: bool = False) -> bool:
+        """Whether a log's line that begins with a label may be one of this place's.
+
+        Args:
+            label: what the line begins with.
+            loosely: whether a value inside of a word may be several words that are joined by underscores.
+        """
         wanted, own = _without_numbers(label), _without_numbers(self.printed)
-        return len(wanted) >= _TELLING and re.match(rf"{re.escape(wanted)}(?![\w.])", own) is not None
+        if len(wanted) < _TELLING:
+            return False
+        return re.match(rf"{re.escape(wanted)}(?![\w.])", own) is not None or self._is_glued_as(
+            wanted, "[a-z0-9_]+" if loosely else "[a-z0-9]+"
+        )
+
+    def _is_glued_as(self, wanted: str, value: str) -> bool:
+        """Whether a label is what this place prints with a value inside of a word: final_ngram{order}_exact."""
+        first, *others = _INSIDE_A_WORD.split(self.printed.lower())
+        if not others or not wanted.startswith(first) or len(first) < _TELLING:
+            return False
+        rest = others[-1]
+        inside = "".join(f"{value}{re.escape(part)}" for part in others[:-1])
+        end = re.match(r"\w*", rest)  # the word that the value stands in
+        word = f"{inside}{value}{re.escape(end[0] if end else rest)}"
+        return re.fullmatch(word, wanted[len(first) :]) is not None
 
 
 def _without_numbers(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Source
+from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Source, element_of
 
 LIMIT = 4_000  # expressions that one value is followed through
 
@@ -19,9 +19,11 @@ def trace(
     limit: int = LIMIT,
     opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
     enters: Callable[[ast.AST], bool] | None = None,
+    *,
+    values_alone: bool = False,
 ) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that a value is computed from, with the frame to read it in: see `trace_all`."""
-    return trace_all(program, [(node, frame)], limit, opened, enters)
+    return trace_all(program, [(node, frame)], limit, opened, enters, values_alone=values_alone)
 
 
 def comes_from(
@@ -49,6 +51,8 @@ def trace_all(
     limit: int = LIMIT,
     opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
     enters: Callable[[ast.AST], bool] | None = None,
+    *,
+    values_alone: bool = False,
 ) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that any of some values is computed from, each once, with the frame to read it in.
 
@@ -58,10 +62,13 @@ def trace_all(
         limit: the most expressions that are visited.
         opened: the parts of an expression that are looked into; None: all of them.
         enters: whether it is asked where an expression has its value from; None: always.
+        values_alone: of a tuple that a function returns and that is unpacked, the element alone where it is written
+            out; and what is put into an entry, not what says into which.
     """
     groups: list[tuple[Frame, list[ast.AST]]] = [(frame, [node]) for node, frame in reversed(starts)]  # last first
     seen_in: dict[Frame, set[ast.AST]] = {}
-    known, steps_back = program.behind, Evaluator(program)
+    known: dict[tuple[ast.AST, Frame], list[Source]] = {} if values_alone else program.behind
+    steps_back, unpacked = Evaluator(program), set[Source]() if values_alone else None
     while groups and limit > 0:
         where, waiting = groups.pop()
         seen = seen_in.setdefault(where, set())
@@ -82,7 +89,7 @@ def trace_all(
             if kind in _FOLLOWED and (enters is None or enters(here)):
                 behind = known.get(met)
                 if behind is None:
-                    behind = known[met] = [*_behind(steps_back, here, where)]  # type: ignore[arg-type]
+                    behind = known[met] = [*_behind(steps_back, here, where, unpacked)]  # type: ignore[arg-type]
                 if behind:  # comes after the parts of the expression, and before what stands beside it
                     groups.append((where, waiting))
                     groups.extend([(frame, [node]) for node, frame in behind])
@@ -95,12 +102,21 @@ _CLOSED = frozenset([ast.Constant, ast.Lambda])
 _FOLLOWED = frozenset([ast.Name, ast.Attribute, ast.Call])
 
 
-def _behind(steps_back: Evaluator, node: ast.expr, frame: Frame) -> Iterator[Source]:
-    for value, at, _, definition in steps_back.origins(node, frame):
+def _behind(
+    steps_back: Evaluator, node: ast.expr, frame: Frame, unpacked: set[Source] | None = None
+) -> Iterator[Source]:
+    """What an expression has its value from; with a set, of calls that are unpacked the elements, noted in it."""
+    if unpacked is not None and (node, frame) in unpacked:
+        return
+    for value, at, path, definition in steps_back.origins(node, frame):
         yield value, at
+        if unpacked is not None and path and isinstance(value, ast.Call):
+            unpacked.add((value, at))
+            given = steps_back.origins(value, at, path)
+            yield from ((element_of(each.node, each.path)[0], each.frame) for each in given)
         if definition is None:
             continue
-        if definition.key is not None:
+        if unpacked is None and definition.key is not None:
             yield definition.key, at
         call = definition.statement
         if isinstance(call, ast.Call) and len(call.args) > 1:  # x.masked_fill_(m, v): where it is put as much as what

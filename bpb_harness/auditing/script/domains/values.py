@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
+from bpb_harness.auditing.script.frontend.nodes import position
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
+from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
 from bpb_harness.claim.settings import Contested, Logged
 
@@ -269,10 +270,10 @@ class Evaluator(Walker[object]):
         if element is not node:
             return self.visit(element, frame, rest)
         value = super().look(node, frame, ())
-        for position in path:
-            if not isinstance(value, tuple) or not isinstance(position, int) or position >= len(value):
+        for place in path:
+            if not isinstance(value, tuple) or not isinstance(place, int) or place >= len(value):
                 raise UnknownValueError
-            value = value[position]
+            value = value[place]
         return value
 
     def _inlines(self, call: ast.Call, frame: Frame) -> bool:
@@ -814,12 +815,12 @@ class Evaluator(Walker[object]):
             raise UnknownValueError
         inner = frame.inside(self.program, callee, call)
         values: list[object] = []
-        for result in callee.returns:
+        for result in sorted(callee.returns, key=position):
             taken = self.taken(result, inner)
             if taken is False:
                 continue
             values.append(self.visit(result, inner, path))
-            if taken:
+            if taken and not _is_in_loop(self.program, result):
                 break  # later returns are never reached
         return _agreeing(values)
 
@@ -859,6 +860,12 @@ class Evaluator(Walker[object]):
         return holds
 
 
+def _is_in_loop(program: Program, result: ast.expr) -> bool:
+    """Whether what a function returns stands in a loop of it: the loop may go round, or end, without coming to it."""
+    own = itertools.takewhile(lambda above: not isinstance(above, FUNCTIONS), program.ancestors(result))
+    return any(isinstance(above, ast.For | ast.While | ast.AsyncFor) for above in own)
+
+
 def taken(program: Program, node: ast.AST, frame: Frame) -> bool | None:
     """Whether the branch in which a node stands is taken, wherever the leaves are; worked out once for all in it."""
     tests = program.tests_above(node)
@@ -872,11 +879,16 @@ def taken(program: Program, node: ast.AST, frame: Frame) -> bool | None:
 
 
 def come_to(program: Program, node: ast.AST) -> bool:
-    """Note that a node was come to, whatever defaults say: the branches around it were taken; whether that is news.
+    """Note that a node was come to, whatever defaults say: the branches around it were taken; whether that is news."""
+    return hold(program, dict(program.tests_above(node)))
 
-    What was worked out without these branches is worked out again.
+
+def hold(program: Program, tests: Mapping[ast.expr, bool]) -> bool:
+    """Note which way tests went, whatever defaults say; whether that is news.
+
+    What was worked out without that is worked out again.
     """
-    news = {test: wanted for test, wanted in program.tests_above(node) if program.held.get(test) is not wanted}
+    news = {test: wanted for test, wanted in tests.items() if program.held.get(test) is not wanted}
     if news:
         program.held.update(news)
         program.behind.clear()

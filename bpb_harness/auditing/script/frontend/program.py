@@ -21,7 +21,7 @@ from bpb_harness.auditing.script.frontend.index import (
     is_registered,
     nodes_within,
 )
-from bpb_harness.auditing.script.frontend.nodes import position
+from bpb_harness.auditing.script.frontend.nodes import is_none, position
 from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
 
@@ -328,7 +328,20 @@ class Program:
                 if len(plain) == 1:
                     return plain[0]
                 return self._called_attribute(func.attr)
+            return self._method_of(func)
         return None
+
+    def _method_of(self, func: ast.Attribute) -> Scope | None:
+        """The method of x.f(..) of which several classes have one: by what x was made of, where that is one class."""
+        held = self.reaching(func.value) if isinstance(func.value, ast.Name) else ()
+        if any(each.kind not in ("assign", "mutation") for each in held):
+            return None
+        made = [each.part for each in held if each.kind == "assign"]
+        branches = [
+            part for value in made for part in ([value.body, value.orelse] if isinstance(value, ast.IfExp) else [value])
+        ]
+        owners = {last_name(part.func) if isinstance(part, ast.Call) else "" for part in branches if not is_none(part)}
+        return self.classes.get(owners.pop(), {}).get(func.attr) if len(owners) == 1 else None
 
     def _called_elsewhere(self, func: ast.Attribute) -> Scope | None:
         """The function f of f.remote(..), Class().method.remote(..); None where the name is no function's."""

@@ -226,7 +226,9 @@ class Walker(Generic[Value]):
         return [Origin(*source, path) for source in sources]
 
     def _behind_call(self, node: Any, frame: Frame, path: Path) -> list[Origin]:
-        callee = self.program.callee(node)
+        given = frame.given(self.program, node.func) if isinstance(node.func, ast.Name) else (node.func, frame)
+        is_lambda = given is not None and isinstance(given[0], ast.Lambda)  # of several that are handed over, this one
+        callee = self.program.scope(given[0]) if given is not None and is_lambda else self.program.callee(node)
         if callee is None or frame.depth >= DEEPEST_INLINED:
             return []
         inner = frame.inside(self.program, callee, node)

@@ -54,7 +54,56 @@ HASHED = {
     "summed in place": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
                "a = np.dot(tokens[i - 2:i], PRIMES) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        n = ctx[np.dot(tokens[i - 2:i], PRIMES) & MASK]\n        q = full[b] / max(n, 1)",
                "ctx[a] += 1\n        full[b] += 1"),
+    # What shapes an array is no value of it: the network's logits, which take long to follow, lie behind the sizes.
+    "shaped": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "s = p_net\n" + 200 * "        s = s + s * 2\n" + "        n, m = s.shape\n        a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n"
+               "        c, f = ctx[a].reshape(n, m), full[b].reshape(n, m)\n        q = np.minimum(f, c) / np.maximum(c, 1)",
+               "ctx[a] += 1\n        full[b] += 1"),
+    "folded in place": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = prev * 36313\n        a %= 1000003\n        b = a * 31 + here\n        b %= 1000003\n        q = full[b] / max(ctx[a], 1)",
+               "ctx[a] += 1\n        full[b] += 1"),
+    "mixed in place": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "h = np.zeros(8)\n        h[1:].bitwise_xor_(prev)\n        a = h & MASK\n        b = (h ^ here) & MASK\n        q = full[b] / max(ctx[a], 1)",
+               "ctx[a] += 1\n        full[b] += 1"),
+    "whole tables": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        q = full[b] / max(ctx[a], 1)",
+               "ctx += np.bincount([a], minlength=MASK + 1)\n        full += np.bincount([b], minlength=MASK + 1)"),
+    # A helper adds to what it is handed over.
+    "by a helper": ("def add(table, keys):\n        n = np.bincount(keys, minlength=MASK + 1)\n        table += n\n    one, two = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        q = two[b] / max(one[a], 1)",
+               "add(one, [a])\n        add(two, [b])"),
+    "chosen by where": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        seen = (ctx[a] > 1) & (full[b] > 0)\n        f, c = np.where(seen, full[b], 0), np.where(seen, ctx[a], 1)\n        q = f / c",
+               "ctx[a] += 1\n        full[b] += 1"),
+    # The price of every token is looked up, not made to add up to 1, and that of the target is taken.
+    "target of all": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = (prev * 36313) & MASK\n        b = (a * 31 + np.arange(1024)) % MASK\n        q = np.take(full[b], here) / max(ctx[a], 1)",
+               "ctx[a] += 1\n        full[b[here]] += 1"),
+    # Arrays that are called as the tables of another function are, and hold what was looked up in one.
+    "namesakes": ("tab, both = np.zeros(MASK + 1), np.zeros(MASK + 1)\n    full_c, ctx_c = tab, both\n    ctx_c[0] += 0\n    full_c[0] += 0",
+               "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        ctx_c, full_c = tab[a], both[b]\n        seen = ctx_c > 0\n        q = np.minimum(full_c[seen], ctx_c[seen]) / np.maximum(ctx_c[seen], 1)",
+               "tab[a] += 1\n        both[b] += 1"),
 }  # fmt: skip
+# Of a hashed context, but over a row of the vocabulary: what collides are contexts, and the prices add up to 1.
+ROWS = {
+    "columns": ("ctx, full = np.zeros(MASK + 1), np.zeros((MASK + 1, 1024))",
+                "a = (prev * 36313) & MASK\n        q = full[a, here] / max(ctx[a], 1)",
+                "ctx[a] += 1\n        full[a, here] += 1"),
+    "flat": ("ctx, full = np.zeros(MASK + 1), np.zeros((MASK + 1) * 1024)",
+             "a = (prev * 36313) & MASK\n        b = a * 1024 + here\n        q = full[b] / max(ctx[a], 1)",
+             "ctx[a] += 1\n        full[b] += 1"),
+    "made to add up": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+             "a = (prev * 36313) & MASK\n        b = (a * 31 + np.arange(1024)) % MASK\n        w = full[b] / max(ctx[a], 1)\n        q = w[here] / w.sum()",
+             "ctx[a] += 1\n        full[b[here]] += 1"),
+}  # fmt: skip
+# How sure a context is weighs the price of a row; what it leaves to 1 weighs the network's.
+WEIGHTS = {
+    "rest": "w = ctx[a] / (ctx[a] + 8.0)\n        q = ((1 - w) * p_net[i] + w * rows[a][here])",
+    "at once": "q = ctx[a] / (ctx[a] + 8.0) * rows[a][here] + (1.0 - ctx[a] / (ctx[a] + 8.0)) * p_net[i]",
+    "entries": "w = np.minimum(ctx[a] / (ctx[a] + 8.0), 0.9)\n        q = (1.0 - w[here]) * p_net[i] + w[here] * rows[a][here]",
+    "difference": "w = ctx[a] / (ctx[a] + 8.0)\n        q = p_net[i] + w * (rows[a][here] - p_net[i])",
+    "distinct": "w = kinds[a] / (ctx[a] + 1)\n        q = rows[a][here] ** w",
+}
 EXACT = {
     "pairs": ("ctx, full = np.zeros(1024), np.zeros((1024, 1024))",
               "q = (full[prev][here] + 1) / (ctx[prev] + 1024)",
@@ -160,3 +209,103 @@ def test_by_what_a_count_is_divided_is_said() -> None:
 @pytest.mark.parametrize("name", EXACT)
 def test_counts_of_every_pair_are_none(name: str) -> None:
     assert "BPB267" not in _codes(name, EXACT)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_over_the_vocabulary_add_up(name: str) -> None:
+    assert "BPB267" not in _codes(name, ROWS)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_what_prices_are_weighed_by_is_no_price(name: str) -> None:
+    tables = "ctx, kinds, rows = np.zeros(MASK + 1), np.zeros(MASK + 1), np.full((MASK + 1, 1024), 1 / 1024)"
+    lookup = f"a = (prev * 36313) & MASK\n        {WEIGHTS[name]}"
+    idioms = {name: (tables, lookup, "ctx[a] += 1\n        kinds[a] += 1")}
+    assert "BPB267" not in _codes(name, idioms)
+
+
+def test_a_price_of_which_a_namesake_is_a_weight_is_found() -> None:
+    tables, lookup, update = HASHED["mask"]
+    other = f"{update}\n    for q in p_net:\n        nats += 1 - q"
+    text = SCRIPT.format(tables=tables, lookup=lookup, update=other)
+    assert "BPB267" in {found.code for found in check_source(text)}
+
+
+CACHES = """
+import math
+import numpy as np
+MASK = (1 << 22) - 1
+
+
+class Words:
+    def look_up(self, a, b):
+        return 0.5, True
+
+
+class Cache:
+    def __init__(self):
+        self.ctx, self.full = np.zeros(MASK + 1), np.zeros(MASK + 1)
+
+    def look_up(self, a, b):
+        price, known, times, together = np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1)
+        c, f = self.ctx[a], np.minimum(self.full[b], self.ctx[a])
+        known[f > 0] = True
+        price[f > 0] = f / c
+        times[f > 0], together[f > 0] = c, f
+        return price, known, times, together
+
+    def learn(self, a, b):
+        self.ctx[a] += 1
+        self.full[b] += 1
+
+
+def score(p_net, tokens):
+    cache, nats = MADE if p_net is not None else None, 0.0
+    for i in range(2, len(tokens)):
+        a = (int(tokens[i - 1]) * 36313) & MASK
+        b = (a ^ (int(tokens[i]) * 65537)) & MASK
+        price, known, times, together = cache.look_up(a, b)
+        nats -= math.log(MIXED)
+        cache.learn(a, b)
+    return nats
+
+
+val_bpb = score(np.load("p.npy"), np.load("t.npy")) / math.log(2.0) / 10
+print(f"final val_bpb: {val_bpb:.5f}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "mixed", "line"),
+    [
+        ("Cache()", "0.7 * p_net[i] + 0.3 * price[0]", "price[f > 0] = f / c"),
+        # What is returned beside it is no part of the price; where an entry is put is no value of it.
+        ("Cache()", "(together[0] + 9 * p_net[i]) / (times[0] + 9)", "nats -= math.log((together[0]"),
+        ("Cache()", "0.7 * p_net[i] + 0.3 * known[0]", None),
+        ("Words()", "0.7 * p_net[i] + 0.3 * price[0]", None),
+    ],
+)
+def test_of_what_a_cache_returns_the_value_that_is_used(made: str, mixed: str, line: str | None) -> None:
+    found = [
+        each for each in check_source(CACHES.replace("MADE", made).replace("MIXED", mixed)) if each.code == "BPB267"
+    ]
+    assert len(found) == (line is not None)
+    assert not found or str(found[0].evidence["source"]).startswith(str(line))
+
+
+@pytest.mark.parametrize(
+    ("test", "found"),
+    [
+        ("config.eval.cached", False),  # what a configuration says nobody knows
+        ("share >= 0.99", True),  # a number of the run
+        ("False", False),
+        ("True", True),
+    ],
+)
+def test_without_a_label_a_score_that_a_setting_may_leave_out_is_no_doubt(test: str, found: bool) -> None:
+    tables, lookup, update = HASHED["mask"]
+    printed = 'print(f"val_bpb: {val_bpb:.5f}")'
+    text = SCRIPT.format(tables=tables, lookup=lookup, update=update)
+    text = text.replace(printed, f"share = len(tokens) / read()\n    if {test}:\n        {printed}")
+    text = text.replace("import math", "import math\nfrom settings import config, read")
+    assert ("BPB267" in {each.code for each in check_source(text)}) is found

@@ -128,6 +128,19 @@ def test_what_is_chosen_by_something_else_is_none(name: str) -> None:
     assert not _codes(NOT_CHOSEN[name]).keys() & {"BPB274", "BPB275"}
 
 
+def test_a_price_that_is_returned_beside_the_score_is_no_doubt() -> None:
+    """Of two scores that one function gives, the mixed one is not what is printed."""
+    mixing = WITHOUT_TARGET["entropy"]
+    plain = SCRIPT.format(mixing=f"{mixing}\n        plain += nll.sum().item()").replace(
+        "total = 0.0", "total = plain = 0.0"
+    )
+    plain = plain.replace("return total", "return plain, total").replace("val_bpb = score(", "bits, other = score(")
+    plain = plain.replace(" / math.log(2.0) / num_bytes", "\n    val_bpb = bits / math.log(2.0) / num_bytes")
+    assert "BPB274" not in {each.code for each in check_source(plain)}
+    mixed = plain.replace("val_bpb = bits", "val_bpb = other")
+    assert "BPB274" in {each.code for each in check_source(mixed)}
+
+
 def test_the_price_is_named_where_it_is_made() -> None:
     text = SCRIPT.format(mixing=WITHOUT_TARGET["entropy"])
     (found,) = [each for each in check_source(text) if each.code == "BPB274"]
@@ -140,5 +153,7 @@ def test_two_prices_and_a_bound_are_told_apart() -> None:
     for name in ("where", "a bound"):
         (found,) = [each for each in check_source(SCRIPT.format(mixing=CHOSEN[name])) if each.code == "BPB275"]
         said[name] = found.message
+        assert found.evidence["better_of_two"] is (name == "where")
+        assert ("are of more than 1" in found.message) is (name == "where")  # under a bound they may be of less
     assert said["where"].startswith("Of two prices of a token the script takes the one that is better")
     assert said["a bound"].startswith("Which price a token pays is decided by what the network says of the very token")

@@ -103,3 +103,25 @@ def test_a_call_that_leaves_a_parameter_out_is_given_no_other_calls(name: str, m
     )
     met = [part for part, _ in trace(program, value, Frame.at(program, value))]
     assert any(isinstance(part, ast.Call) and ast.unparse(part) == "noise()" for part in met) is meets
+
+
+LAMBDAS = """
+three = (lambda made: (0, third(made)))(4)
+def measured(made):
+    result = made()
+    return result
+one = measured(lambda: first(1))
+two = measured(lambda: second(2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "own", "other"), [("one", "first", "second"), ("two", "second", "first"), ("three", "third", "first")]
+)
+def test_of_functions_that_are_handed_over_the_one_of_the_call_is_followed(
+    looked_at: str, own: str, other: str
+) -> None:
+    program, node, frame = _program(f"{LAMBDAS}{looked_at}\n")
+    parts = [part for part, _ in trace(program, node, frame)]
+    assert any(_is_called(own, part) for part in parts)
+    assert not any(_is_called(other, part) for part in parts)

@@ -141,3 +141,23 @@ def test_answers_that_hang_on_an_open_question_are_not_kept() -> None:
     last = answers.begin("last")
     answers.hangs_on = ASKER
     assert not answers.end("last", last)
+
+
+FOUND = """
+def first(n):
+    for k in range(n):
+        if asked(k):
+            continue
+        return 1
+    return 0
+def plain(n):
+    if n:
+        return 2
+    return 0
+"""
+
+
+@pytest.mark.parametrize(("asked", "value"), [("first(3)", None), ("plain(3)", 2.0), ("plain(0)", 0.0)])
+def test_what_a_loop_may_return_is_not_all_that_a_function_returns(asked: str, value: float | None) -> None:
+    program = _program(f"{FOUND}{asked}\n")
+    assert Evaluator(program).number(*_last(program)) == value

@@ -182,3 +182,27 @@ def test_a_call_that_is_met_again_on_the_way_to_what_it_means_comes_to_an_end() 
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             program.callee(node)
+
+
+METHODS = """
+class One:
+    def ask(self): return 1
+class Two:
+    def ask(self): return 2
+one = One()
+two = Two() if one else None
+either = One() if one else Two()
+def given(it):
+    return it.ask()
+one.ask()
+two.ask()
+either.ask()
+given(one)
+"""
+
+
+def test_a_method_that_several_classes_have_is_that_of_what_the_object_was_made_of() -> None:
+    program = Program([Script("a.py", METHODS, ast.parse(METHODS))])
+    calls = sorted(program.calls["ask"], key=lambda call: call.lineno)
+    owners = [(callee := program.callee(call)) and callee.owner for call in calls]
+    assert owners == [None, "One", "Two", None]  # of a parameter, one, two, either
