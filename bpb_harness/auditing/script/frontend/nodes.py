@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script.frontend.scopes import last_name
 
@@ -63,3 +63,12 @@ def num_rounds(loop: ast.AST) -> ast.expr | None:
     ranged = loop.iter if isinstance(loop, ast.For) else None
     is_range = isinstance(ranged, ast.Call) and last_name(ranged.func) == "range" and len(ranged.args) == 1
     return ranged.args[0] if is_range and isinstance(ranged, ast.Call) else None
+
+
+def new_function(name: str, parameters: Sequence[str], body: list[ast.stmt]) -> ast.FunctionDef:
+    """A function of plain parameters that was not parsed, with all fields that a parsed one has in this Python."""
+    taken = ast.arguments([], [ast.arg(parameter) for parameter in parameters], None, [], [], None, [])
+    function = ast.FunctionDef(name, taken, body, [], None)
+    if "type_params" in function._fields:  # since Python 3.12, which sets it by itself from 3.13 on
+        function.type_params = []  # type: ignore[attr-defined,unused-ignore]
+    return function

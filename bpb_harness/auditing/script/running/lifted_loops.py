@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.domains.sinks import find_sinks
-from bpb_harness.auditing.script.frontend.nodes import calls_in, names_in, stored_in
+from bpb_harness.auditing.script.frontend.nodes import calls_in, names_in, new_function, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, Script, last_name
 from bpb_harness.auditing.script.running.neighbours import names_of_module
@@ -169,13 +169,7 @@ def _lift(program: Program, region: _Region, is_handed: Callable[[str], bool]) -
     own = [names_of_module(script.tree) for script in program.scripts]
     given = {name for names in own for name in names if not (is_handed(name) and _is_made(names[name]))}
     parameters = [name for name in free_names([*body, end]) if name not in given and not hasattr(builtins, name)]
-    function = ast.FunctionDef(
-        name,
-        ast.arguments([], [ast.arg(parameter) for parameter in parameters], None, [], [], None, []),
-        [*body, end],
-        [],
-        None,
-    )
+    function = new_function(name, parameters, [*body, end])
     call = ast.Call(
         ast.Name(name, ast.Load()), [], [ast.keyword(each, ast.Name(each, ast.Load())) for each in parameters]
     )

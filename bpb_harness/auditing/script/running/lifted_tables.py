@@ -16,7 +16,7 @@ import copy
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.pieces import PIECE_CALLS
-from bpb_harness.auditing.script.frontend.nodes import calls_in, names_in
+from bpb_harness.auditing.script.frontend.nodes import calls_in, names_in, new_function
 from bpb_harness.auditing.script.frontend.scopes import Script, last_name
 from bpb_harness.auditing.script.running.lifted_loops import before_entry, free_names, is_plain, silent
 from bpb_harness.auditing.script.running.neighbours import names_of_module
@@ -94,8 +94,7 @@ def _lift(
         value, target = value.elts[0], target.elts[0]  # type: ignore[attr-defined]
     end = ast.Return(value)
     parameters = [each for each in free_names([*body, end]) if each not in own and not hasattr(builtins, each)]
-    arguments = ast.arguments([], [ast.arg(each) for each in parameters], None, [], [], None, [])
-    function = ast.FunctionDef(name, arguments, [*body, end], [], None)
+    function = new_function(name, parameters, [*body, end])
     call = ast.Call(ast.Name(name, ast.Load()), [ast.Name(each, ast.Load()) for each in parameters], [])
     placed = ast.Assign([target], call)
     for part in (function, placed):
