@@ -106,13 +106,14 @@ def modules_elsewhere(evidence: Evidence, programs: Programs) -> list[ModuleElse
         evidence: the claim and its record.
         programs: of the record.
     """
-    from bpb_harness.auditing.script import parsed_source  # deferred: most records come without a script
+    from bpb_harness.auditing.script import Lease, parsed_source  # deferred: most records come without a script
 
     here: set[str] | None = None
     found: dict[str, ModuleElsewhere] = {}
     for script in evidence.claim.scripts if programs.folders and programs.texts else ():
         source = programs.source(script)
-        tree = parsed_source(source.text) if source is not None else None
+        lease = Lease()  # as long as the tree is looked at, whose parts were parsed for the script's checks
+        tree = parsed_source(source.text, lease) if source is not None else None
         inside = " of what it unpacks to" if source is not None and source.layers else ""
         for name, line, switches in _imports(tree.body, ()) if tree is not None else ():
             if name in sys.stdlib_module_names or name in _KNOWN or name in found:

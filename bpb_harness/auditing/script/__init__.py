@@ -39,9 +39,11 @@ from bpb_harness.auditing.script.domains.printed_lines import PrintedLine, Round
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
+from bpb_harness.auditing.script.frontend.trees import Lease
 from bpb_harness.auditing.script.frontend.trees import parse as parsed_source
 
 __all__ = [
+    "Lease",
     "LoggedScore",
     "Printable",
     "PrintedLine",
