@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,10 @@ import torch
 from bpb_harness.adapters.fused_forms import FusedForm, fused_form
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.evaluation.compile_choice import pays
+from bpb_harness.evaluation.compiler import import_compiler
 from bpb_harness.evaluation.job import Job
 
 _AT_ONCE = 8
-_COMPILER = ("torch._dynamo", "torch._inductor.compile_fx")
 
 
 def start_programs(job: Job) -> None:
@@ -28,7 +27,7 @@ def start_programs(job: Job) -> None:
     if not job.settings.compiles(job.device, pays=is_worth_it):
         return
     form = fused_form(job.model, device=job.device, dtype=dtype, length=length)
-    work = _import_compiler if form is None else lambda: _run_all(form)
+    work = import_compiler if form is None else lambda: _run_all(form)
     threading.Thread(target=work, name="programs", daemon=True).start()
 
 
@@ -46,8 +45,3 @@ def _run(program: Callable[[], object]) -> None:
             program()
     except Exception:  # noqa: S110 - of compilers, drivers and memory
         pass
-
-
-def _import_compiler() -> None:
-    for name in _COMPILER:
-        importlib.import_module(name)

@@ -33,6 +33,7 @@ from bpb_harness.denoiser import (
 )
 from bpb_harness.errors import HarnessError
 from bpb_harness.evaluation.batches import FittingBatches, PreparedBatch
+from bpb_harness.evaluation.compiler import import_compiler
 from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.kernels.token_nll import nll_of_logits
 from bpb_harness.network_call import InputWatch, call_network
@@ -304,7 +305,8 @@ class MaskedNllRunner:
 
 def _same_programs_everywhere() -> AbstractContextManager[object]:
     """Let the compiler choose no order of a sum by the clock: another process, or day, may choose another."""
-    from torch._inductor import config  # deferred: a second or two
+    import_compiler()  # deferred: a second or two, and perhaps begun on a thread beside
+    from torch._inductor import config
 
     return config.patch(deterministic=True) if hasattr(config, "deterministic") else nullcontext()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.evaluation import programs_ahead
+from bpb_harness.evaluation import compiler, programs_ahead
 
 
 class Network:
@@ -39,7 +39,7 @@ def done(monkeypatch):
     """What was done, once all threads are through."""
     seen = []
     monkeypatch.setattr(programs_ahead, "pays", lambda model, num_tokens, **run: seen.append(num_tokens) or True)
-    monkeypatch.setattr(programs_ahead.importlib, "import_module", seen.append)
+    monkeypatch.setattr(compiler.importlib, "import_module", seen.append)
 
     def finish():
         for thread in [each for each in threading.enumerate() if each.name == "programs"]:
