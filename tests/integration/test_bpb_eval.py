@@ -311,7 +311,7 @@ class Model:
     vocab_size = mask_token_id = 512
     context_length, time_conditioned, schedule = 128, False, "loglinear"
     def logits(self, xt, level):
-        return torch.zeros(*xt.shape, 512)
+        return torch.zeros(*xt.shape, 512, device=xt.device)
 def load(path, device):
     return Model()
 """
@@ -456,7 +456,7 @@ def test_a_terminal_is_told_what_is_being_done_unless_it_is_to_be_quiet(tiny, mo
     from bpb_harness.cli import _progress
 
     monkeypatch.setattr(_progress, "_LEAST_SECONDS_BETWEEN_WRITES", 0.0)
-    monkeypatch.setattr(sys, "argv", ["bpb-eval", str(tiny), "--limit", "2", *flags])
+    monkeypatch.setattr(sys, "argv", ["bpb-eval", str(tiny), "--limit", "2", "--device", "cpu", *flags])
     terminal = _Terminal()
     with (
         contextlib.redirect_stdout(io.StringIO()),

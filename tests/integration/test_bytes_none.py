@@ -94,7 +94,7 @@ def scored(tmp_path):
             "class Net:\n"
             f"    vocab_size, context_length = {size}, 8\n"
             "    def logits(self, x):\n"
-            f"        return torch.zeros(*x.shape, {size})\n"
+            f"        return torch.zeros(*x.shape, {size}, device=x.device)\n"
             "def load(path, device):\n"
             "    return Net()\n"
         )

@@ -202,7 +202,9 @@ def never_stopped(tiny):
 @pytest.mark.parametrize("how", some_of([signal.SIGINT, signal.SIGKILL], everyday=1))
 def test_a_stopped_command_goes_on_to_the_same_line(tiny, never_stopped, tmp_path, how):
     path = tmp_path / "draws.jsonl"
-    flags = ("--no-contract", "--limit", "30", "--batch-tokens", "256", "--format", "json", "--quiet")
+    flags = (
+        "--no-contract", "--limit", "30", "--batch-tokens", "256", "--device", "cpu", "--format", "json", "--quiet",
+    )  # fmt: skip
     code, out, err = interrupt_one(
         "bpb_harness.cli.eval", [tiny, *flags, "--resume", path], how=how, cwd=tmp_path,
         when=lambda: path.exists() and path.read_bytes().count(b"\n") > 4,

@@ -69,7 +69,7 @@ def test_two_processes_score_what_one_scores_and_share_a_file(tiny, tmp_path):
 
 
 def test_an_exact_method_is_shared_and_an_error_is_said_once(tiny, repository):
-    flags = ("--limit", "3", "--context", "16", "--method", "chain", "--batch-tokens", "16")
+    flags = ("--limit", "3", "--context", "16", "--method", "chain", "--batch-tokens", "16", "--device", "cpu")
     wrong, done = run_in_two(
         "bpb_harness.cli.eval",
         [(tiny, "--steps", "0"), (tiny, "--no-contract", *flags, "--format", "json")],
@@ -79,7 +79,7 @@ def test_an_exact_method_is_shared_and_an_error_is_said_once(tiny, repository):
     assert wrong.stderr[0].startswith("bpb-eval: ")
     assert wrong.stderr[0].count("\n") == 1
     assert (done.codes, done.stdout[1]) == ([0, 0], "")
-    one = score_with_one(tiny, limit=3, context_length=16, method="chain", batch_tokens=16)
+    one = score_with_one(tiny, limit=3, context_length=16, method="chain", batch_tokens=16, device="cpu")
     two = own_json(done.stdout[0])
     assert two["device"].startswith("2 x cpu")
     assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
@@ -110,7 +110,7 @@ def test_variables_of_other_launchers_start_nothing(tiny, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    assert score_with_one(tiny, limit=1)["device"].startswith("cpu")
+    assert score_with_one(tiny, limit=1, device="cpu")["device"].startswith("cpu")
     assert is_first_process()
 
 
@@ -119,6 +119,6 @@ def test_a_program_with_processes_of_its_own_scores_alone(tiny, monkeypatch, tmp
         monkeypatch.setenv(name, value)
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
-        assert score_with_one(tiny, limit=1)["device"].startswith("cpu")
+        assert score_with_one(tiny, limit=1, device="cpu")["device"].startswith("cpu")
     finally:
         dist.destroy_process_group()

@@ -171,7 +171,10 @@ def test_shipped_documents_are_those_of_the_language(repository: Path) -> None:
     lines = (repository / "fixtures" / "corpora" / "tiny_val_docs.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [json.loads(line)["text"] for line in lines]
     assert texts == list(source().documents(build.VALIDATION_STREAM, min_bytes=130_000))
-    assert json.loads(build.SOURCE_RECORD.read_text()) == build.source_record(texts)
+    shipped, made = json.loads(build.SOURCE_RECORD.read_text()), build.source_record(texts)
+    # A sum of logarithms of another processor's mathematics library may end in another digit.
+    assert shipped.pop("code_length_bits") == pytest.approx(made.pop("code_length_bits"), rel=1e-14)
+    assert shipped == made
 
 
 def test_shipped_shard_is_the_documents(repository: Path) -> None:
