@@ -97,12 +97,15 @@ def settings_under_labels(
 ) -> Mapping[str, tuple[SettingTold, ...]]:
     """All values that lines give some settings under a label that the settings' names begin with: ``moe_eval:dim=8``.
 
+    What is told of a part too, ``quant_embed:bits=8``, is left out.
+
     Args:
         lines: lines of its output, with their numbers.
         file: its name.
         names: of the settings, in small letters: ``moe_dim``.
     """
     found: dict[str, list[SettingTold]] = {}
+    of_parts: set[str] = set()
     first = {name.partition("_")[0] for name in names}
     for number, line in lines:
         label = _OF_A_LABEL.match(line)
@@ -110,10 +113,15 @@ def settings_under_labels(
             for name, words, value in _pairs(line):
                 if (whole := f"{label[1]}_{name}") in names:
                     found.setdefault(whole, []).append(SettingTold(words, value, Source(file, number)))
-    return {name: tuple(told) for name, told in found.items()}
+                    of_parts.update([whole] if label["more"] and label["more"] not in _OF_ALL else [])
+    return {name: tuple(told) for name, told in found.items() if name not in of_parts}
 
 
-_OF_A_LABEL, _LONGEST_LABELLED = re.compile(r"([a-z][a-z0-9]{1,20})(?:_[a-z0-9_]{1,30})?:"), 400
+_LONGEST_LABELLED = 400
+_OF_A_LABEL = re.compile(r"([a-z][a-z0-9]{1,20})(?P<more>_[a-z0-9_]{1,30})?:")
+_OF_ALL = frozenset(
+    ("_eval", "_start", "_init", "_config", "_cfg", "_setup", "_settings", "_params", "_hparams", "_args", "_enabled")
+)
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str, str]]:

@@ -37,9 +37,14 @@ _HEAD = re.compile(
     re.IGNORECASE,
 )
 # The network in words: layers and their width in one item.
+_OF_A_PART = (
+    r"(?![ -](?i:heads?|kv|mlp|hidden|(?:\w{1,12} )?embed|bigram|input|output|vocab|rope|matrix|attention|expansion"
+    r"|key|value|context|batch))"
+)
 _SHAPE = re.compile(
     r" ?[-*+] \**(?P<layers>[1-9][0-9]?)[ -](?:transformer )?layers?\**, {0,2}(?:(?P<dim>[1-9][0-9]{1,3})[ -]?"
-    r"(?:d|dim|dims|dimensions?|wide)\b|(?:dim|width|d_model|model_dim) ?=? ?(?P<width>[1-9][0-9]{1,3})\b)"
+    rf"(?:d|dim|dims|dimensions?|wide)\b{_OF_A_PART}"
+    r"|(?:dim|width|d_model|model_dim) ?=? ?(?P<width>[1-9][0-9]{1,3})\b)"
 )
 _HEADS = re.compile(r"(?<![\w.-])(?P<number>[1-9][0-9]{0,2}) (?:(?:attention|query|q) )?heads?\b", re.IGNORECASE)
 # All words of a heading, a label or a line in front of what a README states of its own run.
@@ -144,9 +149,14 @@ def lines_of_the_claim(text: str, *, with_words_before: bool = False) -> list[st
     return kept
 
 
+_DEFAULTS = re.compile(r"\W*(?:(?:the|all|our|script) )?defaults?(?![a-z])", re.IGNORECASE)  # of which a run has others
+
+
 def _is_usual(words: str) -> bool:
     """Whether all of some words are usual of a README's own run."""
-    return all(word.lower() in _USUAL for word in _WORD.findall(_NUMBERED.sub(" ", words)))
+    return not _DEFAULTS.match(words) and all(
+        word.lower() in _USUAL for word in _WORD.findall(_NUMBERED.sub(" ", words))
+    )
 
 
 def _one_of(stated: list[StatedSetting]) -> StatedSetting:

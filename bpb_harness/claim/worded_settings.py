@@ -29,6 +29,13 @@ _WORDS = {
     for name, words in _WORDED.items()
 }
 _ITEM = re.compile(r"\s{0,4}(?:#|[-*+] |[0-9]{1,2}[.)] )")
+# Items that tell of other runs, and what stands in front of a setting that begins a part of an item.
+_OF_OTHERS = re.compile(
+    r"(?<![a-z])(?:vs|versus|previous\w*|prior|baselines?|tried|worse|better|ablat\w*|compar\w*|unlike|instead|than|was"
+    r"|were|originally|sota|no|not|without|defaults?)(?![a-z])|\A\W*(?:[a-z]{1,12} ){0,2}(?:pr ?#?|#)[0-9]|->|\u2192",
+    re.IGNORECASE,
+)
+_BEGINS = re.compile(r"(?:\A\s*(?:#+|[-*+]|[0-9]{1,2}[.)])?|[,;:+(/&|]|[-\u2013\u2014]|\b(?:and|with))\s*\Z")
 _MARKS = str.maketrans("_", " ", "*`")
 
 
@@ -41,8 +48,10 @@ def worded_settings(text: str) -> Mapping[str, StatedSetting]:
     found: dict[str, StatedSetting] = {}
     for number, line in enumerate(lines_of_the_claim(text), 1):
         plain = line.translate(_MARKS)
-        for name, words in _WORDS.items() if _ITEM.match(line) else ():
+        for name, words in _WORDS.items() if _ITEM.match(line) and not _OF_OTHERS.search(plain) else ():
             for given in words.finditer(plain):
+                if not _BEGINS.search(plain[: given.start()]):
+                    continue  # of something else: "embed EMA 0.99"
                 held = found.get(name, StatedSetting(given[0].strip(), (), number))
                 value = given[1].replace(",", "")
                 found[name] = StatedSetting(held.words, tuple(dict.fromkeys((*held.values, value))), held.line)

@@ -12,6 +12,10 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.findings import first_of
 
 _NAME = re.compile(r"(?<![\w.$*{}-])[\w.-]{0,80}[0-9][\w.-]{0,80}\.(?:log|txt|out)(?!\.?\w)")
+# Logs of another record, or none that is meant.
+_OF_OTHERS = re.compile(
+    r"://|(?<!\w)records/|\.\./|(?<!\w)PR ?#?[0-9]|(?<!\w)e\.g\.|for example|example:", re.IGNORECASE
+)
 _NUMBER = re.compile(r"[0-9]+")
 _MAX_SHOWN, _LARGEST, _MOST_FILES = 3, 1 << 18, 10_000
 
@@ -24,7 +28,7 @@ def absent_logs(evidence: Evidence) -> str | None:
     shapes = {_NUMBER.sub("#", name) for name in own if _NUMBER.search(name)}
     found: dict[str, int] = {}
     for number, line in enumerate(readme.text[:_LARGEST].split("\n"), 1) if readme is not None and shapes else ():
-        for name in _NAME.findall(line):
+        for name in _NAME.findall(line) if _OF_OTHERS.search(line) is None else ():
             if name not in there and _NUMBER.sub("#", name) in shapes:
                 found.setdefault(name, number)
     lying = _names_below(evidence) if found else set()

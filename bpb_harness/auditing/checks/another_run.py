@@ -14,7 +14,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import lines_of_the_run, settings_of_the_run
 from bpb_harness.claim.readme_reader import read_readme
-from bpb_harness.claim.settings import settings_of_every_command
+from bpb_harness.claim.settings import set_beside, settings_of_every_command
 from bpb_harness.claim.settings_told import (
     SettingTold,
     is_same_setting,
@@ -97,6 +97,8 @@ def _under_labels(evidence: Evidence, text: str) -> tuple[_Told, _Stated]:
         and all(is_same_setting(one.value, each[0].value) for one in each)
     }
     stated = {name: _given(text, name, given[name]) for name in told}
+    if all(_is_of_ranks(value, told[name].value) for name, each in stated.items() for value in each.values):
+        return told, {}
     speaks = any(_speaks_of(text, name, told[name].value, each) for name, each in stated.items())
     return told, stated if len(told) >= _FEWEST and not speaks else {}
 
@@ -131,15 +133,53 @@ def _differs(evidence: Evidence, name: str, stated: StatedSetting, told: Mapping
     ):
         return False
     assert evidence.claim.readme is not None
-    if _speaks_of(evidence.claim.readme.text, name, logged.value, stated):
+    text = evidence.claim.readme.text
+    if _speaks_of(text, name, logged.value, stated) or _is_set_beside(evidence, name, logged.value):
+        return False
+    if (
+        name == "num_layers"
+        and _USED_AGAIN.search(text)
+        and all(_is_more(each, logged.value) for each in stated.values)
+    ):
+        return False  # so many of them in effect
+    if name == "num_layers" and sum(quantity(each) or 0.0 for each in stated.values) == quantity(logged.value):
+        return False  # those of its parts
+    if name == "train_batch_tokens" and all(_is_of_ranks(each, logged.value) for each in stated.values):
         return False
     word = _OF_THE_NETWORK.get(name)
     return word is None or not any(
-        re.search(rf"{word}[a-z_]{{0,20}}[\"']?\s?[:=]\s?{re.escape(value)}(?![\w.])", line, re.IGNORECASE)
+        re.search(
+            rf"{word}[a-z_]{{0,20}}[\"']?\s?[:=](?:[^\n]{{0,40}}(?:->|=>|,|\bto|\[))?\s?{re.escape(value)}(?![\w.])",
+            line,
+            re.IGNORECASE,
+        )
         for log in evidence.claim_logs
         for _, line in lines_of_the_run(evidence, log)
         for value in stated.values
     )
+
+
+_USED_AGAIN = re.compile(
+    r"loop|recur|shar(?:ed|ing)|re-?us|repeat|unroll|univers|twice|virtual|effective", re.IGNORECASE
+)
+_RANKS = frozenset((2, 4, 8, 16, 32))
+
+
+def _is_more(one: str, other: str) -> bool:
+    numbers = quantity(one), quantity(other)
+    return numbers[0] is not None and numbers[1] is not None and numbers[0] > numbers[1]
+
+
+def _is_of_ranks(whole: str, part: str) -> bool:
+    """Whether a number is as many times another as there may be processes, of which each has its part."""
+    one, other = quantity(whole), quantity(part)
+    return one is not None and other is not None and any(one == number * other != 0.0 for number in _RANKS)
+
+
+def _is_set_beside(evidence: Evidence, name: str, value: str) -> bool:
+    """Whether a shell script beside the scripts gives a setting the log's value."""
+    beside = set_beside(evidence.claim.scripts).get(name.upper(), ())
+    return any(is_same_setting(each, value) for each in beside)
 
 
 def _given(text: str, name: str, values: Sequence[str]) -> StatedSetting:

@@ -83,6 +83,8 @@ def _scored_behind(evidence: Evidence, line: ScoreLine, behind: Sequence[ScoreLi
     packed = [each for each in packed if each.run == line.run]
     if score is None or not packed or not _NOT_PACKED.search(line.label):
         return
+    if _OF_PACKED.search(_NOT_PACKED.sub("", re.sub(r"pre[-_ ]?quanti\w*", "", line.label, flags=re.IGNORECASE))):
+        return  # "post_ema_int6": of what was averaged, packed
     if any(score.agrees_with(each.bpb.value, each.bpb.half_unit) for each in packed):
         return
     shown = first_of([f"{each.bpb} of {each.label!r} ({each.bpb.source})" for each in packed], _MOST_SHOWN)

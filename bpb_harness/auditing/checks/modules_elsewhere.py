@@ -21,6 +21,8 @@ from bpb_harness.auditing.programs import Programs
 from bpb_harness.auditing.said import texts_of
 from bpb_harness.claim.listing import prose_below
 from bpb_harness.claim.settings_told import SettingTold, quantity
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Severity, first_of
 
 _MAX_SHOWN, _MOST_FILES = 3, 2_000
@@ -29,16 +31,26 @@ _KNOWN = frozenset(
     re.findall(
         r"\w+",
         """
-    absl accelerate aiter apex bitsandbytes boto3 brotli causal_conv1d causal_conv1d_cuda click constriction cpuinfo
-    cupy cutlass datasets deepspeed dill dotenv einops fairscale fastai filelock fla flash_attn flash_attn_2_cuda
-    flash_attn_3 flash_attn_config flash_attn_interface flash_linear_attention fsspec google gram_newton_schulz h5py
-    hopper huggingface_hub hydra IPython jax jaxlib joblib jsonlines kernels liger_kernel lightning lz4 mamba_ssm
-        matplotlib ml_collections mlx modal msgpack muon mypy nbformat numba numpy omegaconf openai orjson packaging
-        pandas peft PIL pkg_resources plotly psutil pyarrow pybind11 pydantic pynvml pytest python_minifier
-        pytorch_lightning rans_codec_rs ray regex requests rich runpod safetensors schedulefree scipy seaborn
-        selective_scan_cuda sentencepiece setuptools sklearn soap sympy tabulate tensorboard tensorflow termcolor
-    tiktoken tilelang timm tokenizers toml torch torchao torchaudio torchmetrics torchvision tqdm transformer_engine
-        transformers triton trl typer typing_extensions ujson wandb xformers xxhash yaml zstandard zstd
+        absl accelerate aim aiter apex beartype bitarray bitsandbytes bitstring blobfile blosc blosc2 boto3 brotli
+        brotlicffi causal_conv1d causal_conv1d_cuda clearml click codecarbon comet_ml configargparse constriction
+        cpuinfo crc32c cupy cutlass dahuffman datasets datatrove deepdiff deepspeed dill dotenv dvclive einops einx
+        ema_pytorch environs fairscale fastai filelock fire fla flash_attn flash_attn_2_cuda flash_attn_3
+        flash_attn_config flash_attn_interface flash_linear_attention flax fsspec galore_torch gguf google gpustat
+        gram_newton_schulz h5py haiku hopper hqq huggingface_hub humanize hydra icecream imageio IPython isal jax
+        jaxlib jaxtyping joblib jsonlines kernels liger_kernel lightning lightning_fabric line_profiler lion_pytorch
+        lm_eval loguru lpips lz4 lz4framed mamba_ssm matplotlib memray ml_collections mlflow mlx modal more_itertools
+        msgpack muon mypy nbconvert nbformat ncompress neptune ninja nltk numba numexpr numpy nvtx omegaconf onnx
+        onnxruntime openai optax optimum optuna orbax orjson packaging pandas peft PIL pkg_resources plotly polars
+        pretty_errors prodigyopt psutil psycopg2 pyarrow pybind11 pycuda pydantic pyfastpfor pynvml pyppmd pytest
+        python_minifier pytorch_lightning pytorch_optimizer pyzstd quack quanto rans_codec_rs ray regex requests rich
+        rotary_embedding_torch runpod sacrebleu sacred safetensors scalene schedulefree scipy seaborn
+        selective_scan_cuda sentence_transformers sentencepiece setproctitle setuptools sklearn smart_open snappy soap
+        spacy submitit swanlab sympy tabulate tensorboard tensorboard_logger tensorboardX tensordict tensorflow
+        termcolor threadpoolctl tiktoken tilelang timm tokenizers tokenmonster toml torch torch_ema torch_optimizer
+        torch_tb_profiler torch_xla torchao torchaudio torchdata torchinfo torchmetrics torchprofile torchsnapshot
+        torchvision torchviz tqdm trackio transformer_engine transformers tree_sitter triton trl typer
+        typing_extensions tyro ujson viztracer vllm wandb wandb_osh x_transformers xformers xxhash yacs yaml zarr
+        zlib_ng zopfli zstandard zstd
         """,
     )
 )
@@ -88,6 +100,8 @@ def _finding_of(hidden: ModuleElsewhere, told: Mapping[str, SettingTold]) -> Fin
 def _is_spoken_of(programs: Programs, module: ModuleElsewhere) -> bool:
     """Whether a README, a note or JSON has a word of a module's name, or of the setting that it hangs on."""
     texts = texts_of([*programs.folders, *(file for folder in programs.folders for file, _ in prose_below(folder))])
+    if any(_is_installed(text, module.name) for text in (*programs.texts, *_texts_of_installers(programs))):
+        return True
     prose = " ".join(text for name, text in texts.items() if Path(name).suffix.lower() in _PROSE)
     plain = re.sub(r"[^a-z]+", "", prose.lower())
     words = {word for name in (module.name, *module.switches) for word in re.split(r"[^a-z]+", name.lower())}
@@ -95,6 +109,28 @@ def _is_spoken_of(programs: Programs, module: ModuleElsewhere) -> bool:
     return not telling or any(word in plain for word in telling)
 
 
+def _texts_of_installers(programs: Programs) -> Iterator[str]:
+    """Lists of what is to be installed: requirements.txt, pyproject.toml, a Dockerfile."""
+    files = (file for folder in programs.folders if folder.is_dir() for file in sorted(folder.iterdir()))
+    for file in (file for file in files if _OF_INSTALLERS.fullmatch(file.name)):
+        try:
+            text = read_text(file, file.name, _LARGEST_LIST).text
+        except ClaimError:
+            continue  # a link, say
+        yield "\n".join(f"install {line}" for line in text.split("\n"))
+
+
+def _is_installed(text: str, name: str) -> bool:
+    """Whether a line of a text installs a package that is called so."""
+    package = re.sub(r"[_-]", "[_.-]", name)
+    return re.search(rf"(?<![a-z])install [^\n]{{0,400}}(?<![\w.-]){package}(?![\w-])", text, re.IGNORECASE) is not None
+
+
+_OF_INSTALLERS = re.compile(
+    r"(?:.*requirements.*\.(?:txt|in)|pyproject\.toml|setup\.cfg|environment\.txt|\w{0,9}dockerfile)",
+    re.IGNORECASE,
+)
+_LARGEST_LIST = 1 << 16
 _PROSE = frozenset([".md", ".rst", ".json", ".yaml", ".yml", ".csv"])
 _PLAIN = frozenset(["enabled", "module", "train", "eval", "state", "model", "utils"])
 

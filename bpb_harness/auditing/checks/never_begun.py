@@ -33,7 +33,13 @@ def check_never_begun(evidence: Evidence, programs: Programs) -> Iterator[Findin
         told = settings_of_the_run(evidence, [_STEPS, *(f"{name}_{share}" for share in _SHARES)]) if title else {}
         start = next((told[f"{name}_{share}"] for share in _SHARES if f"{name}_{share}" in told), None)
         first = _first_step(start, told.get(_STEPS))
-        if start is None or first is None or last is None or last >= first or _has_begun(evidence, name):
+        if (
+            start is None
+            or first is None
+            or last is None
+            or last + _apart(evidence) > first
+            or _has_begun(evidence, name)
+        ):
             continue
         if not _is_compared(programs.texts_of(programs.files, _MOST_CHARACTERS), start):
             continue
@@ -60,6 +66,24 @@ def _last_step(evidence: Evidence) -> int | None:
     return max(steps, default=None)
 
 
+_STEP = re.compile(r"(?<![a-z])step\s?[:=]?\s?([0-9]{1,9})(?![0-9.])", re.IGNORECASE)
+
+
+def _apart(evidence: Evidence) -> int:
+    """How many steps may have come behind the last that is told: as many as lie between the two last ones, but one."""
+    apart = [1]
+    for log in evidence.claim_logs:
+        steps = {
+            int(found[1]) for _, line in lines_of_the_run(evidence, log) for found in _STEP.finditer(line[:_LONGEST])
+        }
+        told = sorted({0, *steps})
+        apart.append(told[-1] - told[-2] if len(told) > 1 else 1)
+    return max(apart)
+
+
+_LONGEST = 400
+
+
 def _first_step(start: SettingTold | None, steps: SettingTold | None) -> int | None:
     share = quantity(start.value) if start is not None else None
     whole = quantity(steps.value) if steps is not None else None
@@ -80,4 +104,6 @@ def _is_compared(texts: Sequence[str], start: SettingTold) -> bool:
     name = re.split(r"[:=]", start.words)[0].strip().lower()
     asked = [found for text in texts for found in re.finditer(rf"(?<!\{{)\b\w+\.{name}\b", text)]
     held = rf"\bstep >=? (?:max\([01], ?)?(?:int\()?\w+\.{_STEPS} \* \w+\.{name}\b"
+    if any(re.search(rf"\.{_STEPS}\s?(?:[-+*/|]{{0,2}}=(?!=)|\s?:\s?\w+\s?=)", text) for text in texts):
+        return False  # so many steps, or others
     return len(asked) == 1 and sum(len(re.findall(held, text)) for text in texts) == 1

@@ -101,11 +101,17 @@ def _script_of(log: LogRecord, scripts: Sequence[Path]) -> str | None:
 def _sums(tree: ast.Module) -> Iterator[int | None]:
     """Of each total that a script prints, the line, if it is that of the line before it and of the code's size."""
     assigned: dict[str, set[str]] = {}
+    plain: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name):
                     assigned.setdefault(target.id, set()).add(ast.dump(node.value))
+                    plain.add(id(target))
+    for node in ast.walk(tree):  # whatever else gives a name its value may add to it: `code_bytes += len(tokenizer)`
+        if isinstance(node, ast.arg) or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
+            name = node.arg if isinstance(node, ast.arg) else node.id
+            assigned.setdefault(name, set()).update([] if id(node) in plain else ["", name])
     code = {held.id for node in ast.walk(tree) if isinstance(held := _printed(node, _CODE), ast.Name)}
     code = {name for name in code if len(assigned.get(name, ())) == 1}
     for before, after in _neighbours(tree):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.findings import Finding
-from bpb_harness.units import nats_to_bits
+from bpb_harness.units import bits_to_nats, nats_to_bits
 
 _APART = 1e-3  # relative; means over batches and over tokens differ by less
 _FEWEST_DECIMALS = 3
@@ -32,6 +32,8 @@ def check_stated_loss(evidence: Evidence) -> Iterator[Finding]:
     rounding = loss.half_unit + printed[0].half_unit
     if score.agrees_with(loss.value, rounding) or math.isclose(loss.value, own, rel_tol=_APART, abs_tol=rounding):
         return
+    if any(math.isclose(loss.value, each, rel_tol=_APART) for each in (nats_to_bits(own), bits_to_nats(score.value))):
+        return  # in bits, or of a byte
     its = "the line that prints the score has" if len(lines) == 1 else "the lines whose mean it is have a mean of"
     place = f" ({printed[0].source})" if len(lines) == 1 else ""
     shown = str(printed[0]) if len(lines) == 1 else f"{own:.{min(printed[0].decimals or 4, 6)}f}"

@@ -173,6 +173,25 @@ def _texts_beside(evidence: Evidence) -> Iterator[str]:
             continue  # a link, say
 
 
+def _may_be_set(technique: Technique, switches: Sequence[str], programs: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether programs, flags, files of settings or words may switch a technique on that no command does."""
+    name, plain = technique.name, [_COMMENT.sub("", text) for text in programs]
+    asked = [match[1] for text in plain for match in _ASKED.finditer(text)]
+    for each in switches:
+        if sum(len(re.findall(rf"(?<!\w){each}(?!\w)", text)) for text in plain) > asked.count(each):
+            return True  # a launcher's, or the script's own: os.environ["QAT_ENABLED"] = "1"
+    on = rf"(?<![a-z])(?:use_|enable_)?(?:late_)?{name}(?:_enabled?|_on)?[\"']?\s?[:=]\s?[\"']?(?:true|1|yes|on)\b"
+    flag = rf"(?<![\w-])--(?:[a-z0-9]{{1,12}}[-_]){{0,3}}{name}(?![a-z])"
+    called = rf"(?<![a-z]){name}(?![a-z])|{technique.in_title.pattern.lower()}"
+    words = rf"(?:{called})[^.\n]{{0,60}}(?:switched on|turned on|enabled|(?:is|are) on\b)"
+    return any(re.search(on, text.lower()) for text in (*plain, *others)) or any(
+        re.search(f"{flag}|{words}", text.lower()) for text in others
+    )
+
+
+_COMMENT = re.compile(r"(?:^|\s)#[^\n]*")
+
+
 def _left_off(evidence: Evidence, technique: Technique, programs: Sequence[str], logs: Sequence[str]) -> str | None:
     """The switch of a technique that no command of the README sets, and no shell script; None where others may be."""
     readme, name = evidence.claim.readme, technique.name.upper()
@@ -184,6 +203,8 @@ def _left_off(evidence: Evidence, technique: Technique, programs: Sequence[str],
     others = [each for each in asked if each not in switches and not _OF_A_SWITCH.search(each)]
     beside = (*set_beside(evidence.claim.scripts), *_texts_beside(evidence))
     if readme is None or not switches or others or not all(asked[each] <= _OFF for each in switches):
+        return None
+    if _may_be_set(technique, switches, programs, (readme.text, *beside)):
         return None
     is_told = any(each in text for each in switches for text in (readme.text, *beside))
     is_told |= any(technique.in_title.search(text) or name.lower() in text.lower() for text in logs)

@@ -91,7 +91,7 @@ def _by_head(programs: Programs) -> dict[str, list[tuple[str, PrintedLine]]]:
 
 def _signs_of(log: LogRecord, heads: Mapping[str, Sequence[tuple[str, PrintedLine]]]) -> _Signs:
     signs, text = _Signs(), text_of_log(log)
-    rounds: dict[str, list[tuple[int, int, str]]] = {}
+    rounds: dict[tuple[str, Rounds], list[tuple[int, int, str]]] = {}
     taken: dict[tuple[str, int], tuple[float, float, int]] = {}
     for number, line in enumerate(text.split("\n"), 1):
         row = line[:_LONGEST_LINE].strip()
@@ -104,20 +104,22 @@ def _signs_of(log: LogRecord, heads: Mapping[str, Sequence[tuple[str, PrintedLin
                 signs.decimals.append((number, _cut(row), place.format(way.line)))
             if len(met) == 1:
                 _enter_time(signs, taken, place, way, (log.file, number, row))
-                _enter_round(rounds, way, number, row)
-    for head, found in rounds.items():
-        place, way = heads[head][0]
-        assert way.rounds is not None
-        where = place.format(way.rounds.line)
-        signs.rounds += [(number, _cut(row), where) for number, row in _not_printed(way.rounds, found)]
+                _enter_round(rounds, place, way, (number, row))
+    for (place, condition), found in rounds.items():
+        where = place.format(condition.line)
+        signs.rounds += [(number, _cut(row), where) for number, row in _not_printed(condition, found)]
     return signs
 
 
-def _enter_round(rounds: dict[str, list[tuple[int, int, str]]], way: PrintedLine, number: int, row: str) -> None:
+def _enter_round(
+    rounds: dict[tuple[str, Rounds], list[tuple[int, int, str]]], place: str, way: PrintedLine, at: tuple[int, str]
+) -> None:
+    """Keep the round that a line tells, with those of the same condition."""
+    number, row = at
     found = way.loose.match(row)
     told = found[way.rounds.group].strip() if found is not None and way.rounds is not None else ""
     if way.rounds is not None and told.isascii() and told.isdecimal() and len(told) < 10:
-        rounds.setdefault(way.head, []).append((number, int(told) - way.rounds.added, row))
+        rounds.setdefault((place, way.rounds), []).append((number, int(told) - way.rounds.added, row))
 
 
 def _not_printed(rounds: Rounds, found: Sequence[tuple[int, int, str]]) -> list[tuple[int, str]]:

@@ -21,11 +21,12 @@ _MAX_SHOWN = 4
 _OF_OTHERS = re.compile(
     r"(?:NCCL|CUDA|CUBLAS|CUDNN|TORCH|PYTORCH|OMP|MKL|KMP|OPENBLAS|PYTHON|TRITON|HF|HUGGING|WANDB|TOKENIZERS|DISABLE"
     r"|TRANSFORMERS|MASTER|WORLD|RANK|LOCAL|NVIDIA|NV|GLOO|LD_|SLURM|TMP|TEMP|UV_|PIP|XLA|JAX|MLX|MAX_JOBS|TZ|CC$|CXX"
-    r"|PATH|HOME|LANG|LC_|MALLOC|TF_|HSA|HIP|ROC|AMD|NPROC|FLASH_ATTN|TQDM|ACCELERATE|DS_|UCX|FI_|IB_|NUMEXPR|GIT|SSH|DEBIAN)"
+    r"|PATH|HOME|COMET|MLFLOW|NEPTUNE|CLEARML|AIM_|SWANLAB|RAY_|AWS|MODAL|RUNPOD|FLA_|BNB|TL_|CFLAGS|LDFLAGS|CMAKE|FORCE_CUDA"
+    r"|OMPI|VECLIB|XDG|PJRT|KINETO|PROTOCOL_BUFFERS|NO_COLOR|COLUMNS|TERM|LOGLEVEL|LIBRARY_PATH|CPATHLANG|LC_|MALLOC|TF_|HSA|HIP|ROC|AMD|NPROC|FLASH_ATTN|TQDM|ACCELERATE|DS_|UCX|FI_|IB_|NUMEXPR|GIT|SSH|DEBIAN)"
 )
 _NAMED = re.compile(
     r"environ\s*(?:\.\s*(?:get|setdefault|pop)\s*\(|\[)\s*[\"'][^\"'{}]*[\"']\s*[,)\]]"
-    r"|in\s+(?:os\.)?environ\b(?!\s*[.\[])|getenv\s*\(\s*[\"'][^\"'{}]*[\"']\s*[,)]|import\s+environ\b"
+    r"|in\s+(?:os\.)?environ\b(?!\s*[.\[])|getenv\s*\(\s*[\"'][^\"'{}]*[\"']\s*[,)]|import\s+environ\b(?!\s+as)"
 )
 _ASKED = re.compile(r"\benviron\b|\bgetenv\b")
 _RUNS_OTHERS = re.compile(r"__import__|importlib|runpy|\bexec\(|hydra|OmegaConf|BaseSettings|dotenv")

@@ -45,8 +45,11 @@ def test_logs_that_are_named_and_not_there(tmp_path: Path, readme: str, said: st
         "`eval_seed1.log` is of another evaluation.",
         "`train_seed$SEED.log`, `train_seed*.log`, `train_seed{1,2}.log`",
         "train_seed1.log.gz, train_seed1.logs",
+        "https://example.org/train_seed1.log, records/another/train_seed1.log",
+        "PR #12 has train_seed1.log.",
+        "A log is called after its seed, e.g. train_seed1.log.",
     ],
-    ids=["there", "another name", "patterns", "other files"],
+    ids=["there", "another name", "patterns", "other files", "elsewhere", "another record's", "an example"],
 )
 def test_no_log_is_missed(tmp_path: Path, readme: str) -> None:
     assert "not there" not in _report(tmp_path, readme).with_code("BPB401")[0].message

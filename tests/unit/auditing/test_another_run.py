@@ -58,11 +58,14 @@ def test_another_run_is_a_doubt(tmp_path: Path, stated: str) -> None:
         _table("train_seq_len | 4096") + "\n## A longer run\n\n" + OF_THE_SCORE,
         OF_THE_SCORE + _table("train_seq_len | 4096") + "\nThe first phase had `TRAIN_SEQ_LEN=1024`.\n",
         OF_THE_SCORE + "```\nTRAIN_SEQ_LEN=4096 python train.py\nTRAIN_SEQ_LEN=1024 python train.py\n```\n",
+        OF_THE_SCORE + "## Default settings\n\n" + _table("train_seq_len | 4096"),
+        OF_THE_SCORE + "Defaults of the script:\n\n" + _table("train_seq_len | 4096"),
+        OF_THE_SCORE + _table("train_batch_tokens | 4194304", "matrix_lr | 0.06"),
     ],
     ids=[
         "the same", "one rate", "a clock", "an evaluation", "another score", "three decimals", "the baseline's",
         "another machine's", "the score of another run",
-        "both lengths", "two commands",
+        "both lengths", "two commands", "a heading of defaults", "words of defaults", "parts of the processes",
     ],
 )  # fmt: skip
 def test_the_honest_neighbours(tmp_path: Path, readme: str) -> None:
@@ -85,6 +88,33 @@ def test_the_network_in_words(tmp_path: Path, told: str, is_found: bool) -> None
     readme = f"{OF_THE_SCORE}## Config\n\n- 10 layers, 512 dim, 8 heads\n"
     assert bool(_report(tmp_path, readme, told).with_code("BPB451")) is is_found
     assert _report(tmp_path, f"{readme}\nOf these 9 layers are trained.\n", told).with_code("BPB451") == []
+
+
+@pytest.mark.parametrize(
+    ("item", "is_found"),
+    [
+        ("9 layers, 128-dim bigram embedding", False),
+        ("9 layers, 64-dim heads", False),
+        ("9 layers, 1024 dim MLP", False),
+        ("9 layers, 640-dim", True),
+        ("18 layers, 512 dim", True),
+        ("18 layers, 512 dim\n\nThe blocks are looped twice.", False),
+        ("8 layers, 512 dim\n\nThe blocks are looped twice.", True),
+        ("5 layers, 512 dim, input\n- 4 layers, 512 dim, output", False),
+    ],
+)
+def test_the_width_of_a_part_and_layers_in_effect(tmp_path: Path, item: str, is_found: bool) -> None:
+    report = _report(tmp_path, f"{OF_THE_SCORE}- {item}\n", "model_params:1 layers:9 dim:512 heads:8\n")
+    assert bool(report.with_code("BPB451")) is is_found
+
+
+def test_a_length_that_grows_or_that_a_shell_script_sets(tmp_path: Path) -> None:
+    readme = f"{OF_THE_SCORE}```\nTRAIN_SEQ_LEN=2048 torchrun train.py\n```\n"
+    (tmp_path / "train.py").write_text("import os\n")
+    assert _report(tmp_path, readme).with_code("BPB451")
+    assert not _report(tmp_path, readme, f"{TOLD}curriculum: seq_len:1024 -> 2048 at step 500\n").with_code("BPB451")
+    (tmp_path / "run.sh").write_text("TRAIN_SEQ_LEN=1024 torchrun train.py\n")
+    assert not _report(tmp_path, readme).with_code("BPB451")
 
 
 @pytest.mark.parametrize(
@@ -115,8 +145,24 @@ LISTED = "  ema_decay: 0.997\n  muon_momentum: 0.99\n  qk_gain_init: 5.0\n  warm
         ("Muon 0.97 momentum, QK-Gain 5.25 and EMA 0.9965 did worse.\n", False),
         ("## Related work\n\n- Muon 0.97, QK-Gain 5.25, EMA 0.9965\n", False),
         ("- Muon 0.97x, QK-Gain 5.25%, EMA 0.9965-like\n", False),
+        ("- The previous record (Muon 0.97, QK-Gain 5.25, EMA 0.9965): 1.081\n", False),
+        ("- PR #1493 (Muon 0.97, QK-Gain 5.25, EMA 0.9965): 1.081\n", False),
+        ("- We tried Muon 0.97, QK-Gain 5.25, EMA 0.9965\n", False),
+        ("- Teacher Muon 0.97, head QK-Gain 5.25, embed EMA 0.9965\n", False),
     ],
-    ids=["three", "in one item", "two", "the log's value", "prose", "another heading", "other numbers"],
+    ids=[
+        "three",
+        "in one item",
+        "two",
+        "the log's value",
+        "prose",
+        "another heading",
+        "other numbers",
+        "the record before",
+        "another record",
+        "a trial",
+        "of something else",
+    ],
 )
 def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -> None:
     report = _report(
@@ -138,6 +184,8 @@ def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -
         ("CSA_DIM=96 CSA_TOPK=24", "csa_warm: dim:96 topk:24\ncsa_eval: dim:160 topk:40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24", "csa_chunk: dim:150 topk:30\ncsa_chunk: dim:160 topk:40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24 torchrun train.py\nCSA_DIM=160 CSA_TOPK=40", "csa:dim=160 topk=40\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24", "csa_embed:dim=160 topk=40\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24", "csa:dim=12 topk=3\n", False),
     ],
     ids=[
         "two",
@@ -148,6 +196,8 @@ def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -
         "told so too",
         "of a schedule",
         "one of the commands",
+        "of a part",
+        "an eighth for each process",
     ],
 )
 def test_settings_under_a_label(tmp_path: Path, command: str, told: str, is_found: bool) -> None:

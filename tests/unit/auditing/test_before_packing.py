@@ -272,3 +272,8 @@ def test_a_packed_network_of_the_claimed_score_is_the_claimed_one(tmp_path: Path
     score = bpb(NATS, SP1024) if label[:4] == "DIAG" else 1.216
     behind = f"{PACKED}final_int6_roundtrip val_loss:{NATS:.4f} val_bpb:{score:.4f}\n"
     assert not _report(tmp_path, label, behind).with_code("BPB425")
+
+
+def test_what_was_averaged_and_packed_is_packed(tmp_path: Path) -> None:
+    behind = f"{PACKED}final_int6_roundtrip val_loss:2.0531 val_bpb:1.2160\n"
+    assert not _report(tmp_path, "post_ema_int6", behind).with_code("BPB425")

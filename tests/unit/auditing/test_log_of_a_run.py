@@ -232,14 +232,24 @@ def test_two_trainings_with_the_same_times_behind_them(tmp_path: Path) -> None:
         ([*TIMES, *(f"{n}.3s" for n in range(400, 406))], [*TIMES, *(f"{n}.7s" for n in range(400, 406))], False),
         (TIMES, TIMES, True),
         ([each.replace("s", "") for each in TIMES], [each.replace("s", "") for each in TIMES], False),
+        ([f"{n}.1s" for n in range(120, 300, 30)], [f"{n}.1s" for n in range(120, 300, 30)], False),
     ],
-    ids=["four", "a round one", "a short one", "a part", "one training", "no times"],
+    ids=["four", "a round one", "a short one", "a part", "one training", "no times", "a heartbeat"],
 )
 def test_times_that_two_logs_may_share(
     tmp_path: Path, first: list[str], second: list[str], same_training: bool
 ) -> None:
     report = _with_times(tmp_path, [first, second], same_training=same_training)
     assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
+
+
+def test_times_of_a_schedule_in_front_of_the_training_are_shared(tmp_path: Path) -> None:
+    _with_times(tmp_path, [TIMES, TIMES])
+    for number in range(2):
+        file = tmp_path / f"train_{number}.log"
+        lines = file.read_text().split("\n")
+        file.write_text("\n".join(sorted(lines, key=lambda line: not line.startswith("ttpp"))))
+    assert not audit(tmp_path).with_code("BPB426")
 
 
 def test_a_log_of_all_seeds_beside_them_shares_their_losses(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ def test_a_module_that_the_log_tells_to_be_at_work_and_nobody_speaks_of_is_a_dou
         (README + "\nAn n-gram tilt.\n", {}),
         (README, {"notes.md": "With Tilt.\n"}),
         (README, {"a.json": '{"no_ngram": 1}'}),
+        (README, {"requirements.txt": "torch\nword-tilt==1.0\n"}),
+        (README, {"pyproject.toml": 'dependencies = ["word_tilt"]\n'}),
+        (README, {"more.py": "# pip install torch word-tilt\n"}),
     ],
 )
 def test_one_that_is_spoken_of_is_a_remark(tmp_path: Path, readme: str, more: dict[str, str]) -> None:
@@ -91,13 +94,15 @@ def test_one_that_is_imported_whatever_happens_is_a_remark(tmp_path: Path) -> No
         (SCRIPT, ON + SCORE, {"word_tilt.py": "Tilt = 1\n"}),
         (SCRIPT, ON + SCORE, {"lib/word_tilt.cpp": "int main() {}\n"}),
         (SCRIPT.replace("word_tilt", "flash_attn"), ON + SCORE, {}),
+        (SCRIPT.replace("word_tilt", "comet_ml"), ON + SCORE, {}),
         (SCRIPT.replace("word_tilt", "statistics"), ON + SCORE, {}),
         (SCRIPT.replace("if h.ngram", "if loss or h.ngram"), ON + SCORE, {}),
         (ALWAYS.replace("from golf_lib.data import load\n", TRIES), SCORE, {}),
         (ALWAYS + "\nopen('golf_lib.py', 'w').write('load = 1')\n", SCORE, {}),  # it writes the module itself
         (ALWAYS, SCORE, {"golf_lib/data.py": "load = 1\n"}),
     ],
-    ids=["silent log", "off", "there", "another tongue", "known", "Python's", "other test", "try", "written", "folder"],
+    ids=["silent log", "off", "there", "another tongue", "known", "a tracker", "Python's",
+         "other test", "try", "written", "folder"],
 )  # fmt: skip
 def test_what_lies_there_or_is_not_shown_to_be_imported_is_none(
     tmp_path: Path, script: str, log: str, more: dict[str, str]
@@ -123,19 +128,22 @@ def test_settings_that_nothing_reads_are_a_remark(tmp_path: Path) -> None:
     ("script", "readme", "more"),
     [
         (ALONE, README, {}),
+        (ALONE, SETS.replace("LIMIT_BITS=5 EMA_ENABLED=1", "COMET_API_KEY=5"), {}),
         (ALONE, SETS.replace("LIMIT_BITS=5 EMA_ENABLED=1", "NCCL_DEBUG=1 OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1"), {}),
         (ALONE, SETS.replace("train_gpt.py", "other.py"), {}),
         (ALONE, SETS.replace("torchrun train_gpt.py", "cat train_gpt.py"), {}),
         (ALONE, SETS.replace("train_gpt.py", "train_gpt.py --bits $LIMIT_BITS --ema ${EMA_ENABLED}"), {}),
         (ALONE + "\nfor name in NAMES: os.environ[name]\n", SETS, {}),
         (ALONE + "\nsettings = dict(os.environ)\n", SETS, {}),
+        (ALONE + "\nfrom os import environ as env\nsettings = {name: env[name] for name in env}\n", SETS, {}),
         (ALONE + "\nx = os.environ.get('EMA' + '_ENABLED')\n", SETS, {}),
         (ALWAYS, SETS, {}),  # a module that lies elsewhere may
         (ALONE, SETS, {"run.sh": "echo $LIMIT_BITS ${EMA_ENABLED:-1}\n"}),
         (ALONE, SETS, {"more.py": "import os\nprint(os.getenv('LIMIT_BITS'), os.environ['EMA_ENABLED'])\n"}),
         (ALONE + "\nema_enabled = limit_bits = 1\n", SETS, {}),
     ],
-    ids=["read", "others'", "another script", "no start", "of the command", "a name", "all", "joined", "elsewhere",
+    ids=["read", "a tracker's", "others'", "another script", "no start", "of the command", "a name", "all",
+         "another name for it", "joined", "elsewhere",
          "a shell", "another program", "small letters"],
 )  # fmt: skip
 def test_what_may_be_read_is_none(tmp_path: Path, script: str, readme: str, more: dict[str, str]) -> None:

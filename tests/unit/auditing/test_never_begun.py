@@ -72,8 +72,22 @@ BY_A_CLOCK = "\n\ndef late(args, share):\n    return share >= args.ema_start_fra
             "# A run\n",
         ),
         (TITLE, SCRIPT.replace("step >= ", "clock >= "), TOLD, 8000, README),
+        (TITLE, SCRIPT, "step:7000/20000 train_loss:2.2\n" + TOLD.replace("0.8", "0.42"), 8000, README),
+        (TITLE, SCRIPT.replace("    for", "    args.iterations = 9000\n    for"), TOLD, 8000, README),
     ],
-    ids=["it came", "told", "another", "denied", "owned up", "early", "no steps", "by a clock too", "of a clock"],
+    ids=[
+        "it came",
+        "told",
+        "another",
+        "denied",
+        "owned up",
+        "early",
+        "no steps",
+        "by a clock too",
+        "of a clock",
+        "before the next line",
+        "other steps",
+    ],
 )
 def test_the_honest_neighbours(tmp_path: Path, title: str, script: str, told: str, last: int, readme: str) -> None:
     assert not _report(tmp_path, title, script, told, last, readme).with_code("BPB452")

@@ -53,6 +53,12 @@ PREFIX = SCRIPT.replace("size + code_bytes", "size + code_bytes + len(kind)")
 PACKED = SCRIPT.replace('if blob:\n        size = len(blob)\n        code_bytes = len(code.encode("utf-8"))', (
     'if blob:\n        size = len(blob)\n        code_bytes = len(kind)'
 ))  # fmt: skip
+AGAIN = '        code_bytes = len(code.encode("utf-8"))\n'
+ADDED = SCRIPT.replace(AGAIN, "        code_bytes += len(kind)\n")
+TOGETHER = SCRIPT.replace(AGAIN, "        code_bytes, other = len(kind), 2\n")
+HANDED_ON = SCRIPT.replace(AGAIN, "").replace("    if blob:\n", (
+    "    total(log0, blob, code_bytes + 7, kind)\n\n\ndef total(log0, blob, code_bytes, kind):\n    if blob:\n"
+))  # fmt: skip
 PRUNED = SCRIPT.replace(' bytes")\n        log0(f"Total', ' bytes")\n        size = prune(size)\n        log0(f"Total')
 
 
@@ -63,11 +69,25 @@ PRUNED = SCRIPT.replace(' bytes")\n        log0(f"Total', ' bytes")\n        siz
         (1429, PREFIX, "", None),
         (1429, PACKED, "", None),
         (1429, PRUNED, "", None),
+        (1429, ADDED, "", None),
+        (1429, TOGETHER, "", None),
+        (7, HANDED_ON, "", None),
         (1429, SCRIPT, "pruned 7 of them\n", None),
         (1429, SCRIPT, "", 54_284),
         (1429, SCRIPT.replace('log0(f"Total', 'print(f"Whole'), "", None),
     ],
-    ids=["the sum", "more in it", "packed code", "pruned between", "a line between", "another script", "no such line"],
+    ids=[
+        "the sum",
+        "more in it",
+        "packed code",
+        "pruned between",
+        "added to",
+        "two at once",
+        "handed on",
+        "a line between",
+        "another script",
+        "no such line",
+    ],
 )
 def test_totals_that_a_script_may_print(
     tmp_path: Path, more: int, script: str, between: str, stated: int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,20 @@ def test_of_a_mean_it_is_the_mean_of_the_losses(tmp_path: Path) -> None:
     assert not _report(tmp_path, 2.03247, *losses).with_code("BPB458")
 
 
-@pytest.mark.parametrize("loss", [2.0312, 2.031, 2.0317, 2.03, round(bpb(NATS, SP1024), 6), None, "none"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        round(NATS / math.log(2), 6),
+        round(bpb(NATS, SP1024) * math.log(2), 6),
+        2.0312,
+        2.031,
+        2.0317,
+        2.03,
+        round(bpb(NATS, SP1024), 6),
+        None,
+        "none",
+    ],
+)
 def test_its_own_loss_rounded_and_a_score_by_that_name_are_none(tmp_path: Path, loss: object) -> None:
     assert not _report(tmp_path, loss).with_code("BPB458")
 
@@ -59,3 +73,17 @@ def test_a_run_that_is_set_to_train_on_the_scored_text_is_a_doubt(tmp_path: Path
     assert report.verdict == "unverifiable"
     assert not _report(tmp_path, NATS, readme=COMMAND, told="train_on_val: False\n").with_code("BPB213")
     assert not _report(tmp_path, NATS, readme=COMMAND.replace("=1", "=0")).with_code("BPB213")
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        COMMAND.replace("```bash", "Running it so would break the rules:\n\n```bash"),
+        COMMAND.replace("```bash", "## Sanity check\n\n```bash"),
+        COMMAND + "\nThe score:\n\n```bash\npython train_gpt.py\n```\n",
+        "# A record\n\n## How leaks are kept out\n\n- `TRAIN_ON_VAL=1` raises an error\n",
+    ],
+    ids=["forbidden", "a check", "another command", "refused"],
+)
+def test_a_run_that_is_not_the_claims(tmp_path: Path, readme: str) -> None:
+    assert not _report(tmp_path, NATS, readme=readme).with_code("BPB213")

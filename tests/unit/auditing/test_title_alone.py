@@ -135,3 +135,26 @@ def test_a_switch_that_the_commands_leave_off(
 def test_a_shell_script_may_set_it(tmp_path: Path) -> None:
     (tmp_path / "run.sh").write_text("MOE_ENABLED=1 torchrun train.py\n")
     assert _report(tmp_path, "MoE + Bigram", SWITCHED, f"# MoE\n\n{COMMAND}").with_code("BPB452") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "readme", "is_left_off"),
+    [
+        ({}, "", True),
+        ({"launch.py": "env = {'MOE_ENABLED': '1'}\n"}, "", False),
+        ({"train.py": f"{SWITCHED}\nos.environ.setdefault('MOE_ENABLED', '1')\n"}, "", False),
+        ({"train.py": f"{SWITCHED}\n# MOE_ENABLED=1 is an option\n"}, "", True),
+        ({"train.py": f"{SWITCHED}\nPRESETS = dict(moe_enabled=True)\n"}, "", False),
+        ({"config.yaml": "moe: true\n"}, "", False),
+        ({"config.json": '{"moe_enabled": true}'}, "", False),
+        ({}, "torchrun train.py --use-moe\n", False),
+        ({}, "The mixture of experts is switched on in all runs.\n", False),
+        ({}, "MoE is on.\n", False),
+        ({}, "MoE has 4 experts.\n", True),
+    ],
+)
+def test_what_else_may_switch_it_on(tmp_path: Path, more: dict[str, str], readme: str, is_left_off: bool) -> None:
+    _report(tmp_path, "MoE, 4 experts", SWITCHED, f"{COMMAND}\n{readme}")
+    for name, text in more.items():
+        (tmp_path / name).write_text(text)
+    assert bool(audit(tmp_path).with_code("BPB452")) is is_left_off

@@ -120,3 +120,40 @@ def test_of_a_script_that_the_log_holds_nothing_is_said(tmp_path: Path) -> None:
 def test_two_runs_in_a_log_have_a_last_round_each(tmp_path: Path) -> None:
     twice = "\n".join(f"  chunk [{each}/{number}] bpb=1.2000" for number in (25, 8) for each in (1, number))
     assert not _report(tmp_path, f"{twice}\n{_log()}").with_code("BPB432")
+
+
+SETTLED = "  chunk [8/25] settled=1.000\n  chunk [15/25] settled=1.000\n"
+SETTLES = """
+
+def settle(n, log0):
+    for k in range(n):
+        if k % 7 == 0:
+            log0(f"  chunk [{k+1}/{n}] settled={k:.3f}")
+"""
+
+
+def test_lines_with_one_head_are_held_each_against_its_own_condition(tmp_path: Path) -> None:
+    log = f"{SETTLED}{_log(milliseconds=178175)}"
+    assert not _report(tmp_path, log, SCRIPT + SETTLES).with_code("BPB432")
+    assert not _report(tmp_path, log, f"import time\n{SETTLES}{SCRIPT}").with_code("BPB432")
+    (found,) = _report(tmp_path, log.replace("[15/", "[16/"), SCRIPT + SETTLES).with_code("BPB432")
+    assert "`chunk [16/25] settled=1.000` (train.log:2) is of a round at which train_gpt.py:2" in found.message
+
+
+@pytest.mark.parametrize(
+    "printed",
+    ['bpb={score:.6f}", end=" ")\n            log0(f"lr={score:.2e}")', 'bpb={score:.6f}", **how)'],
+    ids=["a line that goes on", "it may go on"],
+)
+def test_a_line_that_is_written_on_has_more_behind_it(tmp_path: Path, printed: str) -> None:
+    log = _log(milliseconds=178175).replace("bpb=1.200000", "bpb=1.200000 lr=1.00e-3")
+    assert not _report(tmp_path, log, SCRIPT.replace('bpb={score:.6f}")', printed)).with_code("BPB432")
+    assert _report(tmp_path, log, SCRIPT.replace('bpb={score:.6f}")', 'bpb={score:.6f}", flush=True)')).with_code(
+        "BPB432"
+    )
+    written = SCRIPT.replace(
+        'log0(f"  chunk [{ci+1}/{num_chunks}] bpb={score:.6f}")',
+        'out.write(f"  chunk [{ci+1}/{num_chunks}] bpb={score:.6f}")',
+    )
+    assert not _report(tmp_path, log, written).with_code("BPB432")
+    assert _report(tmp_path, log, written.replace('.6f}")', '.6f}\\n")')).with_code("BPB432")

@@ -103,9 +103,23 @@ def _of_block(
 
 
 def _printed(statement: ast.stmt) -> ast.JoinedStr | None:
+    """What a statement prints as a line of its own: others are written on behind ``end=""``."""
     call = statement.value if isinstance(statement, ast.Expr) else None
-    text = call.args[0] if isinstance(call, ast.Call) and len(call.args) == 1 else None
-    return text if isinstance(text, ast.JoinedStr) else None
+    if (
+        not isinstance(call, ast.Call)
+        or len(call.args) != 1
+        or any(each.arg in (None, "end") for each in call.keywords)
+    ):
+        return None
+    text, is_written = call.args[0], isinstance(call.func, ast.Attribute) and call.func.attr == "write"
+    if not isinstance(text, ast.JoinedStr) or (is_written and not _ends_its_line(text)):
+        return None
+    return text
+
+
+def _ends_its_line(text: ast.JoinedStr) -> bool:
+    last = text.values[-1] if text.values else None
+    return isinstance(last, ast.Constant) and str(last.value).endswith("\n")
 
 
 _Clock = dict[str, tuple[str, tuple[int, ...]]]
