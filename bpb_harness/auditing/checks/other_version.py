@@ -186,7 +186,7 @@ def _settings_of_class(file: Path) -> dict[str, int]:
     from bpb_harness.auditing.script import decode_source  # deferred, as above
 
     text = decode_source(file).text
-    if file.suffix != ".py" or not _LISTS_ITS_OWN.search(text):
+    if file.suffix != ".py" or not _LISTS_ITS_OWN.search(text) or _LEAVES_OUT.search(text):
         return {}
     try:
         tree = ast.parse(text)
@@ -210,6 +210,11 @@ def _assigned(held: ast.ClassDef) -> dict[str, int]:
 
 _OFF = frozenset({"0", "0.0", "False", "false", "off", ""})
 _LISTS_ITS_OWN = re.compile(r"__dict__|\bvars\(|\bdir\(")
+# A list of some of them: `if name not in HIDDEN`.
+_LEAVES_OUT = re.compile(
+    r"(?:__dict__|\bvars\(|\bdir\()[^\n]{0,200}(?:\n[^\n]{0,200}){0,2}?"
+    r"(?:\bnot in\b|\bin [({\[]|endswith\(|isinstance\(|[!=]=)"
+)
 
 
 def _is(found: Sequence[object]) -> str:

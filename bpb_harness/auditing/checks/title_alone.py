@@ -44,20 +44,22 @@ def _technique(name: str, in_title: str, in_programs: str) -> Technique:
 _TECHNIQUES = (
     _technique(
         "qat", r"(?<![A-Za-z])QAT(?![A-Za-z])|[Qq]uanti[sz]ation[- ][Aa]ware [Tt]raining",
-        r"qat|fake_?q|noisy_?q|quant\w{0,12}[ _-]?(?:noise|aware)|straight|(?<![a-z])ste(?![a-z])|(?<![a-z])fq_"
+        r"qat|fake_?q|noisy_?q|-\s?[\w.]{1,40}\s?\)\.detach\(|rand_like"
+        r"|quant\w{0,12}[ _-]?(?:noise|aware)|straight|(?<![a-z])ste(?![a-z])|(?<![a-z])fq_"
         r"|round[^\n]{0,120}detach|detach[^\n]{0,120}round|(?s:class \w{1,60}\([^)\n]{0,60}Function\):.{0,600}round)",
     ),
     _technique(
         "ttt", r"(?<![A-Za-z])TTT(?![A-Za-z])|[Tt]est[- ][Tt]ime [Tt]raining",
-        r"ttt|test[ _-]?time|adapt|lora|online|fine_?tun",
+        r"ttt|test[ _-]?time|adapt|lora|online|fine_?tun|dyn(?:amic)?_?eval|score[ _-]?(?:first|then)|fast[ _]?weight"
+        r"|(?s:(?:backward\(.*?){3})",
     ),
     _technique(
         "moe", r"(?<![A-Za-z])MoE(?![A-Za-z])|[Mm]ixture[- ]of[- ][Ee]xperts",
-        r"moe|expert|rout(?:er|ing|ed)|(?<!_)switch_?[a-z]|gat(?:e|ing)\(|top_?k\(",
+        r"moe|expert|class \w{0,30}mixture|rout(?:er|ing|ed)|(?<!_)switch_?[a-z]|gat(?:e|ing)\(|top_?k\(",
     ),
     _technique(
         "xsa", r"(?<![A-Za-z])XSA(?![A-Za-z])",
-        r"xsa|exclusive|self_?val|normalize\(v|v_?n(?![a-z])|v_norm|project\w{0,3} out|onto"
+        r"xsa|exclusive|einsum\(|self_?val|normalize\(v|v_?n(?![a-z])|v_norm|project\w{0,3} out|onto"
         r"|\((?:y|out|o|attn_?\w{0,8}) ?\* ?\w{1,20}\)\.sum\(|- ?\([^\n]{1,60}\)\.sum\(",
     ),
 )  # fmt: skip

@@ -93,14 +93,16 @@ def _signs_of(log: LogRecord, heads: Mapping[str, Sequence[tuple[str, PrintedLin
     signs, text = _Signs(), text_of_log(log)
     rounds: dict[tuple[str, Rounds], list[tuple[int, int, str]]] = {}
     taken: dict[tuple[str, int], tuple[float, float, int]] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    lines = text.rstrip().split("\n")
+    for number, line in enumerate(lines, 1):
         row = line[:_LONGEST_LINE].strip()
+        is_whole = number < len(lines) and not lines[number][:1].isdigit() and "\x1b" not in row
         for head, ways in heads.items() if len(line) < _LONGEST_LINE else ():
             met = [(place, way) for place, way in ways if way.loose.match(row)] if row.startswith(head) else []
             if not met:
                 continue
             place, way = met[0]
-            if not any(each.strict.match(row) for _, each in met):
+            if is_whole and not any(each.strict.match(row) for _, each in met):
                 signs.decimals.append((number, _cut(row), place.format(way.line)))
             if len(met) == 1:
                 _enter_time(signs, taken, place, way, (log.file, number, row))

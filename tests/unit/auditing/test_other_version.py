@@ -122,9 +122,10 @@ LISTS = "\n\nprint(vars(Settings))\n"
         ("    window, other = 3, 4\n", "", True),
         ("    window: int\n    _own = 4\n", "", False),  # nothing is set
         ("    window: int = 3\n", LISTS, False),  # the script need not list all of it
+        ("    window: int = 3\n\nx = [n for n in vars(Settings) if n not in SOME]\n", LISTS, False),
         ("".join(f"    more_{number} = 1\n" for number in range(20)), "", False),  # the list is one of a few
     ],
-    ids=["one more", "two more", "none", "no list", "a few"],
+    ids=["one more", "two more", "none", "no list", "a list of some", "a few"],
 )
 def test_settings_that_the_list_in_the_log_lacks(tmp_path: Path, more: str, without: str, is_lacked: bool) -> None:
     script = f"{CLASS}{more}{LISTS.replace(without, '')}{SCRIPT.split('def main')[1].join(['def main', ''])}"

@@ -78,6 +78,12 @@ def test_titles_that_deny_it_or_speak_of_it_in_passing(tmp_path: Path, title: st
     ("title", "line"),
     [
         ("EMA + QAT", "w = w + ((w / s).round() * s - w).detach()"),
+        ("EMA + QAT", "q = (w / s).round() * s\n    y = w + (q - w).detach()"),
+        ("EMA + QAT", "w = w + (torch.rand_like(w) - 0.5) * s"),
+        ("EMA + TTT", "dynamic_evaluation(self, x)"),
+        ("EMA + TTT", "x.backward()\n    y.backward()\n    w.backward()"),
+        ("EMA + MoE", "class MixtureMLP:"),
+        ("EMA + XSA", "y = y - torch.einsum('bthd,bthd->bth', y, u)[..., None] * u"),
         ("EMA + MoE", "class SwitchFFN:"),
         ("EMA + MoE", "p = self.gate(x).softmax(dim=-1)"),
         ("EMA + XSA", "y = y - (y * u).sum(dim=-1, keepdim=True) * u"),

@@ -157,3 +157,10 @@ def test_a_line_that_is_written_on_has_more_behind_it(tmp_path: Path, printed: s
     )
     assert not _report(tmp_path, log, written).with_code("BPB432")
     assert _report(tmp_path, log, written.replace('.6f}")', '.6f}\\n")')).with_code("BPB432")
+
+
+def test_lines_that_are_cut_wrapped_or_coloured_have_no_decimals(tmp_path: Path) -> None:
+    log = _log(milliseconds=178175)
+    assert not _report(tmp_path, f"{log}  chunk [21/25] bpb=1.2").with_code("BPB432")
+    assert not _report(tmp_path, log.replace("1.200000", "1.2000\n00")).with_code("BPB432")
+    assert not _report(tmp_path, log.replace("1.200000", "\x1b[32m1.200000\x1b[0m")).with_code("BPB432")
