@@ -27,7 +27,7 @@ from bpb_harness.auditing.of_scripts import AnyPath, scripts_of, titles_of, with
 from bpb_harness.auditing.programs import Programs
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.twin_logs import Twin
-from bpb_harness.auditing.unchecked import unchecked
+from bpb_harness.auditing.unchecked import unchecked, without_decided
 from bpb_harness.auditing.verdict import Verdict, judge, reconcile
 from bpb_harness.claim import find_submissions, read_record
 from bpb_harness.claim.untrusted_file import resolved
@@ -133,7 +133,7 @@ def paths_of(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
 
 
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
-    settled = in_order(reconcile(findings, evidence))
+    settled = in_order(without_decided(reconcile(findings, evidence)))
     score, perplexity = evidence.claim.score, evidence.claim.perplexity
     claimed_in = str(score.source) if score else None
     if score is None and perplexity is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -363,5 +364,13 @@ def corrected_to_text(value: float | None) -> str:
 
 
 def claimed_to_text(value: float | None) -> str:
-    """A claimed score with the digits that it has."""
-    return "-" if value is None else f"{value:.5f}".rstrip("0").rstrip(".") if value < 1000 else f"{value:.5g}"
+    """A claimed score with the digits that it has; of a small one two at least, for it is not 0."""
+    if value is None:
+        return "-"
+    if 0.0 < abs(value) < _NO_DECIMALS or value >= 1000:
+        return f"{value:.5g}"
+    decimals = 5 if abs(value) >= 1e-4 or value == 0.0 else 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+_NO_DECIMALS = 1e-12  # smaller ones are told with an exponent

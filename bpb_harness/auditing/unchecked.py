@@ -9,7 +9,7 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.learnt import UNSEEN, doubts_of_learning
 from bpb_harness.auditing.verdict import to_five_digits
 from bpb_harness.claim.wandb_summary import is_summary_name
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, Severity
 
 # Any of these says how much was scored.
 _AMOUNT = frozenset(
@@ -28,6 +28,16 @@ _LOOKS_AHEAD = "BPB278"
 # A few ways of seeing them are looked for in scripts; that there is no other, only the network itself shows.
 SEES_NOTHING = "that the network does not see the tokens that it predicts"
 WROTE_THE_LOG = "that the script wrote the log"
+
+
+def without_decided(findings: Sequence[Finding]) -> list[Finding]:
+    """All findings, but that of a mixture that refutes the score nobody is told that it was not followed."""
+    from bpb_harness.auditing.script.followed import OF_MIXTURES, without_mixture  # deferred: most have no script
+
+    if not any(finding.code in OF_MIXTURES and finding.severity is Severity.REFUTES for finding in findings):
+        return [*findings]
+    told = (without_mixture(finding) if finding.code == _NOT_FOLLOWED else finding for finding in findings)
+    return [finding for finding in told if finding is not None]
 
 
 def unchecked(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ SCORE = "how the score was computed"
 TEXT, BYTES = "how much of the text the script scores", "how the script counts bytes"
 MASKS = "how the script draws and weighs masked tokens"
 MIXTURE = "whether the probabilities that the script mixes add up to 1"
+OF_MIXTURES = frozenset({"BPB267", "BPB274", "BPB275"})  # each says of some that they do not
 _SETTLING = (
     "a look into the script: how many tokens are hidden, and what do the losses of each mask rate weigh? Or the "
     "scoring function, run on a network whose bound is known (`bpb-audit --allow-code --tokenizer FILE`)"
@@ -33,7 +34,8 @@ def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) 
     """
     parts = [*_not_followed(analysis, findings)]
     if parts:
-        yield not_followed(parts, files)
+        is_found = MIXTURE in parts and any(finding.code in OF_MIXTURES for finding in findings)
+        yield not_followed(parts, files, is_found=is_found)
     if any(finding.code.startswith(_OF_MASKS) for finding in findings):
         return
     taken = dict(analysis.program.taken)
@@ -44,11 +46,22 @@ def check_followed(analysis: Analysis, findings: Sequence[Finding], files: str) 
         yield replace(said, severity=Severity.WARNS, evidence={**said.evidence, "missing": _SETTLING})
 
 
-def not_followed(parts: Sequence[str], files: str) -> Finding:
-    """The remark that parts of the way were not followed."""
+def without_mixture(finding: Finding) -> Finding | None:
+    """A remark of this module where a mixture is known to be no probability; None where nothing else was open."""
+    held = finding.evidence.get("parts")
+    parts = [str(part) for part in held] if isinstance(held, list) else []
+    if MIXTURE not in parts:
+        return finding
+    left = [part for part in parts if part != MIXTURE]
+    return not_followed(left, str(finding.evidence.get("file"))) if left else None
+
+
+def not_followed(parts: Sequence[str], files: str, *, is_found: bool = False) -> Finding:
+    """The remark that parts of the way were not followed; `is_found`: where some fault was found there."""
     why = "nothing in the script is known to report bits per byte" if SCORE in parts else "it may be wrong there"
     was = "was" if len(parts) == 1 else "were"
-    message = f"{listed(parts)} {was} not followed: {why}, and that nothing was found there is no check"
+    what = "nothing else" if is_found else "nothing"
+    message = f"{listed(parts)} {was} not followed: {why}, and that {what} was found there is no check"
     return codes.NOT_FOLLOWED.finding(message[:1].upper() + message[1:], parts=[*parts], file=files)
 
 

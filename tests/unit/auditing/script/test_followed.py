@@ -96,6 +96,36 @@ def test_that_a_mixture_adds_up_to_one_is_not_taken_for_checked(tmp_path: Path, 
     assert (MIXTURE in report.unchecked) is mixes
 
 
+_SAME = "h = -(F.softmax(model(x), -1) * F.log_softmax(model(x), -1)).sum(-1)"
+LACKING = (
+    f"p, h = {_P}, 0.0\n        {_SAME}\n"
+    "        nats -= torch.logsumexp(torch.stack([p.log(), -h]) - math.log(2), 0).sum().item()"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "bpb", "verdict", "said"),
+    [
+        (LACKING, 0.5, "refuted", None),
+        (LACKING, 1.2, "unverifiable", "nothing else was found there"),
+        (MIXING[0], 0.5, "unverifiable", "nothing was found there"),
+    ],
+)
+def test_of_a_mixture_that_refutes_nobody_is_told_that_it_was_not_followed(
+    tmp_path: Path, line: str, bpb: float, verdict: str, said: str | None
+) -> None:
+    text = UNKNOWN.replace(PRICED, line).replace("val_bpb:", "final_exact val_bpb:")
+    claim, log = submission(val_bpb=bpb, tokenizer="sp1024"), f"final_exact val_bpb:{bpb:.4f}\n"
+    report = audit_of(tmp_path, submission__json=claim, train_gpt__py=text, train__log=log)
+    assert report.verdict.value == verdict
+    told = report.with_code("BPB954")[0]  # the rest is said in any case
+    assert {TEXT, BYTES} <= {*report.unchecked}
+    assert {TEXT, BYTES} <= {*told.evidence["parts"]}
+    assert (MIXTURE in report.unchecked) is (MIXTURE in told.evidence["parts"]) is (said is not None)
+    assert (said or "nothing was found there") in told.message
+    assert (MIXTURE in told.message.lower()) is (said is not None)
+
+
 @pytest.mark.parametrize("drawn", DRAWS)
 def test_a_draw_is_one_however_its_comparison_is_written(tmp_path: Path, drawn: str) -> None:
     for weight, codes in (("1 / u", set()), ("1 / (1 - u)", {"BPB250"}), ("1 / u / u", {"BPB251"})):
