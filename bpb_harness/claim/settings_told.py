@@ -113,12 +113,14 @@ def settings_under_labels(
             for name, words, value in _pairs(line):
                 if (whole := f"{label[1]}_{name}") in names:
                     found.setdefault(whole, []).append(SettingTold(words, value, Source(file, number)))
-                    of_parts.update([whole] if label["more"] and label["more"] not in _OF_ALL else [])
+                    is_of_all = label["more"] is None or label["more"] in _OF_ALL
+                    of_parts.update([] if is_of_all and _OF_A_PART.match(line) is None else [whole])
     return {name: tuple(told) for name, told in found.items() if name not in of_parts}
 
 
 _LONGEST_LABELLED = 400
 _OF_A_LABEL = re.compile(r"([a-z][a-z0-9]{1,20})(?P<more>_[a-z0-9_]{1,30})?:")
+_OF_A_PART = re.compile(r"[a-z0-9_]{2,60}:\s?[a-z]\w{1,30}(?:\s|\Z)")  # "quant:embed bits=8"
 _OF_ALL = frozenset(
     ("_eval", "_start", "_init", "_config", "_cfg", "_setup", "_settings", "_params", "_hparams", "_args", "_enabled")
 )

@@ -46,7 +46,10 @@ _SHAPE = re.compile(
     rf"(?:d|dim|dims|dimensions?|wide)\b{_OF_A_PART}"
     r"|(?:dim|width|d_model|model_dim) ?=? ?(?P<width>[1-9][0-9]{1,3})\b)"
 )
-_HEADS = re.compile(r"(?<![\w.-])(?P<number>[1-9][0-9]{0,2}) (?:(?:attention|query|q) )?heads?\b", re.IGNORECASE)
+_HEADS = re.compile(
+    r"(?<![\w.-])(?P<number>[1-9][0-9]{0,2}) (?:(?:attention|query|q) )?heads\b(?! (?:kv|dim|output|input|of|per))",
+    re.IGNORECASE,
+)
 # All words of a heading, a label or a line in front of what a README states of its own run.
 _USUAL = frozenset(
     re.findall(

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.title_alone import texts_beside
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import lines_of_the_run, settings_of_the_run
+from bpb_harness.auditing.said import texts_of_scripts
 from bpb_harness.claim.readme_reader import read_readme
 from bpb_harness.claim.settings import set_beside, settings_of_every_command
 from bpb_harness.claim.settings_told import (
@@ -142,8 +144,10 @@ def _differs(evidence: Evidence, name: str, stated: StatedSetting, told: Mapping
         and all(_is_more(each, logged.value) for each in stated.values)
     ):
         return False  # so many of them in effect
-    if name == "num_layers" and sum(quantity(each) or 0.0 for each in stated.values) == quantity(logged.value):
-        return False  # those of its parts
+    if name == "num_layers" and _are_of_parts(text, logged.value, stated):
+        return False
+    if name in _OF_THE_NETWORK and _stands_beside(text, logged.value, stated):
+        return False
     if name == "train_batch_tokens" and all(_is_of_ranks(each, logged.value) for each in stated.values):
         return False
     word = _OF_THE_NETWORK.get(name)
@@ -176,10 +180,30 @@ def _is_of_ranks(whole: str, part: str) -> bool:
     return one is not None and other is not None and any(one == number * other != 0.0 for number in _RANKS)
 
 
+def _are_of_parts(text: str, value: str, stated: StatedSetting) -> bool:
+    """Whether a README's layers are those of parts of the network, or some that the log leaves out."""
+    every = {int(found[1]) for found in _LAYERS.finditer(text)}
+    own, logged = [int(each) for each in stated.values if each.isdecimal()], quantity(value)
+    return sum(own) == logged or any(abs(each - (logged or 0.0)) in every for each in own)
+
+
+_LAYERS = re.compile(r"(?<![\w.-])([1-9][0-9]?)[ -](?:\w{1,12} )?layers?\b", re.IGNORECASE)
+
+
+def _stands_beside(text: str, value: str, stated: StatedSetting) -> bool:
+    """Whether the item that gives a setting has the log's number of it too, of whatever."""
+    line = text.split("\n")[stated.line - 1].lstrip()
+    return line[:1] in "-*+" and re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", line) is not None
+
+
 def _is_set_beside(evidence: Evidence, name: str, value: str) -> bool:
-    """Whether a shell script beside the scripts gives a setting the log's value."""
+    """Whether a shell script or a file of a job beside the scripts, or a launcher, gives a setting the log's value."""
     beside = set_beside(evidence.claim.scripts).get(name.upper(), ())
-    return any(is_same_setting(each, value) for each in beside)
+    given = re.compile(
+        rf"(?<!\w){name}[\"']?\]?\s?[:=]\s?[\"']?{re.escape(value.removesuffix('.0'))}(?![\w.])", re.IGNORECASE
+    )
+    texts = (*texts_beside(evidence), *texts_of_scripts(evidence.claim.scripts))
+    return any(is_same_setting(each, value) for each in beside) or any(given.search(text) for text in texts)
 
 
 def _given(text: str, name: str, values: Sequence[str]) -> StatedSetting:

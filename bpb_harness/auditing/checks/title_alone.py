@@ -164,7 +164,7 @@ def _texts_of_logs(evidence: Evidence) -> list[str]:
     return texts if all(texts) else []
 
 
-def _texts_beside(evidence: Evidence) -> Iterator[str]:
+def texts_beside(evidence: Evidence) -> Iterator[str]:
     """Files of jobs, builds and settings in the folders of the scripts and right below; a switch may be set in any."""
     folders = dict.fromkeys(script.parent for script in evidence.claim.scripts)
     files = (file for folder in folders for pattern in ("*", "*/*") for file in sorted(folder.glob(pattern)))
@@ -203,7 +203,7 @@ def _left_off(evidence: Evidence, technique: Technique, programs: Sequence[str],
             asked.setdefault(match[1], set()).add(match[2].strip().strip("\"'"))
     switches = [each for each in asked if re.fullmatch(_SWITCH.format(name=name), each)]
     others = [each for each in asked if each not in switches and not _OF_A_SWITCH.search(each)]
-    beside = (*set_beside(evidence.claim.scripts), *_texts_beside(evidence))
+    beside = (*set_beside(evidence.claim.scripts), *texts_beside(evidence))
     if readme is None or not switches or others or not all(asked[each] <= _OFF for each in switches):
         return None
     if _may_be_set(technique, switches, programs, (readme.text, *beside)):

@@ -101,6 +101,9 @@ def test_the_network_in_words(tmp_path: Path, told: str, is_found: bool) -> None
         ("18 layers, 512 dim\n\nThe blocks are looped twice.", False),
         ("8 layers, 512 dim\n\nThe blocks are looped twice.", True),
         ("5 layers, 512 dim, input\n- 4 layers, 512 dim, output", False),
+        ("11 layers, 512 dim (9 + 2 output layers)", False),
+        ("8 layers, 512 dim, attention\n- 1 layer of another kind", False),
+        ("8 layers, 512 dim, attention\n- 2 layers of another kind", True),
     ],
 )
 def test_the_width_of_a_part_and_layers_in_effect(tmp_path: Path, item: str, is_found: bool) -> None:
@@ -113,8 +116,16 @@ def test_a_length_that_grows_or_that_a_shell_script_sets(tmp_path: Path) -> None
     (tmp_path / "train.py").write_text("import os\n")
     assert _report(tmp_path, readme).with_code("BPB451")
     assert not _report(tmp_path, readme, f"{TOLD}curriculum: seq_len:1024 -> 2048 at step 500\n").with_code("BPB451")
-    (tmp_path / "run.sh").write_text("TRAIN_SEQ_LEN=1024 torchrun train.py\n")
-    assert not _report(tmp_path, readme).with_code("BPB451")
+    for name, text in (
+        ("run.sh", "TRAIN_SEQ_LEN=1024 torchrun train.py\n"),
+        ("job.slurm", "export TRAIN_SEQ_LEN=1024\ntorchrun train.py\n"),
+        ("launch.py", "import os\nos.environ['TRAIN_SEQ_LEN'] = '1024'\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert not _report(tmp_path, readme).with_code("BPB451")
+        (tmp_path / name).unlink()
+    (tmp_path / "train.py").write_text("import os\nlength = int(os.environ.get('TRAIN_SEQ_LEN', 1024))\n")
+    assert _report(tmp_path, readme).with_code("BPB451")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +135,8 @@ def test_a_length_that_grows_or_that_a_shell_script_sets(tmp_path: Path) -> None
         ("10 layers, 512 dim, 12 attention heads", True),
         ("10 layers, 512 dim, 8 heads, 4 KV heads", False),
         ("10 layers, 512 dim, 4 KV heads", False),
+        ("10 layers, 512 dim, 64 head dim", False),
+        ("10 layers, 512 dim, 2 heads output", False),
         ("10 layers, 512 dim, 12 heads\n- a baseline of 8 query heads", False),
     ],
 )
@@ -186,6 +199,7 @@ def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -
         ("CSA_DIM=96 CSA_TOPK=24 torchrun train.py\nCSA_DIM=160 CSA_TOPK=40", "csa:dim=160 topk=40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24", "csa_embed:dim=160 topk=40\n", False),
         ("CSA_DIM=96 CSA_TOPK=24", "csa:dim=12 topk=3\n", False),
+        ("CSA_DIM=96 CSA_TOPK=24", "csa:embed dim=160 topk=40\n", False),
     ],
     ids=[
         "two",
@@ -198,6 +212,7 @@ def test_several_settings_in_words(tmp_path: Path, stack: str, is_found: bool) -
         "one of the commands",
         "of a part",
         "an eighth for each process",
+        "of a part behind the label",
     ],
 )
 def test_settings_under_a_label(tmp_path: Path, command: str, told: str, is_found: bool) -> None:
