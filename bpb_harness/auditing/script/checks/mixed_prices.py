@@ -112,9 +112,13 @@ def _together(program: Program) -> Iterator[tuple[ast.Call, list[ast.expr], Fram
 def _are_mixed(analysis: Analysis, prices: list[ast.expr]) -> bool:
     """Whether a sum of exponentials, or the logarithm of a sum, is made of what stands side by side."""
     for call, frame in _calls(analysis, _MIXING):
-        if any(part is prices[0] for part, _ in trace(analysis.program, call, frame, LIMIT, _as_far_as_networks)):
+        parts = trace(analysis.program, call, frame, _FAR, _as_far_as_networks)
+        if any(part is prices[0] for part, _ in parts):
             return True
     return False
+
+
+_FAR = 8 * LIMIT  # the weights come first, and may be made of much of a script
 
 
 def _as_far_as_networks(node: ast.AST) -> Sequence[ast.AST]:
@@ -178,6 +182,8 @@ def check_choice(analysis: Analysis) -> Iterator[Hit]:
                 "is_of_claimed_line": bool(analysis.claimed),
             }
             message = f"{said}{_SO_NO_CODE if said is _THE_SMALLER else _SO_NO_SUM}"
+            if said is _THE_SMALLER and _is_of_more(program, place):
+                message = message.replace(_OF_TWO, _OF_SEVERAL)
             yield analysis.hit(codes.CHOSEN_BY_TARGET, message, place, evidence=evidence)
             return
 
@@ -241,6 +247,40 @@ def _smaller_of_prices(program: Program, asked: Container[ast.AST] | None) -> It
             yield call, _THE_SMALLER
 
 
+def _is_of_more(program: Program, place: ast.expr) -> bool:
+    """Whether a price is chosen among more than two, as far as is known: of a list, or of the best one so far."""
+    sides = _chosen_of(program, place) if isinstance(place, ast.Call) and not _is_comparison(place) else _sides(place)
+    if len(sides) != 2:
+        return True
+    above = [each for each in program.ancestors(place) if isinstance(each, ast.For | ast.While | ast.Assign)]
+    own = {name for side in sides if (name := _name_of(side)) is not None}
+    for loop in (each for each in above if not isinstance(each, ast.Assign)):
+        given = [part for part in nodes_within(loop) if isinstance(part, ast.Assign)]
+        for name in own:
+            of_name = [part for part in given if any(_name_of(target) == name for target in part.targets)]
+            kept = [part for part in of_name if part in above or _is_kept(program, part, own, place)]
+            if kept and len(kept) == len(of_name):
+                return True
+    return False
+
+
+def _is_kept(program: Program, part: ast.Assign, own: set[str], place: ast.expr) -> bool:
+    """Whether an assignment keeps the better of two prices: under their comparison, by a mask, or made of both."""
+    is_under = any(isinstance(each, ast.If) and place in nodes_within(each.test) for each in program.ancestors(part))
+    read = {each.id for each in nodes_within(part.value) if isinstance(each, ast.Name)}
+    return is_under or isinstance(part.targets[0], ast.Subscript) or (len(own) > 1 and own <= read)
+
+
+def _name_of(node: ast.expr) -> str | None:
+    """The name of a value, or of what an entry is looked up in: best in best[i].item()."""
+    while not isinstance(node, ast.Name):
+        held = node.func if isinstance(node, ast.Call) and not node.args else node
+        if not isinstance(held, ast.Subscript | ast.Attribute):
+            return None
+        node = held.value
+    return node.id
+
+
 def _is_first_taken(program: Program, call: ast.Call) -> bool:
     """Whether of what is sorted one is taken: x.sort(0).values[0], x.sort(0)[0][0], np.sort(x, 0)[0]."""
     looked_up = 0
@@ -256,7 +296,8 @@ def _is_first_taken(program: Program, call: ast.Call) -> bool:
     return looked_up > (last_name(call.func) == "sort" and is_tuple)
 
 
-_THE_SMALLER = "Of two prices of a token the script takes the one that is better for the token that came"
+_OF_TWO, _OF_SEVERAL = "Of two prices", "Of several prices"
+_THE_SMALLER = f"{_OF_TWO} of a token the script takes the one that is better for the token that came"
 _BY_ITSELF = "Which price a token pays is decided by what the network says of the very token that is priced"
 _SO_NO_SUM = (
     ", which nobody knows who has yet to read it: over all tokens such prices need not add up to 1, so a score made of "
@@ -373,7 +414,13 @@ def is_mixed(analysis: Analysis) -> bool:
     program = analysis.program
     candidates = {call for name in ("log", "log1p", "logaddexp", "logsumexp") for call in program.calls.get(name, ())}
     candidates = {call for call in candidates if _mixes(program, call)}
-    return bool(candidates) and any(node in candidates for node, _ in analysis.claimed_path)
+    if candidates and any(node in candidates for node, _ in analysis.claimed_path):
+        return True
+    return bool(program.calls.get("logsumexp")) and any(
+        call in analysis.claimed_values and _are_mixed(analysis, prices)
+        for call, prices, frame in _together(program)
+        if last_name(call.func) in _JOINING and any(kinds_of(program, each, frame).is_of_target for each in prices)
+    )
 
 
 def _mixes(program: Program, call: ast.Call) -> bool:

@@ -80,6 +80,9 @@ MIXING = [
     f"p = {_P}\n        nats -= torch.logsumexp(torch.stack([p.log(), q[y].log()]) - math.log(2), 0).sum().item()",
     f"a, b = {_P}.log(), q[y].log()\n        c = torch.log1p(torch.exp(-abs(a - b)))\n"
     "        nats -= (torch.maximum(a, b) + c - math.log(2)).sum()",
+    f"w = ({' + '.join(f'v[{i}]' for i in range(60))}).sqrt()\n"
+    f"        both = torch.stack([{_P}.log(), q[y].log()])\n"
+    "        nats -= (both + w - w.logsumexp(0)).logsumexp(0).sum().item()",
 ]
 PRICED = 'nats += F.cross_entropy(model(x), y, reduction="sum").item()'
 UNMIXED = [

@@ -157,3 +157,35 @@ def test_two_prices_and_a_bound_are_told_apart() -> None:
         assert ("are of more than 1" in found.message) is (name == "where")  # under a bound they may be of less
     assert said["where"].startswith("Of two prices of a token the script takes the one that is better")
     assert said["a bound"].startswith("Which price a token pays is decided by what the network says of the very token")
+
+
+SEVERAL = {
+    "the best so far": "mixed = nll.clone()\n        for i in range(3):\n            new = F.cross_entropy(model(x).view(-1, 64), y.view(-1), reduction='none')\n            mixed[:, i:] = torch.minimum(mixed[:, i:], new[:, i:])",
+    "under a test": "mixed = nll[0, 0].item()\n        for i in range(3):\n            new = 0.5 * nll[0, i].item() + i\n            if new < mixed:\n                mixed = new",
+    "where": "mixed = nll\n        for i in range(3):\n            new = nll * 0.5 + i\n            mixed = torch.where(new < mixed, new, mixed)",
+    "a list": "mixed = torch.stack([nll, nll * 0.5 + uni, 0.1 * nll + uni]).min(0).values",
+}  # fmt: skip
+TWO = {
+    "once": "nll = torch.minimum(nll, 0.5 * nll + uni)\n        mixed = nll",
+    "handed on": "nll = nll.view(-1)\n        mixed = torch.minimum(nll, 0.5 * nll + 1.0)",
+    **{name: CHOSEN[name] for name in ("minimum", "min of two", "min of a stack", "a mask", "a loop", "under a name")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "mixing", "many"),
+    [*((*each, "several") for each in SEVERAL.items()), *((*each, "two") for each in TWO.items())],
+)
+def test_among_how_many_prices_one_is_chosen(name: str, mixing: str, many: str) -> None:
+    (found,) = [each for each in check_source(SCRIPT.format(mixing=mixing)) if each.code == "BPB275"]
+    assert found.message.startswith(f"Of {many} prices of a token the script takes the one that is better"), name
+    assert found.evidence["better_of_two"] is True
+
+
+def test_a_price_without_target_is_found_behind_weights_that_are_made_of_much() -> None:
+    weights = " + ".join(f"w[{number}] * {number}" for number in range(900))
+    stack = "torch.stack([-nll, -uni, -e], dim=-1)"
+    mixing = (
+        f"e = -(lp.exp() * lp).sum(-1)\n        v = ({weights}).log()\n        mixed = -({stack} + v).logsumexp(-1)"
+    )
+    assert _codes(mixing).get("BPB274") is Severity.WARNS
