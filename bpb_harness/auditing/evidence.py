@@ -322,7 +322,12 @@ def ratio_of_pair(nats_per_token: Printed, bpb: Printed, same_estimator: bool) -
 
 
 def _ratio_of_claim(claim: Claim, lines: Sequence[ScoreLine], siblings: Sequence[ScoreLine]) -> Ratio | None:
-    ratios = [ratio for line in (lines or siblings) if (ratio := ratio_of(line)) is not None]
+    own = lines or siblings
+    ratios = [ratio for line in own if (ratio := ratio_of(line)) is not None]
+    if not ratios:
+        again = [_printed_again(claim.logs, line) for line in own]
+        found = [ratio_of(line) for line in again if line is not None]
+        ratios = [ratio for ratio in found if ratio is not None] if len(found) == len(own) else []
     if ratios:
         value = sum(ratio.value for ratio in ratios) / len(ratios)
         places = tuple(place for ratio in ratios for place in ratio.places)
@@ -335,6 +340,26 @@ def _ratio_of_claim(claim: Claim, lines: Sequence[ScoreLine], siblings: Sequence
     if claim.nats_per_token is not None and claim.score is not None:
         return ratio_of_pair(claim.nats_per_token, claim.score, claim.same_estimator)
     return None
+
+
+def _printed_again(logs: Sequence[LogRecord], line: ScoreLine) -> ScoreLine | None:
+    """The line before or behind one that prints the same score with more digits, and the loss that it is made of."""
+    number = line.bpb.source.line
+    near = (each for log in logs if number is not None and line in log.lines for each in log.lines)
+    return next(
+        (
+            each
+            for each in near
+            if each.bpb.source.file == line.bpb.source.file
+            and abs((each.bpb.source.line or 0) - (number or 0)) == 1
+            and (each.run, each.is_training_step) == (line.run, line.is_training_step)
+            and each.nats_per_token is not None
+            and each.same_estimator
+            and (each.bpb.decimals or 0) > (line.bpb.decimals or 0) >= _DECIMALS_OF_MEAN
+            and rounds_to(line.bpb, each.bpb.value)
+        ),
+        None,
+    )
 
 
 def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
@@ -358,8 +383,9 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     is_rounded = any(
         rounds_to(score, line.bpb.value, line.bpb.half_unit) for line in single if not line.is_training_step
     )
-    for group in means:
-        mean = sum(line.bpb.value for line in group) / len(group)
+    # One that is rounded to the score comes before one that nearly is.
+    for group in sorted(means, key=lambda group: not rounds_to(score, _mean_of(group))):
+        mean = _mean_of(group)
         half = max(line.bpb.half_unit for line in group)
         # A mean that is not rounded to the score gives way to a line that is.
         is_nearest = rounds_to(score, mean, half) or not is_rounded
@@ -406,11 +432,12 @@ def _listed_seeds(claim: Claim, score: Printed, means: Sequence[Sequence[ScoreLi
     in_tables = seeds_of_tables(claim.readme) if claim.readme is not None else ()
     tables = [seeds for seeds, mean in in_tables if score.agrees_with(mean.value, mean.half_unit)]
     for scores in (*claim.seed_scores.values(), *tables):
-        found = _ends_of_seeds(claim, scores)
-        if any(not _runs(group) < _runs(found) for group in of_logs):
-            continue
-        if len(found) >= 2 and rounds_to(score, _mean_of(found)) and (score.decimals or 0) >= _DECIMALS_OF_MEAN:
-            return found
+        for as_listed in (False, True):
+            found = _ends_of_seeds(claim, scores, as_listed=as_listed)
+            if any(not _runs(group) < _runs(found) for group in of_logs):
+                break
+            if len(found) >= 2 and rounds_to(score, _mean_of(found)) and (score.decimals or 0) >= _DECIMALS_OF_MEAN:
+                return found
     return None
 
 
@@ -422,8 +449,11 @@ def _mean_of(lines: Sequence[ScoreLine]) -> float:
     return sum(line.bpb.value for line in lines) / len(lines)
 
 
-def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed]) -> list[ScoreLine]:
-    """For each score of a seed a final line that prints it, in a log of no other seed; none where one has none."""
+def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed], *, as_listed: bool = False) -> list[ScoreLine]:
+    """For each score of a seed a final line that prints it, in a log of no other seed; none where one has none.
+
+    As listed: with those digits. The mean of rounded scores may round otherwise than that of whole ones.
+    """
     found: list[ScoreLine] = []
     for name, seed in scores.items():
         ends = [
@@ -434,6 +464,7 @@ def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed]) -> list[ScoreLin
             and not line.is_training_step
             and (seed.decimals or 0) >= 4
             and rounds_to(seed, line.bpb.value)
+            and (line.bpb.decimals == seed.decimals or not as_listed)
         ]
         found += [max(ends, key=lambda line: _standing(line, seed))] if ends else []
     is_whole = len(found) == len(scores) == len({line.bpb.source for line in found})

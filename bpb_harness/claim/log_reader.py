@@ -53,7 +53,9 @@ _END = r"(?![0-9A-Za-z_%]|[.,][0-9])"
 
 # From the start of a word only, and bounded: no long line of a hostile log takes quadratic time.
 _WORD = r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{0,60}?"
-_FIRST_METRIC = re.compile(rf"{_WORD}(?:loss|nats_per_token|bpb|BPB|bits[ _]per)")
+# A validation's loss, right before its score.
+_SHORT = rf"(?<![A-Za-z0-9_.])vl(?=\s?[:=]\s?{NUMBER}[\s,;|]{{1,4}}(?:val_)?(?:bpb|BPB)\s?[:=])"
+_FIRST_METRIC = re.compile(rf"{_WORD}(?:loss|nats_per_token|bpb|BPB|bits[ _]per)|{_SHORT}")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LEVEL = r"(?:(?:[-|]?\s*\[?[A-Za-z_][\w.]{0,40}\]?\s*[-|]?\s*)?\[?INFO\]?\s*[-|:]?\s*)?"  # and a logger's name
 _PREFIX = re.compile(
@@ -73,7 +75,9 @@ _SPOILT = re.compile(
     r"[-+]?(?:nan|inf|infinity)\b",
     re.IGNORECASE,
 )
-_LOSS = re.compile(rf"(?P<name>{_WORD}(?:loss|nats_per_token))[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
+_LOSS = re.compile(
+    rf"(?P<name>{_WORD}(?:loss|nats_per_token)|{_SHORT})[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
+)
 _STEP = re.compile(
     r"(?:^|[\s\"'{,])(?:epochs?|(?P<step>step|iter|iteration)s?)[\"']?\s?[:= ]\s?(?P<number>[0-9]{1,9})"
     r"|^\s*(?P<of>[0-9]{1,9})\s?/\s?[0-9]+\s",

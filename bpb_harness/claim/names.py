@@ -96,7 +96,9 @@ def is_of_training(name: str) -> bool:
 
 @lru_cache(maxsize=256)  # a log has few names, and thousands of lines
 def stem(name: str) -> str:
-    """The estimator's part of a metric's name: ``val`` of ``val_bpb``, ``val_var`` of ``val_var_bpb``."""
+    """The estimator's part of a metric's name: ``val`` of ``val_bpb`` and ``vl``, ``val_var`` of ``val_var_bpb``."""
+    if name.lower() == "vl":
+        return "val"
     bare = re.sub(r"bits_per_byte|nats_per_token|bpb|loss", "", name.lower()).replace("exact", "")
     return re.sub(r"valid(?:ation)?", "val", bare).strip("_ ./-")
 

@@ -345,8 +345,9 @@ def _artifact_bytes(
     for key, held in leaves:
         parts = key.split(".")
         named = parts[-1] in names.artifact_bytes or any(part == "artifact_bytes_seeds" for part in parts[:-1])
-        # What a record calls supplemental or an ablation is not what was submitted.
+        # What a record calls supplemental, an ablation or an earlier one is not what was submitted.
         aside = any(re.search(r"suppl|ablation|alternative|other", part) for part in parts[:-1])
+        aside |= any(_EARLIER.search(part) for part in parts[:-1])
         aside |= ".".join(parts[:2]) in variants
         if named and not aside and (size := from_json(held, Source(file, key=key), parts[-1])) is not None:
             yield size
@@ -371,4 +372,8 @@ def _variants(value: Mapping[str, Any], score: Printed | None, names: FieldNames
     return frozenset(found)
 
 
+_EARLIER = re.compile(
+    r"(?<![a-z])(?i:superseded|superceded|replaced|previous|prev|prior|old|older|earlier|former|obsolete|deprecated"
+    r"|outdated)(?![a-z])"
+)
 _RUNS = re.compile(r"seed|run|rep(?:eat|lic)|trial|fold", re.IGNORECASE)

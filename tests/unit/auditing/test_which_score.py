@@ -938,3 +938,49 @@ def test_a_rounded_line_of_the_same_loss_contradicts_no_score_that_rounds_to_it(
     (tmp_path / "train.log").write_text("seed:1\n" + "".join(_printed_twice(1.14780933)))
     report = audit(tmp_path)
     assert codes(report) & {"BPB401", "BPB403", "BPB404", "BPB412"} == {"BPB403"}
+
+
+def test_a_loss_called_vl_is_one_beside_the_score(tmp_path: Path) -> None:
+    """And the lines of three seeds have one label then, whatever their losses are."""
+    losses = (2.0312, 2.0343, 2.0359)
+    for seed, loss in enumerate(losses):
+        text = f"ttt_x vl:{loss:.8f} bpb:{bpb(loss, SP1024):.8f}\n"
+        (tmp_path / f"train_seed{seed}.log").write_text(text)
+    mean = sum(bpb(loss, SP1024) for loss in losses) / 3
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(mean, 6), "tokenizer": "sp1024"}))
+    report = audit(tmp_path)
+    assert report.with_code("BPB101")
+    assert not report.with_code("BPB106")
+    (found,) = report.with_code("BPB401")
+    assert "mean of 'ttt_x' over 3 logs" in found.message
+
+
+@pytest.mark.parametrize(
+    ("between", "off", "is_known"), [("", 0.0, True), ("saved\n", 0.0, False), ("", 0.0002, False)]
+)
+def test_a_score_that_the_line_before_prints_with_its_loss(
+    tmp_path: Path, between: str, off: float, is_known: bool
+) -> None:
+    losses = (2.0312, 2.0343)
+    for seed, loss in enumerate(losses):
+        again = f"ttt:vl={loss:.6f} bpb={bpb(loss, SP1024) + off:.6f} t=455.7s\n{between}"
+        (tmp_path / f"eval_seed{seed}.log").write_text(f"{again}eval:ttt bpb:{bpb(loss, SP1024):.4f} t:456084ms\n")
+    (tmp_path / "train.log").write_text(f"ttt:vl=2.900000 bpb={bpb(2.9, SP1024):.6f}\n")
+    score = sum(bpb(loss, SP1024) for loss in losses) / 2
+    (tmp_path / "submission.json").write_text(f'{{"val_bpb": {score:.4f}, "tokenizer": "sp1024"}}')
+    report = audit(tmp_path)
+    assert "mean of 'eval:ttt' over 2 logs" in report.with_code("BPB401")[0].message
+    assert bool(report.with_code("BPB101")) is is_known
+
+
+@pytest.mark.parametrize(("third", "is_mean"), [(0.85078, True), (0.85098, False)])
+def test_a_mean_of_scores_that_were_rounded_before(tmp_path: Path, third: float, is_mean: bool) -> None:
+    whole = {"42": 0.84937, "1337": 0.84818, "2024": third}
+    for seed, score in whole.items():
+        text = f"final val_loss:1.4341 val_bpb:{score:.4f}\nfinal_exact val_loss:1.43412231 val_bpb:{score:.8f}\n"
+        (tmp_path / f"log_seed{seed}.txt").write_text(text)
+    seeds = {seed: {"val_bpb": round(score, 4)} for seed, score in whole.items()}
+    seeds["2024"] = {"val_bpb": 0.8508}
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 0.8495, "seeds": seeds}))
+    found = audit(tmp_path).with_code("BPB401")
+    assert any("the mean of 'final' over 3 logs" in each.message for each in found) is is_mean

@@ -48,6 +48,11 @@ from tests.bounded import require_an_end
         ("step 100 | train_loss 3.0 | val_loss 2.031 | val_bpb 1.203", "step 100", 2.031, 1.203, True),
         ("100/2000 val_loss 2.031 val_bpb 1.203", "100/2000", 2.031, 1.203, True),
         ("final val_loss: 2,03125 val_bpb: 1,2030", "final", 2.03125, 1.203, False),
+        ("ttt:vl=2.031250 bpb=1.203000 t=455.7s", "ttt", 2.03125, 1.203, False),
+        ("ttt_x vl:2.03125000 bpb:1.20300000", "ttt_x", 2.03125, 1.203, False),
+        ("final vl: 2.031 val_bpb: 1.203", "final", 2.031, 1.203, False),
+        ("final lvl:2.031 bpb:1.203", "final lvl:2.031", None, 1.203, False),
+        ("final vl_x:0.031 bpb:1.203", "final vl_x:0.031", None, 1.203, False),
     ],
 )
 def test_shapes(line: str, label: str | None, nats: float | None, score: float, step: bool) -> None:

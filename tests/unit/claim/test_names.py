@@ -45,6 +45,7 @@ def test_the_estimators_part_of_a_name(name: str, part: str) -> None:
         *(("val_loss", "val_bpb", True), ("val_loss", "val_bits_per_byte", True), ("loss", "val_var_bpb", True)),
         *(("val_loss", "bpb", True), ("val_loss", "val_var_bpb", False), ("pll_loss", "val_bpb", False)),
         *(("val_loss_exact", "val_bpb", True), ("val_loss", "final_val_bpb", False)),
+        *(("vl", "bpb", True), ("vl", "val_bpb", True), ("vl", "val_var_bpb", False)),
     ],
 )
 def test_which_loss_and_score_are_of_one_estimator(loss: str, score: str, one: bool) -> None:

@@ -371,6 +371,11 @@ def test_other_scores_are_those_of_every_depth_but_the_claim() -> None:
         ({"artifact_bytes_seeds": {"1": 5, "2": 6}}, [5, 6]),
         *(({aside: {"artifact_bytes": 5}}, []) for aside in ("ablation_a", "alternatives", "others", "supplement")),
         ({"model_bytes": 5, "artifact_bytes": None}, []),
+        *(
+            ({earlier: {"42": {"artifact_bytes": 6}}, "seeds": {"42": {"artifact_bytes": 5}}}, [5])
+            for earlier in ("superseded_seeds_v1_0", "previous", "old_seeds", "earlierRuns", "seeds_prior")
+        ),
+        *(({name: {"42": {"artifact_bytes": 6}}}, [6]) for name in ("folds", "household", "seeds_v1_0", "goldRuns")),
     ],
 )
 def test_sizes_of_the_artifact(record: dict[str, Any], sizes: list[float]) -> None:
