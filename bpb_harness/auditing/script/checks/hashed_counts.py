@@ -57,20 +57,44 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         if _is_of_all_tokens(analysis.program, quotient[0], frame, above):
             continue
         if _is_count(analysis.program, quotient[1], frame, counted):
-            divided = _divided(analysis.program, *quotient)
+            divided = _divided(analysis.program, quotient, frame, {*above.values()}, {*below.values()})
             tables = ", ".join(sorted({*above.values(), *below.values()}))
             said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
             yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables})
             return
 
 
-def _divided(program: Program, over: ast.expr, under: ast.expr) -> str:
+def _divided(
+    program: Program, quotient: tuple[ast.expr, ast.expr], frame: Frame, above: set[str], below: set[str]
+) -> str:
     """What a count is divided by, in words, with what that does to the sum over all tokens."""
+    over, under = quotient
     if ast.dump(over) in map(ast.dump, _addends(under)):
         return _OF_ITSELF
     parts = (part for part in _written_out(program, over) if isinstance(part, ast.Call))
-    is_cut = any(last_name(part.func) in _BOUNDING for part in parts)
+    is_cut = any(last_name(part.func) in _BOUNDING for part in parts) or _is_cut_before(
+        program, over, frame, above, below
+    )
     return f"A count of a hashed context with its target{_CUT if is_cut else ''}{_OF_CONTEXT}"
+
+
+def _is_cut_before(program: Program, over: ast.expr, frame: Frame, above: set[str], below: set[str]) -> bool:
+    """Whether a count is the lesser of its table's and the context's wherever it is looked up on the way to a value."""
+    cuts: list[ast.AST] = []
+
+    def opened(part: ast.AST) -> Iterable[ast.AST]:
+        if isinstance(part, ast.Call) and last_name(part.func) in _BOUNDING and _bounds(part):
+            cuts.append(part)
+            return ()
+        return () if _is_entry(program, part, above | below) else _values(program, part)
+
+    def _bounds(call: ast.Call) -> bool:
+        given = [*operands(call), *(each.value for each in call.keywords)]
+        tables = [{name for name, _, _ in _tables(program, each, frame, above | below)} for each in given]
+        return any(one & above and not one & below for one in tables) and any(one & below for one in tables)
+
+    uncut = [part for part, _ in trace(program, over, frame, _MAX_TRACED, opened, values_alone=True)]
+    return bool(cuts) and not any(_is_entry(program, part, above) for part in uncut)
 
 
 def _are_of_one_place(

@@ -206,6 +206,28 @@ def test_by_what_a_count_is_divided_is_said() -> None:
     assert "divided by itself and a constant" in said["itself"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "is_cut"),
+    [
+        ("np.minimum(n, c)", True),
+        ("np.minimum(c, n).astype(np.float64)", True),
+        ("n", False),
+        ("np.minimum(n, 255)", False),  # to what another number is
+        ("np.minimum(n, c) if i % 2 else n", False),  # at some places alone
+    ],
+)
+def test_a_count_that_is_cut_before_the_quotient(kept: str, is_cut: bool) -> None:
+    tables, _, update = HASHED["at"]
+    lookup = (
+        "a = (prev * 36313) % 1000003\n        b = (a * 31 + here) % 1000003\n        n, c = full[b], ctx[a]\n"
+        f"        least = {kept}\n        held = np.zeros(len(tokens))\n        held[i] = least\n"
+        "        met = held[i]\n        q = (met + 2 * p_net[i]) / (c + 2)"
+    )
+    text = SCRIPT.format(tables=tables, lookup=lookup, update=update)
+    (found,) = [found for found in check_source(text) if found.code == "BPB267"]
+    assert ("cut to at most that of the context" in found.message) is is_cut
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_counts_of_every_pair_are_none(name: str) -> None:
     assert "BPB267" not in _codes(name, EXACT)
