@@ -69,7 +69,7 @@ def held_script(logs: Sequence[LogRecord], lines: Sequence[ScoreLine], scripts: 
     own = [log if log.holds_script else _same_with_script(log, logs, lines) or log for log in own]
     if not all(log.holds_script for log in own):
         return None
-    found = [_held(log, scripts) for log in {log.code_digest: log for log in own}.values()]
+    found = [_held(log, scripts, score_line(log, lines)) for log in {log.code_digest: log for log in own}.values()]
     first = found[0]
     is_one_answer = len({each is not None and each.same is not None for each in found}) == 1
     return first if is_one_answer and None not in found else None
@@ -106,6 +106,13 @@ def _states_the_same(log: LogRecord, other: LogRecord) -> bool:
     return not sizes[0] or not sizes[0].isdisjoint(sizes[1])
 
 
+def score_line(log: LogRecord, lines: Sequence[ScoreLine]) -> int | None:
+    """Where a log prints the last of the lines that carry a claim, or one of another log digit by digit."""
+    claimed = {_digits(line) for line in lines}
+    found = [line.bpb.source.line for line in log.lines if line in lines or _digits(line) in claimed]
+    return max((number for number in found if number is not None), default=None)
+
+
 def differs(held: HeldScript) -> str:
     """How the script in the log and the one beside it differ, in words."""
     if held.nearest is None:
@@ -125,7 +132,9 @@ def differs(held: HeldScript) -> str:
 _MAX_SHOWN = 3
 
 
-def script_that_ran(logs: Sequence[LogRecord], scripts: Sequence[Path]) -> LogRecord | None:
+def script_that_ran(
+    logs: Sequence[LogRecord], scripts: Sequence[Path], lines: Sequence[ScoreLine] = ()
+) -> LogRecord | None:
     """A log of a claim that holds the script of all its logs and states its size, where none beside has its text."""
     from bpb_harness.auditing.script import decode_source, extract_embedded, stated_code_sizes  # deferred, as below
 
@@ -134,7 +143,7 @@ def script_that_ran(logs: Sequence[LogRecord], scripts: Sequence[Path]) -> LogRe
         return None
     try:
         text = read_text(logs[0].path, logs[0].path.name).text
-        held = extract_embedded(text)
+        held = extract_embedded(text, score_line(logs[0], lines))
         if held is None or held.layers:
             return None
         code = held.text.lstrip("\n")  # as many lines as stand before it in the log
@@ -146,7 +155,7 @@ def script_that_ran(logs: Sequence[LogRecord], scripts: Sequence[Path]) -> LogRe
     return logs[0] if is_another else None
 
 
-def _held(log: LogRecord, scripts: Sequence[Path]) -> HeldScript | None:
+def _held(log: LogRecord, scripts: Sequence[Path], before: int | None) -> HeldScript | None:
     from bpb_harness.auditing.script import decode_source, extract_embedded  # deferred: most logs hold no script
 
     try:
@@ -154,9 +163,9 @@ def _held(log: LogRecord, scripts: Sequence[Path]) -> HeldScript | None:
         plain = text.replace("\r\n", "\n")
         for script in scripts:  # as in most cases: nothing has to be parsed
             written = read_text(script, script.name).text.replace("\r\n", "\n").strip()
-            if len(written) >= _LEAST and written in plain:
+            if len(written) >= _LEAST and written in plain and _is_last(written, plain, before):
                 return HeldScript(log, script, script, (), 0, ())
-        source = extract_embedded(text) if len(text) <= 8 * _MOST_CHARACTERS else None
+        source = extract_embedded(text, before) if len(text) <= 8 * _MOST_CHARACTERS else None
         beside = [(script, decode_source(script)) for script in scripts]
     except ClaimError:
         return None
@@ -169,6 +178,17 @@ def _held(log: LogRecord, scripts: Sequence[Path]) -> HeldScript | None:
         return None
     imported = {name for found in _IMPORTED.finditer(source.text) for name in re.findall(r"\w+", found[0])}
     return _compared(log, own, [(script, parts or []) for script, parts in trees], imported)
+
+
+def _is_last(written: str, log: str, before: int | None) -> bool:
+    """Whether no other script stands in a log between one that it holds and a line."""
+    from bpb_harness.auditing.script import extract_embedded  # deferred, as above
+
+    if before is None:
+        return True
+    until = "\n".join(log.split("\n", before)[:before])
+    at = until.rfind(written)
+    return at >= 0 and extract_embedded(until[at + len(written) :]) is None
 
 
 _IMPORTED = re.compile(r"^[ \t]*(?:import|from)[ \t][^\n]{1,300}", re.MULTILINE)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
-from bpb_harness.auditing.held_script import differs, script_that_ran
+from bpb_harness.auditing.held_script import differs, score_line, script_that_ran
 from bpb_harness.auditing.of_the_run import as_logged
 from bpb_harness.auditing.which_script import the_script_of
 from bpb_harness.claim import Claim, LogRecord, ScoreLine, Source
@@ -74,7 +74,7 @@ def check_of_scripts(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         return
     context = _context(evidence)
     found = _checked(context, scripts, Path(tokenizer) if tokenizer else None, allow_code=allow_code)
-    log, held = script_that_ran(evidence.claim_logs, evidence.claim.scripts), evidence.held_script
+    log, held = script_that_ran(evidence.claim_logs, evidence.claim.scripts, evidence.lines), evidence.held_script
     inside = held.scripts if held is not None else ()
     if log is not None and log.path is not None and not inside:
         inside = (log.path,)
@@ -118,6 +118,11 @@ def _context(evidence: Evidence) -> ScriptContext:
         claimed=claim.score.value if claim.score else None,
         claimed_labels=tuple(dict.fromkeys(line.label for line in own if line.label)),
         logged=tuple(_logged_scores(evidence, own)),
+        score_lines={
+            log.path: number
+            for log in claim.logs
+            if log.path is not None and log.holds_script and (number := score_line(log, own)) is not None
+        },
         num_seeds=None if evidence.lines else num_seeds,
         titles=titles_of(claim),
         said=tuple(text for _, text in claim.said),

@@ -113,7 +113,8 @@ def check_scripts(
         Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
     """
     runs = allow_code and tokenizer is not None
-    scripts, findings, left_out = _read(files, None if runs else Lease())  # what is run is changed for that
+    lease = None if runs else Lease()  # what is run is changed for that
+    scripts, findings, left_out = _read(files, lease, context.score_lines)
     if left_out:
         findings.append(_left_out(left_out))
     if scripts:
@@ -137,7 +138,9 @@ def check_source(text: str, context: ScriptContext | None = None, name: str = "<
     return findings + (_checked(scripts, context or ScriptContext())[0] if scripts else [])
 
 
-def _read(files: Sequence[Path], lease: Lease | None) -> tuple[list[Script], list[Finding], list[str]]:
+def _read(
+    files: Sequence[Path], lease: Lease | None, score_lines: Mapping[Path, int]
+) -> tuple[list[Script], list[Finding], list[str]]:
     """The parsed scripts, what was odd about them, and the names of those that the bound on memory leaves out."""
     scripts: list[Script] = []
     findings: list[Finding] = []
@@ -147,7 +150,7 @@ def _read(files: Sequence[Path], lease: Lease | None) -> tuple[list[Script], lis
         try:
             source = decode_source(file)
             if without_packing(file.name).lower().endswith(_LOG_SUFFIXES):
-                found = extract_embedded(source.text)
+                found = extract_embedded(source.text, score_lines.get(file))
                 if found is None:
                     continue
                 source = found

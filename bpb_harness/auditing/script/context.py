@@ -45,6 +45,7 @@ class ScriptContext:
         claimed: the claimed bits per byte.
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         logged: the lines that carry the claim.
+        score_lines: where logs print the claim; of several scripts that one holds, the last before that line counts.
         num_seeds: of how many scores the claim is the mean, where it is known, and the logs show some of them alone.
         titles: what the record calls itself.
         said: what its JSON says in words.
@@ -66,6 +67,7 @@ class ScriptContext:
     claimed: float | None = None
     claimed_labels: tuple[str, ...] = ()
     logged: tuple[LoggedScore, ...] = ()
+    score_lines: Mapping[Path, int] = field(default_factory=dict)
     num_seeds: int | None = None
     titles: tuple[str, ...] = ()
     said: tuple[str, ...] = ()

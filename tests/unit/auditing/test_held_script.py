@@ -151,3 +151,29 @@ def test_logs_that_hold_different_scripts_decide_nothing(tmp_path: Path) -> None
     report = audit(tmp_path)
     assert report.with_code("BPB430") == []
     assert WROTE in report.unchecked
+
+
+EARLIER = f"{OTHER}{RULE}step:9/9 train_loss:2.9\n"
+
+
+def test_of_several_scripts_in_a_log_the_last_before_the_score_counts(tmp_path: Path) -> None:
+    assert _report(tmp_path, f"{EARLIER}{RULE}{SCRIPT}").with_code("BPB430") == []
+    assert _report(tmp_path, f"{EARLIER}{RULE}{SCRIPT.replace('  # goes on', '')}").with_code("BPB430") == []
+    (found,) = _report(tmp_path, f"{SCRIPT}{RULE}step:9/9 train_loss:2.9\n{RULE}{OTHER}").with_code("BPB430")
+    line = f"{SCRIPT}{RULE}step:9/9 train_loss:2.9\n{RULE}".count("\n") + 35
+    assert f"which differs in `helper_7` (train.log:{line}, train_gpt.py:35)" in found.message
+
+
+@pytest.mark.parametrize("held", [SCRIPT, SCRIPT.replace("  # goes on", "")])
+def test_a_script_behind_the_score_is_another_runs(tmp_path: Path, held: str) -> None:
+    text = f"{held}{RULE}{SCORE}{RULE}{OTHER}{RULE}step:9/9 val_loss:2.9 val_bpb:{bpb(2.9, SP1024):.4f}\n"
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(bpb(NATS, SP1024), 8)}))
+    for name, written in {"train.log": text, "train_gpt.py": SCRIPT}.items():
+        (tmp_path / name).write_text(written)
+    assert audit(tmp_path).with_code("BPB430") == []
+
+
+def test_remarks_are_on_the_last_script_before_the_score(tmp_path: Path) -> None:
+    (found,) = _report(tmp_path, f"{EARLIER}{RULE}{COUNTS}", SCRIPT).with_code("BPB162")
+    assert found.evidence["file"] == "train.log"
+    assert _report(tmp_path, f"{COUNTS}{RULE}step:9/9 train_loss:2.9\n{RULE}{OTHER}").with_code("BPB162") == []

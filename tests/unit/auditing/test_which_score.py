@@ -973,12 +973,16 @@ def test_a_score_that_the_line_before_prints_with_its_loss(
     assert bool(report.with_code("BPB101")) is is_known
 
 
+@pytest.mark.parametrize("earlier", [False, True])  # logs of the same seeds before
 @pytest.mark.parametrize(("third", "is_mean"), [(0.85078, True), (0.85098, False)])
-def test_a_mean_of_scores_that_were_rounded_before(tmp_path: Path, third: float, is_mean: bool) -> None:
+def test_a_mean_of_scores_that_were_rounded_before(tmp_path: Path, third: float, is_mean: bool, earlier: bool) -> None:
     whole = {"42": 0.84937, "1337": 0.84818, "2024": third}
     for seed, score in whole.items():
         text = f"final val_loss:1.4341 val_bpb:{score:.4f}\nfinal_exact val_loss:1.43412231 val_bpb:{score:.8f}\n"
         (tmp_path / f"log_seed{seed}.txt").write_text(text)
+        before = text.replace(f"{score:.4f}", f"{score + 0.0031:.4f}").replace(f"{score:.8f}", f"{score + 0.0031:.8f}")
+        if earlier:
+            (tmp_path / f"log_seed{seed}_v1.0.txt").write_text(before)
     seeds = {seed: {"val_bpb": round(score, 4)} for seed, score in whole.items()}
     seeds["2024"] = {"val_bpb": 0.8508}
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 0.8495, "seeds": seeds}))

@@ -99,11 +99,16 @@ def decode_text(text: str) -> SourceText:
     return SourceText(text, layers, tuple(problems))
 
 
-def extract_embedded(log_text: str) -> SourceText | None:
+def extract_embedded(log_text: str, before: int | None = None) -> SourceText | None:
     """Find the script that a log carries inside it, if it carries one.
 
     The longest run of lines that parses as a module with an import and a function (or as a
     self-extracting script) is taken, starting at a line that looks like the head of one.
+
+    Args:
+        log_text: the log.
+        before: of several scripts, each of a run of its own, the last that begins before this line is taken; None: the
+            first.
 
     Returns:
         The script with its layers undone, or None.
@@ -112,16 +117,24 @@ def extract_embedded(log_text: str) -> SourceText | None:
     heads = [number for number, line in enumerate(lines) if _HEAD.match(line)]
     tried_to = -1
     tries = 0
+    last: tuple[str, int] | None = None
     for head in heads:
-        if head < tried_to or tries >= 8:
+        if head < tried_to or tries >= _MOST_SCRIPTS or (before is not None and head >= before):
             continue
         tries += 1
         found, tried_to = _longest_module(lines, head)
         if found is not None:
-            source = decode_text(found)
-            # Its lines keep the numbers that they have in the log.
-            return source if source.layers else replace(source, text="\n" * head + source.text)
-    return None
+            last = found, head
+            if before is None:
+                break
+    if last is None:
+        return None
+    source = decode_text(last[0])
+    # Its lines keep the numbers that they have in the log.
+    return source if source.layers else replace(source, text="\n" * last[1] + source.text)
+
+
+_MOST_SCRIPTS = 8
 
 
 _HEAD = re.compile(r"(from __future__ import |import [A-Za-z_]|from [A-Za-z_][\w.]* import |\"\"\"|'''|exec\(|#!)")
