@@ -21,7 +21,7 @@ from bpb_harness.claim import Claim, LogRecord, ScoreLine, Source
 from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
 from bpb_harness.claim.readme_reader import title_of
-from bpb_harness.claim.settings import flags_of, set_beside, settings_of
+from bpb_harness.claim.settings import Contested, Logged, flags_of, set_beside, settings_of
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity
 
@@ -105,6 +105,7 @@ def _context(evidence: Evidence) -> ScriptContext:
     from bpb_harness.auditing.script import ScriptContext  # deferred: most records come without a script
 
     claim = evidence.claim
+    settings = as_logged(evidence, settings_of(claim.readme.text)) if claim.readme else {}
     seeds, num_seeds = _of_listed_seeds(evidence)
     own = evidence.lines or seeds
     return ScriptContext(
@@ -127,7 +128,8 @@ def _context(evidence: Evidence) -> ScriptContext:
         titles=titles_of(claim),
         said=tuple(text for _, text in claim.said),
         readme=claim.readme.text if claim.readme is not None else "",
-        settings=as_logged(evidence, settings_of(claim.readme.text)) if claim.readme else {},
+        settings=settings,
+        uncontested={name: given for name, given in settings.items() if not isinstance(given, Contested | Logged)},
         flags=flags_of(claim.readme.text) if claim.readme is not None else {},
         set_beside=set_beside(claim.scripts),
         word_hints=_word_hints(evidence),

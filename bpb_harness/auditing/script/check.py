@@ -41,6 +41,7 @@ from bpb_harness.auditing.script.checks.unpaid_tokens import check_unpaid_tokens
 from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.switches_in_logs import against_the_logs
 from bpb_harness.auditing.script.followed import SCORE, check_followed, not_followed
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
@@ -204,6 +205,7 @@ def _checked(
     """The findings and, where functions are to be run, the names of those that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
     try:
+        context = _as_the_logs_show(scripts, context)
         analysis = Analysis(Program(scripts, context.settings, context.flags), context)
         informative = analysis.informative
         # The path is long, and few checks need it; what they leave of the work may not do for it.
@@ -232,6 +234,13 @@ def _checked(
     if analysis.program.work_left <= 0 or not is_whole:
         findings = [_doubted(finding) for finding in findings]
     return findings + stumbled, on_path
+
+
+def _as_the_logs_show(scripts: list[Script], context: ScriptContext) -> ScriptContext:
+    """What commands set but for what the claim's own logs show to have been left alone: it is of another run."""
+    against = against_the_logs(scripts, context.uncontested, context.logged)
+    settings = {name: context.settings[name] for name in context.settings if name not in against} if against else {}
+    return replace(context, settings=settings) if against else context
 
 
 def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> Finding:

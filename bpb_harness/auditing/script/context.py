@@ -51,6 +51,7 @@ class ScriptContext:
         said: what its JSON says in words.
         readme: the text of its README.
         settings: what the README's commands set in the environment.
+        uncontested: of these, the ones to which all commands give one value, and the claim's logs no other.
         flags: what they give to scripts on their command lines, by script and flag.
         set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
         word_hints: hints that the claim's log counts as let through by where words begin; None where it counts none.
@@ -73,6 +74,7 @@ class ScriptContext:
     said: tuple[str, ...] = ()
     readme: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    uncontested: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
     word_hints: int | None = None

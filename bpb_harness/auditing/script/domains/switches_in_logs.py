@@ -7,7 +7,7 @@ where the log holds a line that is printed under such an if alone, or one that p
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.shown_in_logs import (
@@ -19,9 +19,11 @@ from bpb_harness.auditing.script.domains.shown_in_logs import (
     template_of,
     words_of,
 )
-from bpb_harness.auditing.script.domains.values import hold
+from bpb_harness.auditing.script.domains.values import Evaluator, hold
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _VALUES = {"True": True, "False": False, "1": True, "0": False}
 
@@ -50,6 +52,56 @@ def _went(program: Program, test: ast.expr, logged: tuple[LoggedScore, ...]) -> 
         program.memo[key] = found.pop() if len(found) == 1 else None
     way: bool | None = program.memo[key]
     return way
+
+
+def against_the_logs(
+    scripts: list[Script], settings: Mapping[str, str], logged: tuple[LoggedScore, ...]
+) -> frozenset[str]:
+    """Settings of commands under which a script would not print what all logs of a claim hold, and by default would.
+
+    Args:
+        scripts: the scripts.
+        settings: what the commands set, each one value.
+        logged: the lines that carry the claim.
+    """
+    asked = {name: value for name, value in settings.items() if any(name in script.text for script in scripts)}
+    if not asked or not logged:
+        return frozenset()
+    program = Program(scripts, asked)
+    against: dict[str, list[tuple[ast.expr, bool]]] = {}
+    for name, test, wanted in _decided_by_one(program):
+        if all({*_ways(program, test, score)} == {wanted} for score in logged):
+            against.setdefault(name, []).append((test, wanted))
+    if not against:
+        return frozenset()
+    own = Program(scripts, {name: value for name, value in asked.items() if name not in against})
+    return frozenset(
+        name for name, tests in against.items() if all(_holds(own, test, wanted=wanted) for test, wanted in tests)
+    )
+
+
+def _decided_by_one(program: Program) -> Iterator[tuple[str, ast.expr, bool]]:
+    """Tests by which a line would not be printed, for a setting alone: its name, the test, and what the line needs."""
+    for scope in program.scopes:
+        needed = dict.fromkeys(
+            each for text, tests in printed_texts(program, scope) for each in tests if template_of(text)
+        )
+        for test, wanted in needed:
+            noted = len(program.noted)
+            if _holds(program, test, wanted=wanted) is False and not _hangs_on_a_round(program, test):
+                names = {name for name, _ in program.noted[noted:]}
+                yield from ((name, test, wanted) for name in names if len(names) == 1)
+
+
+def _hangs_on_a_round(program: Program, test: ast.expr) -> bool:
+    """Whether a test may go another way in another round of a loop: its value is the first one's."""
+    asked = Evaluator(program)
+    asked.visit(test, Frame.at(program, test))
+    return bool(asked.leaves) or any(isinstance(each, ast.For | ast.While) for each in program.ancestors(test))
+
+
+def _holds(program: Program, test: ast.expr, *, wanted: bool) -> bool | None:
+    return Evaluator(program).all_hold(((test, wanted),), Frame.at(program, test))
 
 
 def _ways(program: Program, test: ast.expr, score: LoggedScore) -> Iterator[bool]:
