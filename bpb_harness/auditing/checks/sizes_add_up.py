@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
@@ -57,12 +58,7 @@ def check_sizes_add_up(evidence: Evidence) -> Iterator[Finding]:
 
 def _unlike(log: LogRecord) -> Iterator[_Sum]:
     """Totals right behind a model of the same name that are not more by the size of the code, which is stated once."""
-    if log.path is None:
-        return
-    try:
-        text = read_text(log.path, log.file).text
-    except ClaimError:
-        return
+    text = text_of_log(log)
     if _TOTAL not in text or _MODEL not in text:
         return
     # Most lines of a log are others, which their ends tell at once.
@@ -81,9 +77,8 @@ def _script_of(log: LogRecord, scripts: Sequence[Path]) -> str | None:
     """Where the script whose size the log states has its sum; None where it prints the total otherwise."""
     from bpb_harness.auditing.script import extract_embedded, foreign_code_size, stated_code_sizes  # deferred: rare
 
-    assert log.path is not None
+    text = text_of_log(log)
     try:
-        text = read_text(log.path, log.file).text
         held = extract_embedded(text) if log.holds_script else None
         own = [script for script in scripts if foreign_code_size(text, [script]) is None]
         if held is not None and not held.layers:

@@ -18,7 +18,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.trace import origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
-from bpb_harness.auditing.script.frontend.nodes import position
+from bpb_harness.auditing.script.frontend.nodes import all_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -131,7 +131,7 @@ def _is_rare(value: ast.expr, name: str) -> bool:
 
 def _asks_for_class(test: ast.expr, known: set[str], token: str) -> bool:
     """Whether a test holds for tokens of a class: by a name made of the token, or by a table that it is in."""
-    for part in test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]:
+    for part in all_of(test):
         spoken = _names(part)
         is_looked_up = not isinstance(part, ast.Compare) and any(
             isinstance(each, ast.Subscript | ast.Call) for each in ast.walk(part)

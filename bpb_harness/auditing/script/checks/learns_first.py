@@ -30,7 +30,7 @@ from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_anoth
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
 from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, way_of, ways_to
-from bpb_harness.auditing.script.frontend.nodes import arguments, names_in, num_rounds, position, stored_in
+from bpb_harness.auditing.script.frontend.nodes import all_of, arguments, names_in, num_rounds, position, stored_in
 from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
@@ -333,7 +333,7 @@ def _is_run(program: Program, way: Way, surely: int = 0, after: int = 0) -> bool
 def _is_given(program: Program, node: ast.AST, frame: Frame) -> bool:
     """Whether all tests above a node that are not known ask for what the caller has given: if optimizer is not None."""
     for test, wanted in program.tests_above(node):
-        parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) and wanted else [test]
+        parts = all_of(test) if wanted else [test]
         if not all(_holds(program, each, wanted, frame) for each in parts):
             return False
     return True

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import stored_in
 
 _FEWEST_LETTERS = 4
 _FIXED = re.compile(r"[-+ ]?0?[0-9]{0,2}\.([1-9])f")
@@ -263,15 +264,8 @@ def _clock_before(before: Sequence[ast.stmt], functions: Mapping[str, _Function]
                 name: (clock, (*lines, *(line for line, own in timed if own == clock)))
                 for name, (clock, lines) in clocks.items()
             }
-        clocks = {name: held for name, held in clocks.items() if not _stores(statement, name)}
+        clocks = {name: held for name, held in clocks.items() if name not in stored_in(statement)}
     return clocks
-
-
-def _stores(statement: ast.stmt, name: str) -> bool:
-    return any(
-        isinstance(each, ast.Name) and each.id == name and isinstance(each.ctx, ast.Store)
-        for each in ast.walk(statement)
-    )
 
 
 def _clock(value: ast.expr) -> str | None:
