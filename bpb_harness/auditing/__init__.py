@@ -21,7 +21,8 @@ checks/            one file a family of codes:
     stored_text.py BPB218 tokens of the text that are stored beside the network
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, errors; part_told.py BPB301 by a log's or a command's words, best_seed.py BPB305
-    record.py      BPB4xx the record against itself; absent_logs.py BPB401 logs that a README names alone,
+    record.py      BPB4xx the record against itself; found_in_log.py BPB401 how its logs give the score, absent_logs.py
+                   logs that a README names alone,
                    before_packing.py BPB425 a score of no artifact, log_of_a_run.py and shared_losses.py BPB426 lines
                    that no run prints, own_result.py a score's own file, lowest_known.py what nobody has reached,
                    losses.py claims in nats per token, summaries.py what wandb kept of the run, log_origin.py BPB427 a

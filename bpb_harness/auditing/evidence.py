@@ -136,6 +136,18 @@ class Evidence:
         """The script that the claim's logs hold, held against those beside them; None where they hold none."""
         return held_script(self.claim.logs, self.lines, self.claim.scripts)
 
+    @cached_property
+    def printed(self) -> float | None:
+        """What the claim's lines print: the one's number, or the mean of several; None where there are none."""
+        return statistics.fmean(line.bpb.value for line in self.lines) if self.lines else None
+
+    @cached_property
+    def is_nearly(self) -> bool:
+        """Whether what the claim's lines print is not rounded to the claim: cut off, or off by a last digit."""
+        score = self.claim.score
+        half = max((line.bpb.half_unit for line in self.lines), default=0.0)
+        return score is not None and self.printed is not None and not rounds_to(score, self.printed, half)
+
     @property
     def share_of_bytes(self) -> float | None:
         """The tokens that the logs load, times what the record divides by, over the bytes of the split."""
@@ -569,12 +581,13 @@ def _is_exact(lines: Sequence[ScoreLine], score: Printed) -> bool:
     return (score.decimals or 0) >= 6 and any(abs(line.bpb.value - score.value) < 1e-9 for line in lines)
 
 
-def _standing(line: ScoreLine, score: Printed, own: Collection[str] = ()) -> tuple[bool, bool, bool, bool, float]:
+def _standing(line: ScoreLine, score: Printed, own: Collection[str] = ()) -> tuple[bool, bool, bool, bool, bool, float]:
     """How well a line stands for a score; own are the logs that print the size of what is submitted."""
     return (
         not line.is_training_step,
         line.nats_per_token is not None,
         (line.bpb.decimals or 0) > 5,
+        rounds_to(score, line.bpb.value, line.bpb.half_unit),
         line.bpb.source.file in own,
         -abs(line.bpb.value - score.value),
     )

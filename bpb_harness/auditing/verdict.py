@@ -402,7 +402,8 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
         if found.get("how") == "mean":
             number = f"the score is {'nearly ' if found.get('is_nearly') else ''}the mean of what {many}"
         else:
-            number = f"{one} {'gives' if found.get('in_summary') else 'prints'} the score"
+            what = f"{found['printed']:.12g}, nearly the score" if found.get("is_nearly") else "the score"
+            number = f"{one} {'gives' if found.get('in_summary') else 'prints'} {what}"
     elif sibling is not None:
         which = "the full-split value" if sibling.evidence["full_split"] else "another score of that run,"
         number = (

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.found_in_log import label_of, nearly_that
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import Printed, ScoreLine
@@ -67,7 +68,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
         then = f"the log prints neither a size nor a score of a packed network there or behind it, {so}"
     else:
         return
-    message = f"the score is that of {line.label or line.bpb.name!r} at {place}, and {then}"
+    message = f"the score is {nearly_that(evidence)} of {label_of(line)!r} at {place}, and {then}"
     yield codes.BEFORE_PACKING.finding(
         message,
         place=str(place),
@@ -89,8 +90,8 @@ def _scored_behind(evidence: Evidence, line: ScoreLine, behind: Sequence[ScoreLi
         return
     shown = first_of([f"{each.bpb} of {each.label!r} ({each.bpb.source})" for each in packed], _MOST_SHOWN)
     message = (
-        f"the score is that of {line.label!r} at {line.bpb.source}, of the network before it was packed, and is none "
-        f"of the packed one's, which the log prints behind it: {shown}"
+        f"the score is {nearly_that(evidence)} of {line.label!r} at {line.bpb.source}, of the network before it was "
+        f"packed, and is none of the packed one's, which the log prints behind it: {shown}"
     )
     yield codes.BEFORE_PACKING.finding(message, severity=Severity.INFORMS, place=str(line.bpb.source))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.absent_logs import absent_logs
+from bpb_harness.auditing.checks.found_in_log import label_of, nearly_that, told_of_log
 from bpb_harness.auditing.checks.lowest_known import lowest_of
-from bpb_harness.auditing.checks.sampling import ends_alike
-from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
+from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
@@ -78,36 +78,17 @@ def _place(line: ScoreLine) -> str:
     return str(line.bpb.source)
 
 
-_MAX_VALUES, _MAX_GIVEN = 6, 3
+_MAX_GIVEN = 3
 
 
 def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     claim = evidence.claim
     if evidence.lines:
         places = [_place(line) for line in evidence.lines]
-        label = evidence.lines[0].label or evidence.lines[0].bpb.name
+        label = label_of(evidence.lines[0])
         is_table = evidence.lines[0].bpb.source.file in {table.file for table in claim.tables}
-        nearly: dict[str, Json] = {}
-        if evidence.how == "mean":
-            values = [line.bpb.value for line in evidence.lines]
-            deviation = f"; standard deviation {statistics.stdev(values):.5f}" if len(values) > 1 else ""
-            files = {line.bpb.source.file for line in evidence.lines}
-            kind = "summaries" if all(map(is_summary_name, files)) else "logs"
-            over = f"{len(values)} {kind}" if len(files) > 1 else f"{len(values)} lines of one log"
-            over = f"{len(values)} runs in {len(files)} logs" if 1 < len(files) < len(values) else over
-            each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
-            mean = statistics.fmean(values)
-            is_mean = rounds_to(score, mean, max(line.bpb.half_unit for line in evidence.lines))
-            which = "the mean" if is_mean else f"nearly the mean, {mean:.{min(score.decimals or 0, 8) + 2}f},"
-            message = f"the score is {which} of {label!r} over {over}: {first_of(each, _MAX_VALUES)}{deviation}"
-            nearly = {} if is_mean else {"is_nearly": True}
-        else:
-            is_summary = is_summary_name(evidence.lines[0].bpb.source.file)
-            where = "wandb's summary" if is_summary else "a table of the record" if is_table else "the log"
-            message = f"the score is in {where}: {label!r} at {places[0]}"
-            if others := ends_alike(evidence):
-                message += f"; {others[0].bpb.source} prints it too, of another run"
-                message += ", and which is claimed was not established"
+        nearly: dict[str, Json] = {"is_nearly": True, "printed": evidence.printed} if evidence.is_nearly else {}
+        message = told_of_log(evidence, score)
         absent = absent_logs(evidence)
         message += f"; {absent}" if absent is not None else ""
         facts: dict[str, Json] = {**nearly, **({"in_table": True} if is_table else {})}
@@ -209,7 +190,7 @@ def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     if early and final is not None and not final.is_training_step and final.bpb.value > score.value * 1.0005:
         ends = "the log ends with" if artifact is None else "what was saved of that network gives"
         message = (
-            f"the score is that of {line.label or line.bpb.name!r} at {_place(line)}; {ends} {final.bpb} "
+            f"the score is {nearly_that(evidence)} of {label_of(line)!r} at {_place(line)}; {ends} {final.bpb} "
             f"({final.label!r} at {_place(final)})"
         )
         yield codes.NOT_FINAL.finding(message, place=_place(line), final=final.bpb.value, claimed=score.value)

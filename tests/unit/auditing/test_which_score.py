@@ -650,7 +650,7 @@ def test_a_score_that_is_that_of_one_seed_is_named_so(tmp_path: Path, claimed: f
     (tmp_path / "train.log").write_text(log(2.2, SP1024).split("step:")[0] + text)
     (tmp_path / "submission.json").write_text(submission(val_bpb=claimed, seeds=seeds))
     (found,) = audit(tmp_path).with_code("BPB401")
-    assert "the score is in the log: 'final_exact'" in found.message
+    assert "in the log: 'final_exact' at train.log:8" in found.message
 
 
 @pytest.mark.parametrize(
@@ -713,6 +713,54 @@ def test_a_mean_that_is_not_rounded_to_the_score_is_nearly_it(tmp_path: Path) ->
     found = report.with_code("BPB401")[0]
     assert found.message.startswith("the score is nearly the mean, 1.152797, of 'final_exact' over 3 logs: 1.15168056")
     assert report.judgement.reason.startswith("the score is nearly the mean of what its logs print, and")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "printed", "apart"),
+    [
+        (1.2004, 1.20048809, "1.2004 is 8.8e-05 below that, which was cut off and not rounded"),
+        (1.1145, 1.11443855, "1.1145 is 6.1e-05 above that"),
+        (1.14018, 1.1401, "1.14018 is 8e-05 above that"),
+        (1.2005, 1.20048809, None),
+        (1.20049, 1.2005, None),  # the log's digits are the fewer, and it is rounded to them
+    ],
+)
+def test_a_line_that_is_not_rounded_to_the_score_is_nearly_it(
+    tmp_path: Path, claimed: float, printed: float, apart: str | None
+) -> None:
+    report = _of_seeds(tmp_path, {"a.log": printed}, val_bpb=claimed)
+    found = report.with_code("BPB401")[0]
+    said = "the score is in the log: 'final_exact' at a.log:3"
+    if apart is not None:
+        said = f"the score is nearly in the log: 'final_exact' at a.log:3 is {printed}, and the claimed {apart}"
+    assert found.message == said
+    assert found.evidence.get("printed") == (printed if apart is not None else None)
+    prints = "the log prints the score, and" if apart is None else f"the log prints {printed}, nearly the score, and"
+    assert report.judgement.reason.startswith(prints)
+    assert report.verdict == "consistent"
+
+
+def test_of_two_lines_that_which_is_rounded_to_the_score_gives_it(tmp_path: Path) -> None:
+    """Another run's is nearer to what is submitted by its size alone."""
+    scores = {"a.log": 1.20048806, "b.log": 1.20048807, "c.log": 1.20048811}
+    report = _of_seeds(tmp_path, scores, val_bpb=1.20048806, bytes_total=15_000_001)
+    assert report.with_code("BPB401")[0].message.startswith("the score is in the log: 'final_exact' at a.log:3")
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((1.13179659, 1.13214329, 1.13210889), "; standard deviation 0.00019"),
+        ((0.33000034, 0.33000033, 0.33000037), "; standard deviation 2e-08"),
+        ((0.3301, 0.3301, 0.3301), "; all the same, to the last digit that is printed"),
+    ],
+)
+def test_how_far_seeds_lie_apart(tmp_path: Path, scores: tuple[float, ...], told: str) -> None:
+    for number, score in enumerate(scores):
+        (tmp_path / f"{number}.log").write_text(f"seed:{number}\nfinal_exact val_bpb:{score}\nend\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(sum(scores) / 3, 8)}))
+    (found,) = audit(tmp_path).with_code("BPB401")
+    assert found.message.endswith(told)
 
 
 @pytest.mark.parametrize(
