@@ -136,23 +136,41 @@ def script_that_ran(
     logs: Sequence[LogRecord], scripts: Sequence[Path], lines: Sequence[ScoreLine] = ()
 ) -> LogRecord | None:
     """A log of a claim that holds the script of all its logs and states its size, where none beside has its text."""
-    from bpb_harness.auditing.script import decode_source, extract_embedded, stated_code_sizes  # deferred, as below
+    from bpb_harness.auditing.script import decode_source  # deferred, as below
 
     holds_one = len({log.code_digest for log in logs}) == 1 and all(log.holds_script for log in logs)
-    if not scripts or not holds_one or logs[0].path is None:
+    if not scripts or not holds_one:
         return None
     try:
-        text = read_text(logs[0].path, logs[0].path.name).text
-        held = extract_embedded(text, score_line(logs[0], lines))
-        if held is None or held.layers:
-            return None
-        code = held.text.lstrip("\n")  # as many lines as stand before it in the log
-        sizes = {len(each.encode()) for each in (code, code.rstrip("\n"), code.rstrip("\n") + "\n")}
-        is_its_own = not sizes.isdisjoint(stated_code_sizes(text))
-        is_another = is_its_own and all(decode_source(script).text.strip() != code.strip() for script in scripts)
+        held = script_of_its_size(logs[0], lines)
+        is_another = held is not None and all(decode_source(each).text.strip() != held.strip() for each in scripts)
     except ClaimError:
         return None
     return logs[0] if is_another else None
+
+
+def script_of_its_size(log: LogRecord, lines: Sequence[ScoreLine] = ()) -> str | None:
+    """The script that a log holds, the last before the score, if the log states its size: that one wrote it.
+
+    Its lines keep the numbers that they have in the log.
+
+    Raises:
+        ClaimError: if the log cannot be read.
+    """
+    from bpb_harness.auditing.script import extract_embedded, stated_code_sizes  # deferred, as below
+
+    if log.path is None or not log.holds_script:
+        return None
+    text = read_text(log.path, log.path.name).text
+    held = extract_embedded(text, score_line(log, lines))
+    if held is None or held.layers:
+        return None
+    size = len(held.text.strip("\n").encode())
+    is_its_own = not {size + breaks for breaks in range(_MOST_BREAKS + 1)}.isdisjoint(stated_code_sizes(text))
+    return held.text if is_its_own else None
+
+
+_MOST_BREAKS = 2  # that a script may end with
 
 
 def _held(log: LogRecord, scripts: Sequence[Path], before: int | None) -> HeldScript | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.held_script import script_of_its_size
 from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.text_file import read_text
@@ -41,7 +41,7 @@ def check_sizes_add_up(evidence: Evidence) -> Iterator[Finding]:
     """Name the first total in the claim's logs that is not what its own script makes of the log's sizes."""
     for log in evidence.claim_logs:
         found = next(_unlike(log), None)
-        printed = _script_of(log, evidence.claim.scripts) if found is not None else None
+        printed = _script_of(log, evidence) if found is not None else None
         if found is None or printed is None:
             continue
         off = found.total - found.model - found.code
@@ -73,21 +73,17 @@ def _unlike(log: LogRecord) -> Iterator[_Sum]:
                 yield _Sum(number, int(model["size"]), code, int(total["size"]))
 
 
-def _script_of(log: LogRecord, scripts: Sequence[Path]) -> str | None:
+def _script_of(log: LogRecord, evidence: Evidence) -> str | None:
     """Where the script whose size the log states has its sum; None where it prints the total otherwise."""
-    from bpb_harness.auditing.script import extract_embedded, foreign_code_size, stated_code_sizes  # deferred: rare
+    from bpb_harness.auditing.script import foreign_code_size  # deferred: rare
 
-    text = text_of_log(log)
     try:
-        held = extract_embedded(text) if log.holds_script else None
-        own = [script for script in scripts if foreign_code_size(text, [script]) is None]
-        if held is not None and not held.layers:
-            code = held.text.strip("\n")
-            sizes = {len(code.encode()) + breaks for breaks in range(3)}
-            name, source = log.file, held.text if not sizes.isdisjoint(stated_code_sizes(text)) else ""
-        else:
-            name, source = (own[0].name, read_text(own[0], own[0].name).text) if len(own) == 1 else ("", "")
-        sums = [*_sums(ast.parse(source))]
+        name, source = log.file, script_of_its_size(log, evidence.lines)
+        if source is None and not log.holds_script:
+            text = text_of_log(log)
+            own = [script for script in evidence.claim.scripts if foreign_code_size(text, [script]) is None]
+            name, source = (own[0].name, read_text(own[0], own[0].name).text) if len(own) == 1 else ("", None)
+        sums = [*_sums(ast.parse(source or ""))]
     except (ClaimError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return f"{name}:{sums[0]}" if sums and None not in sums else None

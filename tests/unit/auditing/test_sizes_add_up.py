@@ -93,3 +93,16 @@ def test_totals_that_a_script_may_print(
     tmp_path: Path, more: int, script: str, between: str, stated: int | None
 ) -> None:
     assert not _report(tmp_path, more, script, between, stated).with_code("BPB459")
+
+
+def test_of_several_scripts_in_a_log_the_one_that_ran_is_asked(tmp_path: Path) -> None:
+    """An earlier run's, which stopped before it printed anything, stands in front of it."""
+    earlier = SCRIPT.replace("size + code_bytes}", "size}").replace("helper_", "a_helper_")
+    _report(tmp_path, 1429, held=True)
+    text = (tmp_path / "train.log").read_text()
+    (tmp_path / "train.log").write_text(f"{earlier}{'=' * 100}\nKilled\n{text}")
+    (found,) = audit(tmp_path).with_code("BPB459")
+    line = earlier.count("\n") + 2 + 11
+    assert f"which its script prints there (train.log:{line})" in found.message
+    (tmp_path / "train.log").write_text(f"{SCRIPT}{'=' * 100}\nKilled\n{text.replace(SCRIPT, earlier)}")
+    assert not audit(tmp_path).with_code("BPB459")  # the one of the run prints another sum
