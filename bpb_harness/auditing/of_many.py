@@ -127,7 +127,7 @@ def _unread(paths: AnyPath | Sequence[AnyPath], name: str, problem: str) -> Audi
 
 
 def unread_folders(root: AnyPath) -> list[str]:
-    """Folders that `audit_folders` passes over although they speak of scores, in .jsonl or .csv files alone.
+    """Folders that `audit_folders` passes over although a table, a script or a README of theirs speaks of scores.
 
     Raises:
         ClaimError: if ``root`` is no folder.

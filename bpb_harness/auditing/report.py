@@ -167,7 +167,7 @@ def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) 
 
     Args:
         reports: one a claim.
-        unread: folders that were passed over because their only record is of a kind that is not read.
+        unread: folders that were passed over: without a log or claim, though a file there speaks of scores.
     """
     counts: dict[str, Json] = {
         verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict
@@ -188,8 +188,11 @@ def unread_to_text(unread: Sequence[str]) -> str | None:
         return None
     first = ", ".join(one_line(name) for name in unread[:_FIRST_NAMES])
     more = f" and {len(unread) - _FIRST_NAMES} more" if len(unread) > _FIRST_NAMES else ""
-    folders = "1 folder" if len(unread) == 1 else f"{len(unread)} folders"
-    return f"{folders} not audited, with scores in .jsonl or .csv files alone, which are not read: {first}{more}"
+    folders, s = ("1 folder", "s") if len(unread) == 1 else (f"{len(unread)} folders", "")
+    return (
+        f"{folders} not audited, which hold{s} no log, submission.json or claim file, and speak{s} of bits per byte in a "
+        f"table, a script or a README alone: {first}{more}"
+    )
 
 
 _FIRST_NAMES = 5

@@ -70,7 +70,7 @@ def summary_to_text(reports: Sequence[AuditReport], screen: Screen | None = None
     Args:
         reports: one a claim.
         screen: what it is laid out for; None: a file.
-        unread: folders that were passed over because their only record is of a kind that is not read.
+        unread: folders that were passed over: without a log or claim, though a file there speaks of scores.
     """
     page = Page(screen or Screen(), _LABELS)
     columns = [

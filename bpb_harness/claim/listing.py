@@ -32,7 +32,6 @@ _MAX_FOLDERS = 2_000  # of one submission
 _MAX_SKIPPED = 20
 _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
 _LOG_SUFFIXES = (".log", ".txt", ".out")
-_TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
 _PROSE_SUFFIXES = (".md", ".markdown", ".rst", ".adoc")
 _OF_TRAINERS = {"report.md": "report", "metrics.csv": "metrics"}  # nanochat's, Lightning's
 _OF_A_RUN = {**_OF_TRAINERS, SUMMARY: "summary"}
@@ -171,9 +170,11 @@ def submission_of(file: Path, root: Path) -> Path | None:
 
 
 def find_unread(root: Path) -> list[Path]:
-    """Folders at or below ``root`` that speak of bits per byte in .jsonl or .csv files alone, which nothing reads.
+    """Folders at or below ``root`` that are no submissions, and whose tables, scripts or README speak of bits per byte.
 
-    Folders with a submission below them, where such a file is a list of others' scores, do not count.
+    Which of a table's rows is the claim, nothing says; what scripts compute, or a README tells, need be nobody's score.
+    Folders with a submission below them, where such a file is a list of others' scores, do not count, nor do those
+    below one that is among them.
 
     Raises:
         ClaimError: if ``root`` is no folder.
@@ -183,9 +184,10 @@ def find_unread(root: Path) -> list[Path]:
     for folder, entries, is_submission in _folders_below(root):
         if is_submission:
             submissions.append(folder)
-        elif not any(_is_evidence(entry) for entry in entries) and any(_tabulates_scores(entry) for entry in entries):
+        elif not any(_is_evidence(entry) for entry in entries) and any(_speaks_of_scores(entry) for entry in entries):
             unread.append(folder)
-    return sorted(folder for folder in unread if not any(folder in found.parents for found in submissions))
+    bare = {folder for folder in unread if not any(folder in found.parents for found in submissions)}
+    return sorted(folder for folder in bare if bare.isdisjoint(folder.parents))
 
 
 def _entries(folder: Path, root: Path) -> list[_Entry]:
@@ -291,15 +293,16 @@ def _folders_of(entries: Sequence[_Entry]) -> list[_Entry]:
 
 
 def _is_submission(entries: Sequence[_Entry]) -> bool:
-    """Whether a folder with these entries is one: it holds a claim; or logs, or a README that states a score beside a
-    script, and no folder with a record of its own; or a README that speaks for all the logs in its folders.
+    """Whether a folder with these entries is one: it holds a claim; or logs, or a script beside a README that states a
+    score or beside a table of scores, and no folder with a record of its own; or a README that speaks for all the logs
+    in its folders.
     """
     if any(is_claim_name(entry.shown) or _is_of_a_trainer(entry) for entry in entries):
         return True
     if any(_holds_evidence(entry.path) for entry in _folders_of(entries)):
         return _speaks_for_itself(entries) and _is_bare_below(entries)
     return any(_is_log_name(entry.shown.name.lower()) for entry in entries) or (
-        _has_script(entries) and _states_score(entries)
+        _has_script(entries) and (_states_score(entries) or any(_tabulates_scores(entry) for entry in entries))
     )
 
 
@@ -388,8 +391,13 @@ def _is_evidence(entry: _Entry) -> bool:
 
 
 def _tabulates_scores(entry: _Entry) -> bool:
-    """Whether a .jsonl or .csv file speaks of bits per byte, at its beginning or its end."""
-    if not entry.shown.name.lower().endswith(_TABLE_SUFFIXES) or entry.wrong or entry.is_folder:
+    """Whether a file is a table by its name, and speaks of bits per byte."""
+    return kind_by_name(entry.shown) == "table" and _speaks_of_scores(entry)
+
+
+def _speaks_of_scores(entry: _Entry) -> bool:
+    """Whether a table, a script or a README speaks of bits per byte, at its beginning or its end."""
+    if entry.wrong or entry.is_folder or kind_by_name(entry.shown) not in ("table", "script", "readme"):
         return False
     try:
         with open_regular(entry.path) as file:

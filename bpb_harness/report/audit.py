@@ -33,7 +33,7 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
 
     Args:
         reports: one a claim, at least one.
-        unread: folders that were passed over because their only record is of a kind that is not read.
+        unread: folders that were passed over: without a log or claim, though a file there speaks of scores.
         command: the line that makes it again.
 
     Returns:

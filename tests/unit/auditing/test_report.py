@@ -209,8 +209,10 @@ def test_folders_with_scores_in_tables_alone_are_named(tabulated: Path) -> None:
     assert unread == ["commas", "deep/below", "lines"]
     reports = list(audit_folders(tabulated))
     assert [report.name for report in reports] == ["good"]
-    said = "3 folders not audited, with scores in .jsonl or .csv files alone, which are not read: "
-    said += "commas, deep/below, lines"
+    said = (
+        "3 folders not audited, which hold no log, submission.json or claim file, and speak of bits per byte in a "
+        "table, a script or a README alone: commas, deep/below, lines"
+    )
     assert words_of(summary_to_text(reports, unread=unread)).endswith(f" {said}")
     assert summary_to_markdown(reports, unread).splitlines()[-2:] == ["", said]
     assert summary_to_dict(reports, unread)["unread"] == unread
@@ -224,7 +226,32 @@ def test_the_command_names_folders_with_scores_in_tables_alone(tabulated: Path) 
     assert done.exit_code == 0
     assert "3 folders not audited" in done.stdout.split("\n\n")[-1]
     nothing = CliRunner().invoke(app, [str(tabulated / "lines"), "--recursive"])
-    assert "1 folder not audited" in str(nothing.exception)
+    assert "1 folder not audited, which holds no log" in str(nothing.exception)
+
+
+@pytest.mark.parametrize(
+    ("files", "row"),
+    [
+        ({"history.jsonl": '{"val_bpb": 1.2}\n', "train.py": "x = 1\n"}, True),
+        ({"results.tsv": "seed\tval_bpb\n1\t1.2\n", "train.py": "x = 1\n"}, True),
+        ({"history.jsonl": '{"loss": 1.2}\n', "train.py": "print('val_bpb')\n"}, False),
+        ({"train.py": "print('val_bpb')\n"}, False),
+        ({"README.md": "Of bits per byte.\n"}, False),
+        ({"README.md": "val_bpb: 1.2\n", "train.py": "x = 1\n"}, True),
+    ],
+)
+def test_what_is_audited_alone_has_a_row_among_many_or_is_named(
+    tmp_path: Path, files: dict[str, str], row: bool
+) -> None:
+    (tmp_path / "one").mkdir()
+    for name, text in files.items():
+        (tmp_path / "one" / name).write_text(text)
+    alone = audit(tmp_path / "one")
+    rows = list(audit_folders(tmp_path))
+    assert [(report.name, report.verdict, report.findings) for report in rows] == (
+        [("one", alone.verdict, alone.findings)] if row else []
+    )
+    assert unread_folders(tmp_path) == ([] if row else ["one"])
 
 
 @pytest.mark.parametrize(

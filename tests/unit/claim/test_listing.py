@@ -170,15 +170,23 @@ def test_folders_that_look_like_submissions(tmp_path: Path) -> None:
         *(("a/scores.csv", "seed,val_bpb\n", True), ("a/scores.JSONL", '{"bits per byte": 1}', True)),
         *(("a/scores.csv", "BITS_PER_BYTE", True), ("a/scores.csv", "x" * (1 << 16) + "bpb", True)),
         *(("a/scores.csv", "bpb" + "x" * (1 << 17), True), ("a/scores.csv", "seed,loss\n", False)),
-        *(("a/scores.csv", "x" * (1 << 17) + "bpb" + "x" * (1 << 17), False), ("a/scores.tsv", "bpb", False)),
+        *(("a/scores.csv", "x" * (1 << 17) + "bpb" + "x" * (1 << 17), False), ("a/scores.tsv", "bpb", True)),
+        *(("a/train.py", "'val_bpb'", True), ("a/README", "Bits per byte", True), ("a/NOTES.md", "bpb", False)),
     ],
 )
-def test_folders_with_scores_in_tables_alone(tmp_path: Path, name: str, text: str, unread: bool) -> None:
+def test_folders_that_speak_of_scores_without_a_record(tmp_path: Path, name: str, text: str, unread: bool) -> None:
     _touch(tmp_path, name)
     (tmp_path / name).write_text(text)
     assert find_unread(tmp_path) == ([tmp_path / "a"] if unread else [])
     _touch(tmp_path, "a/below/train.log")
     assert find_unread(tmp_path) == []
+
+
+def test_folders_below_one_that_is_named_are_not(tmp_path: Path) -> None:
+    for name in ("a/train.py", "a/b/eval.py", "c/d/eval.py"):
+        _touch(tmp_path, name)
+        (tmp_path / name).write_text("val_bpb = 1")
+    assert find_unread(tmp_path) == [tmp_path / "a", tmp_path / "c/d"]
 
 
 def test_a_table_beside_a_log_or_behind_a_link_is_not_unread(tmp_path: Path) -> None:
