@@ -190,8 +190,8 @@ def unread_to_text(unread: Sequence[str]) -> str | None:
     more = f" and {len(unread) - _FIRST_NAMES} more" if len(unread) > _FIRST_NAMES else ""
     folders, s = ("1 folder", "s") if len(unread) == 1 else (f"{len(unread)} folders", "")
     return (
-        f"{folders} not audited, which hold{s} no log, submission.json or claim file, and speak{s} of bits per byte in a "
-        f"table, a script or a README alone: {first}{more}"
+        f"{folders} not audited, which hold{s} no log, submission.json or claim file, and speak{s} of bits per byte in "
+        f"a table, a script or a README alone: {first}{more}"
     )
 
 

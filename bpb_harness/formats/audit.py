@@ -47,6 +47,6 @@ AUDITS = Record((
         "Claims by verdict."),
     Key("without_score", Whole(), "Of the unverifiable those whose record gives no score at all: nothing to audit."),
     Key("audits", ListOf(AUDIT), "A `bpb-audit/1` for each claim."),
-    Key("unread", ListOf(Text()), "Folders that were passed over: without a log or claim, though a file there speaks of "
-        "scores."),
+    Key("unread", ListOf(Text()), "Folders that were passed over: without a log or claim, though a file there speaks "
+        "of scores."),
 ))  # fmt: skip
