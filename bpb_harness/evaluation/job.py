@@ -354,6 +354,7 @@ class Job:
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
+            "seed": str(self.settings.seed) if self._draws else None,
             "adaptation": None if self.settings.ttt is None else str(self.settings.adaptation),
             "version": __version__,
         }
@@ -368,6 +369,14 @@ class Job:
         """
         pays = self.method.is_causal and self.text.separator_id is not None and self.settings.tail == "score"
         return self.settings.per_document and not pays
+
+    @property
+    def _draws(self) -> bool:
+        """Whether the score depends on random numbers: on masks, levels or an order, or on masks that it learns from."""
+        estimator = self.estimators[0]
+        if self.bounds or self.draws_levels or (isinstance(estimator, ChainRule) and estimator.order == "random"):
+            return True
+        return self.settings.ttt == "sgd" and not self.method.is_causal
 
     def _told_in_signature(self, spans: Spans) -> str | None:
         """What a network is told of a span's noise, where a context leaves a choice: the rate among its targets."""

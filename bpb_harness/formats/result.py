@@ -33,7 +33,7 @@ _MEANINGS = {
     "adapter": "How the checkpoint was read.",
     "contract": "How the network's behaviour was checked.",
     "dtype": "Arithmetic of the network.",
-    "seed": "Seed of all randomness.",
+    "seed": "Seed of all randomness; null where nothing is drawn.",
     "adaptation": "How the network learnt on the way, `--ttt`.",
 }
 _WORDS = {"num_samples": Either((Whole(1), Text(("all",)), Null()))}

@@ -30,7 +30,7 @@ def line_of(header: Header, name: str) -> ScoreLine:
         ("num_steps", None if header.num_steps is None else str(header.num_steps), signature.num_steps),
         ("schedule", header.schedule, signature.schedule),
         ("order", _order(header), _order_stated(line)),
-        ("seed", str(header.seed), signature.seed),
+        ("seed", str(header.seed), signature.seed or "0"),  # none is stated of a score that draws nothing
         ("dtype", header.dtype, signature.dtype),
         ("model", header.model[:8], signature.model),
         ("data", header.data[:8], line.data_digest),

@@ -19,6 +19,7 @@ from bpb_harness.proof.decoding import name_of
 from bpb_harness.proof.header import Header, code_of_loader, digest_of
 from bpb_harness.proof.range_coder import Encoder
 from bpb_harness.proof.symbols import Known
+from bpb_harness.result import Signature
 from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
@@ -130,7 +131,7 @@ def _header(job: Job, choice: Choice, batches: Batches, targets: Ints, coded: Fl
         num_steps=getattr(estimator, "num_steps", None),
         order=settings.order,
         tokens_per_step=settings.tokens_per_step,
-        seed=settings.seed,
+        seed=int(Signature.parse(choice.score).seed or 0),  # of a code that draws nothing, none is stated
         schedule=None if job.schedule is None else str(job.schedule),
         vocab_size=job.model.vocab_size,
         windows=batches.windows.tolist(),

@@ -243,7 +243,7 @@ def kept(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("fault", ["text", "cut", "changed", "draws", "another", "seed"])
 def test_a_file_that_is_not_of_this_score_is_refused_and_left(kept, tmp_path, fault, monkeypatch):
     file = Path(shutil.copy(kept, tmp_path / "file"))
-    settings = AR | {"limit": 10}
+    checkpoint, settings = CAUSAL_CHECKPOINT, AR | {"limit": 10}
     if fault == "text":
         file.write_text("hello\n")
     elif fault == "cut":
@@ -258,11 +258,14 @@ def test_a_file_that_is_not_of_this_score_is_refused_and_left(kept, tmp_path, fa
         bpb_harness.evaluate(CHECKPOINT, resume=file, **plain)
     elif fault == "another":
         settings |= {"ttt_lr": 0.06}
-    else:
+    else:  # a network that learns from no masks draws nothing: its file is of every seed
+        file.unlink()
+        checkpoint, settings = CHECKPOINT, MC | {"limit": 4}
+        bpb_harness.evaluate(checkpoint, resume=file, **settings)
         settings |= {"seed": 1}
     before = file.read_bytes()
     with pytest.raises(HarnessError) as caught:
-        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=file, **settings)
+        bpb_harness.evaluate(checkpoint, resume=file, **settings)
     expected = UsageError if fault in {"another", "seed", "draws"} else InputError
     assert type(caught.value) is expected
     assert str(caught.value).startswith(f"--resume {file}")

@@ -272,6 +272,37 @@ def test_the_signature_names_what_is_left_out(text):
 
 
 @pytest.mark.parametrize(
+    ("settings", "draws"),
+    [
+        ({"method": "mc"}, True),
+        ({"method": "discrete", "num_samples": "all", "num_steps": 4}, True),  # a mask of every step is drawn
+        ({"method": "chain"}, False),
+        ({"method": "chain", "order": "confidence"}, False),
+        ({"method": "chain", "order": "random"}, True),
+        ({"method": "chain", "ttt": "sgd"}, True),  # it learns from masks
+        ({"method": "exact", "context_length": 8}, False),
+        ({"method": "exact", "context_length": 8, "num_steps": 4}, False),
+        ({"method": "ar"}, False),
+        ({"method": "ar", "ttt": "sgd"}, False),
+    ],
+)
+def test_a_seed_is_in_the_signature_of_what_is_drawn_alone(text, settings, draws):
+    """Two scores of different signatures are different quantities: what draws nothing is one, whatever the seed."""
+    network = {"model": Causal(), "schedule": None} if settings["method"] == "ar" else {}
+    made = job(text, **network, **settings, seed=5)
+    assert made.signature(made.lay_out()).seed == ("5" if draws else None)
+
+
+def test_noise_levels_that_are_drawn_have_their_seed_in_the_signature(text):
+    class Told(Masked):
+        time_conditioned = True
+
+    for steps, seed in ((None, "5"), (4, None)):
+        made = job(text, Told(), method="exact", context_length=8, num_steps=steps, seed=5)
+        assert made.signature(made.lay_out()).seed == seed
+
+
+@pytest.mark.parametrize(
     ("is_causal", "separator", "tail", "is_given"),
     [
         (False, 1, "score", True),  # a masked network is told where a document's last window ends

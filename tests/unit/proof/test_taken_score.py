@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,3 +76,9 @@ def test_what_differs_is_named(monkeypatch, changes, said):
     with pytest.raises(InputError) as caught:
         load(monkeypatch, signature=replace(SIGNATURE, **changes))
     assert str(caught.value) == f"s.json is another score: {said}"
+
+
+@pytest.mark.parametrize(("here", "is_read"), [(None, True), ("0", True), ("1", False)])
+def test_a_seed_that_is_stated_of_a_score_without_draws_is_no_difference(monkeypatch, here, is_read):
+    with nullcontext() if is_read else pytest.raises(InputError, match="seed: got 1 here"):
+        load(monkeypatch, signature=replace(SIGNATURE, seed=here))
