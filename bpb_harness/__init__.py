@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from bpb_harness._version import __version__
@@ -175,10 +174,10 @@ def audit(
 
     proved = None
     if proof is not None:
+        from bpb_harness.evaluation.settings import as_paths
         from bpb_harness.proof import evidence  # deferred: imports torch
 
-        shards = [data] if isinstance(data, str | PathLike) else list(data)
-        proved = evidence.examine(proof, checkpoint, tokenizer, shards)
+        proved = evidence.examine(proof, checkpoint, tokenizer, as_paths(data))
     elif checkpoint is not None or data:
         from bpb_harness.errors import UsageError
 

@@ -27,6 +27,7 @@ from bpb_harness.sampling.design import size_biased_masks
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule, sound, stated_schedule
 
 _VISIBLE = 1.0  # noise that no mask rate exceeds
+_ROUNDING = 1e-6  # relative
 
 TermName = Literal["prior", "reconstruction", "diffusion"]
 
@@ -62,7 +63,9 @@ class Nelbo:
 
     @property
     def stderr(self) -> Tensor:
-        """Standard error of ``nats.mean()`` over masks and over the choice of rows, a float64; NaN for one row.
+        """Standard error of ``nats.mean()`` over masks and over the choice of rows, a float64.
+
+        NaN for one row, and where all draws of all rows agree.
 
         Rows are taken for independent pieces of a text. Of each call, rows are put in the order of v; the mean squared
         difference of neighbours holds what rows and masks vary by, and not what v does, which the strata integrate.
@@ -70,20 +73,28 @@ class Nelbo:
         count, calls = self.draw_nats.shape[1], self.draw_nats.shape[0]
         if count == 1:
             return torch.full_like(self.draw_nats[0, 0], torch.nan)
+        return self._variance_of_mean(count, calls).sqrt().masked_fill(_agree(self.draw_nats.flatten()), torch.nan)
+
+    def _variance_of_mean(self, count: int, calls: int) -> Tensor:
         in_order = self.draw_nats.gather(1, self.position.argsort(dim=1).to(self.draw_nats.device))
         one_call = in_order.diff(dim=1).square().mean() / (2.0 * count)
         if calls == 1:
-            return one_call.sqrt()
+            return one_call
         # Calls share their rows: only what masks vary by is divided by their number.
         within = self.draw_nats.var(dim=0).mean() / calls
         between = (self.draw_nats.mean(dim=0).var() - within).clamp(min=0.0) / count
-        return (one_call / calls + between * (1.0 - 1.0 / calls)).sqrt()
+        return one_call / calls + between * (1.0 - 1.0 / calls)
 
     @property
     def row_stderr(self) -> Tensor | None:
-        """Standard error of each row's ``nats`` over masks, (B,) float64; None of one draw a row."""
+        """Standard error of each row's ``nats`` over masks, (B,) float64; None of one draw a row.
+
+        NaN of a row whose draws agree: they may have met one mask, or masks of one cost, and say nothing of others.
+        """
         calls = len(self.draw_nats)
-        return None if calls == 1 else (self.draw_nats.var(dim=0) / calls).sqrt()
+        if calls == 1:
+            return None
+        return (self.draw_nats.var(dim=0) / calls).sqrt().masked_fill(_agree(self.draw_nats), torch.nan)
 
     @property
     def terms(self) -> dict[TermName, Tensor]:
@@ -95,6 +106,11 @@ class Nelbo:
             "reconstruction": drawn.masked_fill(~at_the_end, 0.0).sum(dim=0),
             "diffusion": drawn.masked_fill(at_the_end, 0.0).sum(dim=0),
         }
+
+
+def _agree(draw_nats: Tensor) -> Tensor:
+    """Which columns hold one number, but for rounding; nothing waits for a device."""
+    return draw_nats.amax(dim=0) - draw_nats.amin(dim=0) <= _ROUNDING * draw_nats.abs().amax(dim=0)
 
 
 def nelbo(
@@ -250,11 +266,29 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
+def _is_dense(given: Tensor) -> bool:
+    """Whether a tensor holds its numbers one by one: neither sparse nor nested, nor quantized."""
+    return given.layout is torch.strided and not (given.is_nested or given.is_quantized)
+
+
+def _is_of_whole(given: Tensor) -> bool:
+    """Whether a tensor is dense, and of a whole type."""
+    is_whole = not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
+    return _is_dense(given) and is_whole
+
+
+def _in_words(given: Tensor) -> str:
+    """What a tensor is, for a message."""
+    if not _is_dense(given):
+        how = f"layout {given.layout}" if given.layout is not torch.strided else "quantized numbers"
+        return "nested tensors" if given.is_nested else f"a tensor of {how}"
+    return f"{tuple(given.shape)} of {given.dtype}"
+
+
 def _tokens(x0: Any, model: Any) -> Tensor:
     """The windows as int64; on a CPU it is looked at whether they are clean tokens."""
-    is_whole = isinstance(x0, Tensor) and not x0.is_floating_point() and not x0.is_complex() and x0.dtype != torch.bool
-    if not is_whole or x0.ndim != 2 or not x0.numel():
-        seen = f"{tuple(x0.shape)} of {x0.dtype}" if isinstance(x0, Tensor) else kind_of(x0)
+    if not isinstance(x0, Tensor) or not _is_of_whole(x0) or x0.ndim != 2 or not x0.numel():
+        seen = _in_words(x0) if isinstance(x0, Tensor) else kind_of(x0)
         raise UsageError("nelbo: x0", seen=seen, expected="clean tokens, (B, L) of a whole type, B and L 1 or more")
     if x0.shape[1] > model.context_length:
         raise UsageError(
@@ -272,6 +306,11 @@ def _tokens(x0: Any, model: Any) -> Tensor:
     return tokens
 
 
+def _shown(given: Tensor) -> object:
+    """Its numbers; in words what has none, or none that can be shown."""
+    return given.tolist() if _is_dense(given) and not given.is_meta else _in_words(given)
+
+
 def _contexts(given: Tensor | Sequence[int] | None, batch: int, length: int) -> Tensor:
     if given is None:
         return torch.zeros(batch, dtype=torch.int64)
@@ -279,12 +318,12 @@ def _contexts(given: Tensor | Sequence[int] | None, batch: int, length: int) -> 
         contexts = torch.as_tensor(given).cpu()
     except (TypeError, ValueError, RuntimeError, OverflowError):  # what torch makes of other objects
         contexts = torch.empty(0)
-    is_whole = not contexts.is_floating_point() and not contexts.is_complex() and contexts.dtype != torch.bool
-    if not is_whole or contexts.shape != (batch,) or not bool(((contexts >= 0) & (contexts < length)).all()):
-        seen = given.tolist() if isinstance(given, Tensor) else given
+    contexts = contexts.long() if _is_of_whole(contexts) else torch.full((batch,), -1)
+    if contexts.shape != (batch,) or not bool(((contexts >= 0) & (contexts < length)).all()):
+        seen = repr(_shown(given) if isinstance(given, Tensor) else given)
         expected = f"{batch} whole numbers, 0 .. {length - 1}"
-        raise UsageError("nelbo: context_lengths", seen=repr(seen)[:80], expected=expected)
-    return contexts.long()
+        raise UsageError("nelbo: context_lengths", seen=seen[:80], expected=expected)
+    return contexts
 
 
 def _require_one_block(model: object, contexts: Tensor, length: int) -> None:

@@ -372,7 +372,7 @@ class Job:
 
     @property
     def _draws(self) -> bool:
-        """Whether the score depends on random numbers: on masks, levels or an order, or on masks that it learns from."""
+        """Whether the score depends on random numbers: masks, levels, an order, or masks that it learns from."""
         estimator = self.estimators[0]
         if self.bounds or self.draws_levels or (isinstance(estimator, ChainRule) and estimator.order == "random"):
             return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from os import PathLike
@@ -97,7 +97,7 @@ def candidates_of(named: AnyPath | Sequence[AnyPath] | Candidates | None) -> Can
         return named
     if named is None:
         return Candidates(tuple(map(shipped_pack, shipped_names())))
-    listed = [named] if isinstance(named, str | PathLike) else list(named)
+    listed = [named] if isinstance(named, str | PathLike) else _listed(named)
     if not listed:
         return candidates_of(None)
     if NO_PACK.name in map(str, listed):
@@ -110,6 +110,17 @@ def candidates_of(named: AnyPath | Sequence[AnyPath] | Candidates | None) -> Can
     if twice is not None:
         raise UsageError("--rules", seen=f"two packs called {twice}", expected="a name each")
     return Candidates(packs, asked=True)
+
+
+def _listed(named: Sequence[AnyPath]) -> list[AnyPath]:
+    """Several names; what is given may be anything."""
+    is_list = isinstance(named, Iterable) and not isinstance(named, bytes | bytearray | Mapping)
+    listed = list(named) if is_list else []
+    others = [each for each in listed if not isinstance(each, str | PathLike)] if is_list else [named]
+    if others:
+        seen = type(others[0]).__name__
+        raise UsageError("--rules", seen=seen, expected="names of packs, or files that end in .toml")
+    return listed
 
 
 def _named(named: AnyPath) -> RulePack:

@@ -49,6 +49,10 @@ _BOTH_SIDES: Mapping[str, tuple[object, ...]] = {
     "is_causal": (False,),
     "causal": (False,),
 }
+_HEADS_OF_LABELS = (
+    "Classification", "ForQuestionAnswering", "ForMultipleChoice", "ForNextSentencePrediction", "RewardModel",
+    "ForReward",
+)  # fmt: skip
 _ANY_LENGTH = 1 << 20  # of networks that have no longest window: --context says how long
 
 
@@ -213,9 +217,22 @@ def _kind(checkpoint: Checkpoint) -> str:
         f"{folder}: architecture",
         seen=name or "none",
         expected="one ...ForMaskedLM or ...ForCausalLM",
-        hint="a head that scores or classifies gives no likelihood of text; score a language model's folder, or this "
-        "one by a loader of your own: --model FILE.py:LOADER --allow-code",
+        hint=f"{_no_language_model(name)}; score a language model's folder, or this one by a loader of your own: "
+        "--model FILE.py:LOADER --allow-code",
     )
+
+
+def _no_language_model(name: str) -> str:
+    """What an architecture is that is no language model, as far as its name says."""
+    if not name:
+        return "config.json names no architecture"
+    if name.endswith("ForConditionalGeneration"):
+        return "this one takes images or the like beside text, and the harness does not read the language model in it"
+    if name.endswith(_HEADS_OF_LABELS):
+        return "a head that scores or classifies gives no likelihood of text"
+    if name.endswith("Model"):
+        return "a network without a head predicts no tokens"
+    return "the harness does not know what this one predicts"
 
 
 def _require_one_side(checkpoint: Checkpoint) -> None:

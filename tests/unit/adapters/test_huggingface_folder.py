@@ -51,23 +51,31 @@ def test_the_kind_of_network(config: dict[str, Any], kind: str) -> None:
     assert huggingface._kind(_checkpoint(**config)) == kind
 
 
+_LABELS = "a head that scores or classifies gives no likelihood of text"
+_IMAGES = "this one takes images or the like beside text, and the harness does not read the language model in it"
+_HEADLESS = "a network without a head predicts no tokens"
+_NONE, _UNKNOWN = "config.json names no architecture", "the harness does not know what this one predicts"
+
+
 @pytest.mark.parametrize(
-    ("config", "seen"),
+    ("config", "seen", "what"),
     [
-        ({}, "none"),
-        ({"architectures": []}, "none"),
-        ({"architectures": "BertForMaskedLM"}, "none"),
-        ({"architectures": [3]}, "none"),
-        ({"architectures": ["BertForSequenceClassification"]}, "BertForSequenceClassification"),
-        ({"architectures": ["LlamaForCausalLMAndMore"], "auto_map": "x"}, "LlamaForCausalLMAndMore"),
-        ({"architectures": ["Own"], "auto_map": {"AutoModel": "x.Own"}}, "Own"),
+        ({}, "none", _NONE),
+        ({"architectures": []}, "none", _NONE),
+        ({"architectures": "BertForMaskedLM"}, "none", _NONE),
+        ({"architectures": [3]}, "none", _NONE),
+        ({"architectures": ["BertForSequenceClassification"]}, "BertForSequenceClassification", _LABELS),
+        ({"architectures": ["BertForQuestionAnswering"]}, "BertForQuestionAnswering", _LABELS),
+        ({"architectures": ["Gemma3ForConditionalGeneration"]}, "Gemma3ForConditionalGeneration", _IMAGES),
+        ({"architectures": ["BertModel"]}, "BertModel", _HEADLESS),
+        ({"architectures": ["LlamaForCausalLMAndMore"], "auto_map": "x"}, "LlamaForCausalLMAndMore", _UNKNOWN),
+        ({"architectures": ["Own"], "auto_map": {"AutoModel": "x.Own"}}, "Own", _UNKNOWN),
     ],
 )
-def test_heads_that_give_no_likelihood(config: dict[str, Any], seen: str) -> None:
+def test_heads_that_give_no_likelihood_are_called_what_they_are(config: dict[str, Any], seen: str, what: str) -> None:
     assert _said(huggingface._kind, _checkpoint(**config)) == (
-        f"folder: architecture: got {seen}, expected one ...ForMaskedLM or ...ForCausalLM; a head that scores or "
-        "classifies gives no likelihood of text; score a language model's folder, or this one by a loader of your own: "
-        "--model FILE.py:LOADER --allow-code"
+        f"folder: architecture: got {seen}, expected one ...ForMaskedLM or ...ForCausalLM; {what}; score a "
+        "language model's folder, or this one by a loader of your own: --model FILE.py:LOADER --allow-code"
     )
 
 

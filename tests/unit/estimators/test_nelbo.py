@@ -201,10 +201,29 @@ def test_the_errors_by_hand():
     one = of([[1.0, 5.0, 3.0]], [[0.9, 0.2, 0.5]])  # in order 5, 3, 1
     assert float(one.stderr) == pytest.approx(math.sqrt((4 + 4) / 2 / 6))
     two = of([[1.0, 5.0, 3.0], [3.0, 5.0, 1.0]], [[0.9, 0.2, 0.5], [0.1, 0.4, 0.8]])
-    assert two.row_stderr.tolist() == pytest.approx([1.0, 0.0, 1.0])
+    assert two.row_stderr.tolist() == pytest.approx([1.0, math.nan, 1.0], nan_ok=True)
     one_call = (4 + 4 + 4 + 16) / 4 / 6
     between = max(np.var([2.0, 5.0, 2.0], ddof=1) - (2.0 + 0.0 + 2.0) / 3 / 2, 0) / 3
     assert float(two.stderr) == pytest.approx(math.sqrt(one_call / 2 + between / 2))
+
+
+def test_draws_that_agree_show_no_error():
+    """Of few draws that met one mask, or masks of one cost, nothing says how far another mask would be."""
+
+    class Uniform(Net):
+        def logits(self, xt, level):
+            return super().logits(xt, level) * 0.0
+
+    for num_samples in (2, 5):
+        found = bpb_harness.nelbo(Uniform(), X0, schedule="loglinear", num_samples=num_samples, seed=0)
+        assert found.nats.tolist() == pytest.approx([4 * math.log(3)] * 4)
+        assert found.row_stderr.isnan().all()
+        assert found.stderr.isnan()
+    one_token = bpb_harness.nelbo(Net(), X0[:, :1], schedule="loglinear", num_samples=2, seed=0)
+    assert one_token.row_stderr.isnan().all()
+    assert float(one_token.stderr) > 0  # rows differ
+    some = bpb_harness.nelbo(Net(), X0, schedule="loglinear", num_steps=1, num_samples=2, seed=0)  # all masked, twice
+    assert some.row_stderr.isnan().all()
 
 
 def test_randomness_is_that_of_the_generator():
@@ -361,6 +380,9 @@ class Causal:
         ({"schedule": 3}, "nelbo: schedule: got int, expected a name or a NoiseSchedule"),
         ({"x0": X0.tolist()}, "nelbo: x0: got list, expected clean tokens, (B, L) of a whole type"),
         ({"x0": X0.double()}, "nelbo: x0: got (4, 4) of torch.float64, expected clean tokens"),
+        ({"x0": X0.to_sparse()}, "nelbo: x0: got a tensor of layout torch.sparse_coo, expected clean tokens"),
+        ({"context_lengths": torch.ones(4).long().to_sparse()}, "got 'a tensor of layout torch.sparse_coo'"),
+        ({"context_lengths": torch.ones(4, device="meta").long()}, "context_lengths: got '(4,) of torch.int64', expec"),
         ({"x0": X0 > 1}, "nelbo: x0: got (4, 4) of torch.bool, expected clean tokens"),
         ({"x0": X0[0]}, "nelbo: x0: got (4,) of torch.int64, expected clean tokens"),
         ({"x0": X0[:0]}, "nelbo: x0: got (0, 4) of torch.int64, expected clean tokens"),
@@ -394,6 +416,27 @@ class Causal:
 def test_what_is_not_as_it_must_be_is_named(arguments, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         bpb_harness.nelbo(**{"model": Net(), "x0": X0, "schedule": "loglinear"} | arguments)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of what is not finished
+def test_tensors_that_do_not_hold_their_numbers_one_by_one_are_named():
+    of_rows = torch.nested.nested_tensor([X0[0], X0[0, :2]])
+    jagged = torch.nested.nested_tensor([X0[0], X0[0, :2]], layout=torch.jagged)
+    quantized = torch.quantize_per_tensor(X0.float(), 1.0, 0, torch.quint8)
+    for given, seen in (
+        (of_rows, "nested tensors"), (jagged, "nested tensors"), (quantized, "a tensor of quantized numbers"),
+        (X0.to_sparse_csr(), "a tensor of layout torch.sparse_csr"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=f"nelbo: x0: got {seen}, expected clean tokens"):
+            bpb_harness.nelbo(Net(), given, schedule="loglinear")
+
+
+def test_whole_types_of_every_kind_are_taken():
+    for dtype in (torch.uint8, torch.int16, torch.uint16, torch.uint32, torch.uint64):
+        found = bpb_harness.nelbo(
+            Net(), X0.to(dtype), schedule="loglinear", context_lengths=torch.tensor([0, 3, 1, 2]).to(dtype), seed=0
+        )
+        assert found.num_tokens.tolist() == [4, 1, 3, 2]
 
 
 def test_an_unknown_argument_is_refused_as_python_does():

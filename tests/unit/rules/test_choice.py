@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,10 +154,14 @@ def test_names_of_packs(tmp_path: Path) -> None:
         ("parameter-gold", "--rules: got 'parameter-gold', expected .*parameter-golf.*, none, or a file that ends in"),
         ("a\0b.toml", r"--rules: got 'a\\x00b.toml', expected .*, none, or a file that ends in .toml"),
         (["none", "parameter-golf"], "--rules none: got 2 packs, expected none alone; leave it out"),
+        (3, "--rules: got int, expected names of packs, or files that end in .toml"),
+        ([None], "--rules: got NoneType, expected names of packs, or files that end in .toml"),
+        (b"none", "--rules: got bytes, expected names of packs, or files that end in .toml"),
+        ({"none": 1}, "--rules: got dict, expected names of packs, or files that end in .toml"),
         (["parameter-golf", "parameter-golf"], "--rules: got two packs called parameter-golf, expected a name each"),
     ],
 )
-def test_names_that_no_pack_has(named: str | list[str], said: str) -> None:
+def test_names_that_no_pack_has(named: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         candidates_of(named)
     assert "\n" not in str(caught.value)
