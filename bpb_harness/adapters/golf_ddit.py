@@ -17,7 +17,14 @@ from torch.nn import functional
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.golf_attention import GroupedHeads, attend, rotate_halves
-from bpb_harness.adapters.golf_stated import StatedSettings, positive_number, source_of, switch, whole_number
+from bpb_harness.adapters.golf_stated import (
+    StatedSettings,
+    positive_number,
+    source_of,
+    switch,
+    taken_for_granted,
+    whole_number,
+)
 from bpb_harness.adapters.mdlm.backbone import SigmaMap
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
@@ -244,5 +251,6 @@ class GolfDditAdapter(AccountedAdapter):
         notes = (
             f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, the row behind it",
             f"what stands in no tensor comes from {source}: {stated}",
+            taken_for_granted("squared ReLU, norms without weights, rotation behind the norms of queries and keys"),
         )
         return AdaptedModel(model, f"{self.name}[{model.settings}]", account.schedule() or SCHEDULE, notes)

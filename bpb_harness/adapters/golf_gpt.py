@@ -15,8 +15,15 @@ from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.golf_prefix import TABLES
 from bpb_harness.adapters.golf_record import RecordGpt, is_banked, is_record
-from bpb_harness.adapters.golf_stated import source_of
-from bpb_harness.adapters.golf_transformer import LOGIT_CAP, NEEDED, ROTARY_BASE, GolfTransformer, context_length
+from bpb_harness.adapters.golf_stated import source_of, taken_for_granted
+from bpb_harness.adapters.golf_transformer import (
+    BUILT_IN,
+    LOGIT_CAP,
+    NEEDED,
+    ROTARY_BASE,
+    GolfTransformer,
+    context_length,
+)
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.networks.layers import autocast, ready
 
@@ -64,11 +71,12 @@ class GolfGptAdapter(AccountedAdapter):
         stated = account.stated("context_length") is not None
         context = f"context {model.context_length}" + (" is stated;" if stated else ",")
         note = f"{context} rotary base {ROTARY_BASE:g} and logit cap {LOGIT_CAP:g} are the contest's"
-        return AdaptedModel(model, self.name, None, (note,))
+        return AdaptedModel(model, self.name, None, (note, taken_for_granted(BUILT_IN)))
 
     def _record(self, account: Account, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         model = RecordGpt(account, dtype)
         ready(model, device)
         source = source_of(account.checkpoint.stated)
         note = f"what stands in no tensor comes from {source}: {str(model.settings).replace(',', ', ')}"
-        return AdaptedModel(model, f"{self.name}[{model.settings}]", None, (note,))
+        rest = taken_for_granted("norms without weights, rotation behind the norms of queries and keys")
+        return AdaptedModel(model, f"{self.name}[{model.settings}]", None, (note, rest))

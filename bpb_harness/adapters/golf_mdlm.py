@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.adapters.golf_stated import taken_for_granted
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
 from bpb_harness.kernels.attention import at_positions, attend, normalised_attention, rotate
@@ -213,9 +214,14 @@ class GolfMdlmAdapter(AccountedAdapter):
         note = (
             f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, from {model.wte.num_embeddings} rows"
         )
+        width, head_width = model.wte.embedding_dim, 2 * model.cos.shape[-1]
+        rest = taken_for_granted(
+            f"{width // head_width} heads of {head_width}, all of which is rotated, rotation before the norms of "
+            "queries and keys, squared ReLU, norms without weights"
+        )
         # The length of the rotary tables is often twice that of the training windows.
         schedule = account.schedule() or SCHEDULE
         return AdaptedModel(
-            model, self.name, schedule, (note,), context_is_guess=stated is None,
+            model, self.name, schedule, (note, rest), context_is_guess=stated is None,
             vocabulary_is_guess=account.stated("vocab_size") is None and account.stated("mask_token_id") is None,
         )  # fmt: skip

@@ -15,7 +15,15 @@ from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
-from bpb_harness.adapters.golf_transformer import LOGIT_CAP, NEEDED, ROTARY_BASE, GolfTransformer, context_length
+from bpb_harness.adapters.golf_stated import taken_for_granted
+from bpb_harness.adapters.golf_transformer import (
+    BUILT_IN,
+    LOGIT_CAP,
+    NEEDED,
+    ROTARY_BASE,
+    GolfTransformer,
+    context_length,
+)
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
 from bpb_harness.networks.layers import autocast, ready
@@ -119,6 +127,7 @@ class GolfPrefixAdapter(AccountedAdapter):
             f"cap {LOGIT_CAP:g} are the contest's",
             f"at mask rate u of the targets the network is told the nearest of its steps 1 to {model.num_steps}, "
             f"round({model.num_steps} u)",
+            taken_for_granted(BUILT_IN),
         ]
         window = None
         if account.stated("context_length") is None:

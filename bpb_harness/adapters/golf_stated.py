@@ -103,3 +103,8 @@ def positive_number(text: str) -> float:
 def switch(text: str) -> bool:
     """0 or 1."""
     return {"0": False, "1": True}[text]
+
+
+def taken_for_granted(what: str) -> str:
+    """What an adapter takes for granted because no tensor shows it, as a note beside the score."""
+    return f"no tensor says, and the contest's are taken: {what}; a network that has others is scored as another one"

@@ -18,6 +18,8 @@ from bpb_harness.networks.layers import count_blocks, rms_norm
 # Neither stands in the file: the contest's settings.
 ROTARY_BASE = 10_000.0
 LOGIT_CAP = 30.0
+# What is built in whatever the tensors are, in words.
+BUILT_IN = "squared ReLU, norms without weights, rotation behind the norms of queries and keys"
 # Tensors by which this transformer is known.
 NEEDED = ("tok_emb.weight", "skip_weights", "blocks.0.attn.q_gain", "blocks.0.resid_mix", "blocks.0.mlp.fc.weight")
 

@@ -251,7 +251,7 @@ class TestSettings:
         assert load(tmp_path, _GPT).model.context_length == 1024
         adapted = load(tmp_path, {"model": _GPT, "args": {"train_seq_len": 64}})
         assert adapted.model.context_length == 64
-        assert adapted.notes == ("context 64 is stated; rotary base 10000 and logit cap 30 are the contest's",)
+        assert adapted.notes[0] == "context 64 is stated; rotary base 10000 and logit cap 30 are the contest's"
         adapted = load(tmp_path, {"model": _MDLM, "args": {"seq_len": 16}}, "golf-mdlm")
         assert (adapted.model.context_length, adapted.context_is_guess) == (16, False)
         adapted = load(tmp_path, _MDLM, "golf-mdlm")

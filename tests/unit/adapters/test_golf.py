@@ -120,6 +120,25 @@ def test_bfloat16_is_close_and_not_equal(tmp_path: Path) -> None:
         assert 0 < difference < 0.2 * exact.abs().max()
 
 
+def test_what_no_tensor_shows_is_said(tmp_path: Path) -> None:
+    """A variant of the same tensors (another activation, heads, norms) is another network, and nothing can tell."""
+    taken = "no tensor says, and the contest's are taken: {}; a network that has others is scored as another one"
+    norms = "norms without weights, rotation behind the norms of queries and keys"
+    tensors = make_golf_mdlm()
+    head_width = 2 * tensors["cos"].shape[-1]
+    num_heads = tensors["wte.weight"].shape[1] // head_width
+    mdlm = (
+        f"heads of {head_width}, all of which is rotated, rotation before the norms of queries and keys, squared ReLU, "
+        "norms without weights"
+    )
+    for content, adapter, said in (
+        (tensors, "golf-mdlm", taken.format(f"{num_heads} {mdlm}")),
+        (make_golf_gpt(), "golf-gpt", taken.format(f"squared ReLU, {norms}")),
+    ):
+        torch.save(content, tmp_path / "x.pt")
+        assert load_model(tmp_path / "x.pt", adapter=adapter, **_CPU)[1].notes[1] == said
+
+
 def test_a_context_that_the_file_does_not_state_is_no_note(tmp_path: Path) -> None:
     """The length of rotary tables is only the longest window; with --context there is nothing to say of it."""
     torch.save(make_golf_mdlm(), tmp_path / "mdlm.pt")

@@ -168,6 +168,8 @@ def test_what_stands_in_no_tensor_is_said_and_stands_in_the_signature(tmp_path):
         "vocabulary of 50 and mask id 50, the row behind it",
         "what stands in no tensor comes from --golf-preset 2026-03-25 and --golf-setting: num_heads=8, "
         "train_seq_len=512, time_conditioning=1, rope_base=10000",
+        "no tensor says, and the contest's are taken: squared ReLU, norms without weights, rotation behind the norms "
+        "of queries and keys; a network that has others is scored as another one",
     )
     assert not adapted.context_is_guess
     path = tmp_path / "native.pt"

@@ -184,6 +184,8 @@ def test_what_stands_in_no_file_is_said(tmp_path):
         "mask id 2, inside the vocabulary, is the contest entry's; rotary base 10000 and logit cap 30 are the "
         "contest's",
         "at mask rate u of the targets the network is told the nearest of its steps 1 to 8, round(8 u)",
+        "no tensor says, and the contest's are taken: squared ReLU, norms without weights, rotation behind the norms "
+        "of queries and keys; a network that has others is scored as another one",
         "windows are 512 tokens unless --context says otherwise (at most 1024): the file does not say what it was "
         "trained on",
     )
@@ -193,7 +195,7 @@ def test_what_stands_in_no_file_is_said(tmp_path):
     _, adapted = load_model(tmp_path / "y.pt", adapter="golf-prefix", **_CPU)
     assert (adapted.model.context_length, adapted.window_length, adapted.model.mask_token_id) == (64, None, 7)
     assert adapted.notes[0].startswith("mask id 7, inside the vocabulary, is stated;")
-    assert len(adapted.notes) == 2
+    assert len(adapted.notes) == 3
 
 
 def test_a_native_file_names_its_schedule(tmp_path):

@@ -77,6 +77,7 @@ def test_every_setting_decides_something_and_stands_in_the_result(tmp_path, chan
     assert " " not in other.adapter
     (name,) = change
     assert f"{name}=" in other.notes[0]
+    assert other.notes[1].startswith("no tensor says, and the contest's are taken: norms without weights, ")
 
 
 def test_a_preset_is_of_its_own_depth(tmp_path):
