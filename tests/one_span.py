@@ -8,16 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.sampling.control_variate import ControlSums, NeighbourCode, sums_of_masks
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-def token_units(code: NeighbourCode, window: int) -> Ints:
+def token_units(code: NeighbourCode, corpus: Corpus, spans: Spans, window: int) -> Ints:
     """Code lengths of a span's targets, (4, L): no neighbour visible, the left, the right, both."""
-    start, end = int(code._spans.starts[window]), int(code._spans.ends[window])
-    seen_from = max(start - 1, int(code._spans.context_starts[window]))
-    return code._units_of(code._corpus.read(seen_from, end))[:, start - seen_from :]
+    start, end = int(spans.starts[window]), int(spans.ends[window])
+    seen_from = max(start - 1, int(spans.context_starts[window]))
+    return code._units_of(corpus.read(seen_from, end))[:, start - seen_from :]
 
 
 def control_of_masks(

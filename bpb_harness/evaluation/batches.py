@@ -196,7 +196,7 @@ class DrawSource:
     @cached_property
     def neighbours(self) -> NeighbourCode:
         """The model behind the control variate."""
-        return NeighbourCode(self.corpus, self.spans, self.counts)
+        return NeighbourCode.of(self.counts)
 
     def deal(self, plan: DrawPlan, batch_tokens: int) -> list[list[Ints]]:
         """Rows of each batch, as the micro-batches in which it goes through the network."""

@@ -142,7 +142,7 @@ class DeviceSource:
 
     @cached_property
     def _tables(self) -> DeviceTables:
-        return DeviceTables.of(self._host.neighbours.tables, self._device)
+        return DeviceTables.of(self._host.neighbours, self._device)
 
 
 def _require_all_positions(positions: Tensor, num_masked: Ints) -> None:

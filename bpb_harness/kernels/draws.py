@@ -30,7 +30,7 @@ from bpb_harness.sampling.control_variate import (
     REST_SHIFT,
     UNITS_BITS,
     ControlSums,
-    NeighbourTables,
+    NeighbourCode,
 )
 from bpb_harness.sampling.streams import ROUNDS, torch_words
 
@@ -84,7 +84,7 @@ class Draws:
 @final
 @dataclass(frozen=True)
 class DeviceTables:
-    """:class:`bpb_harness.sampling.control_variate.NeighbourTables` on a device, with the table of logarithms."""
+    """:class:`bpb_harness.sampling.control_variate.NeighbourCode` on a device, with the table of logarithms."""
 
     unigram: Tensor
     context: Tensor
@@ -93,8 +93,8 @@ class DeviceTables:
     log2: Tensor
 
     @classmethod
-    def of(cls, tables: NeighbourTables, device: torch.device) -> Self:
-        arrays = (tables.unigram, tables.context, tables.pseudo_pairs, tables.pairs, LOG2_TABLE)
+    def of(cls, code: NeighbourCode, device: torch.device) -> Self:
+        arrays = (code.unigram, code.context, code.pseudo_pairs, code.pairs, LOG2_TABLE)
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
 

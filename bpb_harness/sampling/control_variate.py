@@ -14,14 +14,12 @@ whole numbers alone is what it is, to the last bit, on every processor and GPU a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
-from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.spans import Spans
 from bpb_harness.units import NATS_PER_BIT
 
 Ints = npt.NDArray[np.int64]
@@ -49,39 +47,6 @@ _DEFAULT = np.array([0.4, 0.6])  # beta(u) = 0.4 + 0.6 u, the best of a small mo
 _PRIOR_SPREAD = 0.25
 _CURVE_DEGREE = 4
 _HALF_WEIGHT_TOKENS = 100.0
-
-
-@final
-@dataclass(frozen=True)
-class NeighbourTables:
-    """What the code lengths are made of: look-ups instead of logarithms, but for those of pairs.
-
-    By token id, (largest token + 1,) each; ids that do not occur are never looked up. Code lengths are in units of
-    2^-24 bits: whole numbers, so that it does not matter where they are computed and in which order they are summed.
-
-    Attributes:
-        unigram: code length of each token with no neighbour visible, int64.
-        context: log2 of what the pairs with a token as the visible neighbour weigh, int64.
-        pseudo_pairs: what is added to the count of a pair for the unigram of the token that is predicted, float64.
-        pairs: pairs of each bucket without the one in question, (2^20,) float64.
-    """
-
-    unigram: Ints
-    context: Ints
-    pseudo_pairs: Floats
-    pairs: Floats
-
-    @staticmethod
-    def of(counts: BigramCounts) -> NeighbourTables:
-        """The tables of a text."""
-        singles = counts.tokens
-        seen, total = np.maximum(singles, 1).astype(np.float64), float(singles.sum() + len(singles))
-        return NeighbourTables(
-            log2_units(np.array(total)) - log2_units(seen),
-            log2_units(seen - 1.0 + _PSEUDO_COUNT),
-            seen / total * _PSEUDO_COUNT,
-            np.maximum(counts.pairs - 1, 0).astype(np.float64),
-        )
 
 
 @final
@@ -132,25 +97,45 @@ class ControlSums:
 
 
 @final
+@dataclass(frozen=True)
 class NeighbourCode:
     """Code lengths of tokens given their visible neighbours, from counts in which each token leaves itself out.
 
-    Args:
-        corpus: the token stream.
-        spans: what of it is scored.
-        counts: of these very spans.
+    They are made of tables: look-ups instead of logarithms, but for those of pairs.
+
+    By token id, (largest token + 1,) each; ids that do not occur are never looked up. Code lengths are in units of
+    2^-24 bits: whole numbers, so that it does not matter where they are computed and in which order they are summed.
+
+    Attributes:
+        unigram: code length of each token with no neighbour visible, int64.
+        context: log2 of what the pairs with a token as the visible neighbour weigh, int64.
+        pseudo_pairs: what is added to the count of a pair for the unigram of the token that is predicted, float64.
+        pairs: pairs of each bucket without the one in question, (2^20,) float64.
     """
 
-    def __init__(self, corpus: Corpus, spans: Spans, counts: BigramCounts) -> None:
-        self._corpus, self._spans = corpus, spans
-        self.tables = NeighbourTables.of(counts)
+    unigram: Ints
+    context: Ints
+    pseudo_pairs: Floats
+    pairs: Floats
+
+    @classmethod
+    def of(cls, counts: BigramCounts) -> Self:
+        """The code of a text; the counts are of what of it is scored."""
+        singles = counts.tokens
+        seen, total = np.maximum(singles, 1).astype(np.float64), float(singles.sum() + len(singles))
+        return cls(
+            log2_units(np.array(total)) - log2_units(seen),
+            log2_units(seen - 1.0 + _PSEUDO_COUNT),
+            seen / total * _PSEUDO_COUNT,
+            np.maximum(counts.pairs - 1, 0).astype(np.float64),
+        )
 
     def _units_of(self, tokens: Ints) -> Ints:
         """Code lengths of tokens (..., L), (4, ..., L) units."""
-        units, tables = np.empty((4, *tokens.shape), dtype=np.int64), self.tables
-        units[0] = tables.unigram[tokens]
-        pseudo_pairs, context = tables.pseudo_pairs[tokens], tables.context[tokens]
-        pair = tables.pairs[bucket_of(tokens[..., :-1], tokens[..., 1:])]
+        units = np.empty((4, *tokens.shape), dtype=np.int64)
+        units[0] = self.unigram[tokens]
+        pseudo_pairs, context = self.pseudo_pairs[tokens], self.context[tokens]
+        pair = self.pairs[bucket_of(tokens[..., :-1], tokens[..., 1:])]
         units[1, ..., 1:] = context[..., :-1] - log2_units(pair + pseudo_pairs[..., 1:])
         units[2, ..., :-1] = context[..., 1:] - log2_units(pair + pseudo_pairs[..., :-1])
         units[1, ..., 0], units[2, ..., -1] = units[0, ..., 0], units[0, ..., -1]

@@ -28,7 +28,7 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
         arrays = {name: stored[name] for name in stored.files}
     corpus = load_shards([data])
     windows = Spans.without_context(arrays["starts"], arrays["starts"] + arrays["num_tokens"])
-    code = NeighbourCode(corpus, windows, count_bigrams(corpus, windows))
+    code = NeighbourCode.of(count_bigrams(corpus, windows))
     streams = RandomStreams(int(arrays["seed"]))
     count, u = arrays["count"].astype(np.int64), arrays["u"]
     _, levels, draws = count.shape
@@ -48,7 +48,7 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
         size = torch.from_numpy(count[window].ravel())
         masked = torch.where(torch.from_numpy(fixed).unsqueeze(-1), masks_of_count(noise, size), masked)
         assert torch.equal(masked.sum(-1), size), "the table's masks are not those of its seed"
-        units = token_units(code, window)
+        units = token_units(code, corpus, windows, window)
         at_count = (count[window].ravel() - 1.0) / max(int(length) - 1, 1)
         control[window] = control_of_masks(units, masked.numpy(), at_count).reshape(levels, draws)
         # Quadratic in u: three values give it.

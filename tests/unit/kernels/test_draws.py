@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bpb_harness.kernels import draws as device_draws
 from bpb_harness.kernels.draws import DeviceTables, Draws, control_sums, plain_masks, plain_sums
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
-from bpb_harness.sampling.control_variate import NeighbourTables
+from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.design import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams, torch_words
 from bpb_harness.schedule import LogLinear
@@ -64,7 +64,7 @@ class Case:
         self.control = code.control_of_batch(self.x0, self.masked.numpy(), self.rate, contexts)
         table = Draws.rows(streams.mask_key, windows, samples, contexts, level.mask_rate.numpy())
         self.draws = Draws(torch.from_numpy(table).to(device), torch.from_numpy(self.x0).to(device))
-        self.tables = DeviceTables.of(code.tables, device)
+        self.tables = DeviceTables.of(code, device)
 
     def control_of(self, sums: torch.Tensor) -> np.ndarray:
         return control_sums(sums.cpu().numpy()).control(self.lengths, self.rate, self.contexts > 0)
@@ -98,7 +98,7 @@ def test_a_position_is_masked_below_the_rate_and_not_at_it(number, beside):
 def test_pairs_leave_themselves_out_and_absent_ones_count_nothing():
     pairs = np.zeros(1 << 20, dtype=np.int64)
     pairs[bucket_of(np.array([1, 1]), np.array([0, 1]))] = 1, 5
-    tables = DeviceTables.of(NeighbourTables.of(BigramCounts(pairs, np.array([2, 6]), 1)), CPU)
+    tables = DeviceTables.of(NeighbourCode.of(BigramCounts(pairs, np.array([2, 6]), 1)), CPU)
     assert tables.pairs.max() == 4.0
     assert tables.pairs.sum() == 4.0
 

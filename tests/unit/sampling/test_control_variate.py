@@ -60,12 +60,13 @@ def shard(tmp_path: Path) -> Path:
 
 
 def neighbour_code(corpus: Corpus, windows: Spans) -> NeighbourCode:
-    return NeighbourCode(corpus, windows, count_bigrams(corpus, windows))
+    return NeighbourCode.of(count_bigrams(corpus, windows))
 
 
 def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
     corpus = load_shards([shard])
-    units = token_units(neighbour_code(corpus, windows_of(corpus, 70)), 0)
+    windows = windows_of(corpus, 70)
+    units = token_units(neighbour_code(corpus, windows), corpus, windows, 0)
     nats = units * NATS_PER_UNIT
     total, distinct = 140, 10
     unigram = {5: 60, 3: 40, 7: 20, 9: 20}
@@ -83,9 +84,9 @@ def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
 def test_counts_do_not_depend_on_where_chunks_end(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = load_shards([shard])
     windows = windows_of(corpus, 50)
-    whole = token_units(neighbour_code(corpus, windows), 2)
+    whole = token_units(neighbour_code(corpus, windows), corpus, windows, 2)
     monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", 13)
-    assert np.array_equal(token_units(neighbour_code(corpus, windows), 2), whole)
+    assert np.array_equal(token_units(neighbour_code(corpus, windows), corpus, windows, 2), whole)
 
 
 def _draws(num_windows: int, noise: float, seed: int = 0) -> tuple[np.ndarray, ...]:

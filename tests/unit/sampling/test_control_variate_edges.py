@@ -71,12 +71,12 @@ def test_the_mean_over_all_masks_of_targets_is_nothing(tmp_path, context, length
     tokens = np.random.default_rng([context, length]).integers(0, 4, 40)
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
     spans = Spans(np.array([10]), np.array([10 + context]), np.array([10 + context + length]))
-    code = NeighbourCode(corpus, spans, count_bigrams(corpus, Spans.without_context(np.array([0]), np.array([40]))))
+    code = NeighbourCode.of(count_bigrams(corpus, Spans.without_context(np.array([0]), np.array([40]))))
     masks = np.array([mask for mask in itertools.product((False, True), repeat=length) if any(mask)])
     count = masks.sum(axis=1)
     chance = count / (rate * length) * rate**count * (1.0 - rate) ** (length - count)
     rates = np.full(len(masks), rate)
-    control = control_of_masks(token_units(code, 0), masks, rates, has_context=context > 0)
+    control = control_of_masks(token_units(code, corpus, spans, 0), masks, rates, has_context=context > 0)
     assert chance.sum() == pytest.approx(1.0)
     assert chance @ control == pytest.approx(0.0, abs=1e-12)
     rows = np.tile(tokens[10 : 10 + context + length], (len(masks), 1))
@@ -114,15 +114,16 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
     assert together.shape == (3,)
     for window in range(3):
         own = slice(window, window + 1)
-        alone = control_of_masks(token_units(code, window), masked[own], rate[own])
-        assert together[window] == alone[0]
-        assert token_units(code, window).shape == (4, 20)
+        units = token_units(code, corpus, windows, window)
+        assert together[window] == control_of_masks(units, masked[own], rate[own])[0]
+        assert units.shape == (4, 20)
 
 
 def test_counts_are_those_of_the_scored_text_alone(tmp_path):
     tokens = np.array([7, 7, 7, 1, 2, 1, 2, 1, 7, 7])
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    nats = token_units(neighbour_code(corpus, end_to_end([5], begin=3)), 0) * NATS_PER_UNIT
+    windows = end_to_end([5], begin=3)
+    nats = token_units(neighbour_code(corpus, windows), corpus, windows, 0) * NATS_PER_UNIT
     total = 5 + 3  # ids 0, 1 and 2
     assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)], abs=1e-7)
     # Before a 2 stands a 1: the pair occurs twice, itself left out, among three 1s, itself left out.
