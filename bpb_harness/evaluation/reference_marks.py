@@ -136,10 +136,7 @@ def _count_pairs(corpus: Corpus, spans: Spans, vocab_size: int) -> tuple[Ints, I
     """
     follows = np.append(False, spans.starts[1:] == spans.ends[:-1]) | (spans.starts > spans.context_starts)
     num_pairs = (vocab_size + 1) * vocab_size
-
-    def pairs_of(run: slice) -> Ints:
-        return _pairs(corpus, spans.take(run), follows[run], vocab_size)
-
+    pairs_of = partial(_pairs, corpus, spans, follows, vocab_size)
     if num_pairs <= _LARGEST_TABLE:
         table, runs = np.zeros(num_pairs, np.int64), runs_of(spans)
         for some in range(0, len(runs), _TABLES_AT_ONCE):
@@ -155,15 +152,17 @@ def _count_pairs(corpus: Corpus, spans: Spans, vocab_size: int) -> tuple[Ints, I
     return pairs.astype(np.int64), counts.astype(np.int64)
 
 
-def _pairs(corpus: Corpus, spans: Spans, follows: npt.NDArray[np.bool_], vocab_size: int) -> Ints:
+def _pairs(corpus: Corpus, spans: Spans, follows: npt.NDArray[np.bool_], vocab_size: int, run: slice) -> Ints:
     """The pair of each target of a run of spans, (targets,) int64.
 
     Args:
         corpus: the token stream.
-        spans: the run.
+        spans: all of them.
         follows: whether there is a token before each.
         vocab_size: V.
+        run: which spans.
     """
+    spans, follows = spans.take(run), follows[run]
     begin, end = int(spans.starts[0]), int(spans.ends[-1])
     lead = min(begin, 1)  # the token before the first target, if there is one
     tokens = corpus.read(begin - lead, end)
@@ -180,18 +179,14 @@ def _pairs(corpus: Corpus, spans: Spans, follows: npt.NDArray[np.bool_], vocab_s
 
 def marks_beside(job: Job, layout: Layout) -> Callable[[], ReferenceMarks]:
     """What gives the marks: found by a thread while a GPU compiles and scores; on a CPU, which is busy, afterwards."""
-    marks = Beside(partial(_marks_of, job, layout.total_units), "marks")
+    model, text = job.model, job.text
+    work = partial(
+        reference_marks, text.corpus, layout.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
+        vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
+        num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
+        num_units=layout.total_units,
+    )  # fmt: skip
+    marks = Beside(work, "marks")
     if job.device.type == "cuda" and is_first_process():
         marks.start()
     return marks.result
-
-
-def _marks_of(job: Job, num_units: int) -> ReferenceMarks:
-    """What simple codes need for the same tokens."""
-    model, text = job.model, job.text
-    return reference_marks(
-        text.corpus, job.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
-        vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
-        num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
-        num_units=num_units,
-    )  # fmt: skip

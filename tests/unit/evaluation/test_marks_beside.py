@@ -9,42 +9,7 @@ import pytest
 
 from bpb_harness.evaluation import reference_marks
 
-
-@pytest.mark.parametrize(
-    ("device", "is_first", "beside"), [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)]
-)
-def test_marks_are_found_beside_a_gpu_and_after_a_cpu(monkeypatch, device, is_first, beside):
-    asked, may_end = [], threading.Event()
-
-    def marks(job, num_units):
-        if beside:
-            assert may_end.wait(60)
-        asked.append((num_units, threading.current_thread().name))
-        return "marks"
-
-    monkeypatch.setattr(reference_marks, "_marks_of", marks)
-    monkeypatch.setattr(reference_marks, "is_first_process", lambda: is_first)
-    found = reference_marks.marks_beside(
-        SimpleNamespace(device=SimpleNamespace(type=device)), SimpleNamespace(total_units=7)
-    )
-    assert asked == [], "nothing was waited for"
-    may_end.set()
-    assert found() == "marks"
-    ((num_units, thread),) = asked
-    assert num_units == 7
-    assert thread.startswith("marks") == beside
-
-
-def test_what_fails_there_fails_where_the_marks_are_asked_for(monkeypatch):
-    def marks(job, num_units):
-        raise ValueError("no marks")
-
-    monkeypatch.setattr(reference_marks, "_marks_of", marks)
-    found = reference_marks.marks_beside(
-        SimpleNamespace(device=SimpleNamespace(type="cuda")), SimpleNamespace(total_units=7)
-    )
-    with pytest.raises(ValueError, match="no marks"):
-        found()
+LAYOUT = SimpleNamespace(spans="spans", total_units=70)
 
 
 class Network:
@@ -59,6 +24,47 @@ class Network:
     def logits(self, *_): ...
 
 
+def job_of(network, *, device="cpu", byte_rule="official"):
+    """As much of a job as is looked at."""
+    return SimpleNamespace(
+        model=network, device=SimpleNamespace(type=device), settings=SimpleNamespace(byte_rule=byte_rule),
+        text=SimpleNamespace(corpus="corpus", tokenizer=SimpleNamespace(vocab_size=12)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "is_first", "beside"), [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)]
+)
+def test_marks_are_found_beside_a_gpu_and_after_a_cpu(monkeypatch, device, is_first, beside):
+    asked, may_end = [], threading.Event()
+
+    def marks(*_, num_units, **__):
+        if beside:
+            assert may_end.wait(60)
+        asked.append((num_units, threading.current_thread().name))
+        return "marks"
+
+    monkeypatch.setattr(reference_marks, "reference_marks", marks)
+    monkeypatch.setattr(reference_marks, "is_first_process", lambda: is_first)
+    found = reference_marks.marks_beside(job_of(Network(9), device=device), LAYOUT)
+    assert asked == [], "nothing was waited for"
+    may_end.set()
+    assert found() == "marks"
+    ((num_units, thread),) = asked
+    assert num_units == 70
+    assert thread.startswith("marks") == beside
+
+
+def test_what_fails_there_fails_where_the_marks_are_asked_for(monkeypatch):
+    def marks(*_, **__):
+        raise ValueError("no marks")
+
+    monkeypatch.setattr(reference_marks, "reference_marks", marks)
+    found = reference_marks.marks_beside(job_of(Network(9), device="cuda"), LAYOUT)
+    with pytest.raises(ValueError, match="no marks"):
+        found()
+
+
 @pytest.mark.parametrize(
     ("network", "byte_rule", "num_clean", "spells"),
     [(Network(9), "official", 9, True), (Network(4), "exact", 8, True), (Network(), "none", 9, False)],
@@ -67,12 +73,8 @@ def test_marks_pay_for_the_ids_that_the_score_pays_for(monkeypatch, network, byt
     """V is that of the network, the mask left out; where tokens do not give the text back there is none to pack."""
     asked = []
     monkeypatch.setattr(reference_marks, "reference_marks", lambda *given, **named: asked.append((given, named)) or "m")
-    tokenizer = SimpleNamespace(vocab_size=12)
-    job = SimpleNamespace(
-        model=network, settings=SimpleNamespace(byte_rule=byte_rule), spans="spans",
-        text=SimpleNamespace(corpus="corpus", tokenizer=tokenizer),
-    )  # fmt: skip
-    assert reference_marks._marks_of(job, 70) == "m"
+    job = job_of(network, byte_rule=byte_rule)
+    assert reference_marks.marks_beside(job, LAYOUT)() == "m"
     ((given, named),) = asked
-    assert given == ("corpus", "spans", tokenizer if spells else None)
+    assert given == ("corpus", "spans", job.text.tokenizer if spells else None)
     assert named == {"vocab_size": 12, "num_clean": num_clean, "num_units": 70}
