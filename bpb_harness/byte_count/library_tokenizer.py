@@ -62,8 +62,7 @@ class LibraryTokenizer(Tokenizer):
         tokenizer.no_padding()
         # A special token's name in a document is text like any other.
         tokenizer.encode_special_tokens = True
-        self._set_model(model_bytes, name)
-        self._set_pieces(*_pieces(tokenizer, kind, name, merged, unknown))
+        self._set(model_bytes, name, *_pieces(tokenizer, kind, name, merged, unknown))
         found = (tokenizer.token_to_id(mark) for mark in BOS_NAMES if mark not in merged)
         self.bos_id = next((token for token in found if token is not None), None)
         self.spaces = SpaceHabit(escapes=False, dummy_prefix=add_prefix_space)

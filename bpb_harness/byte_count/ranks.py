@@ -55,7 +55,6 @@ class RankTokenizer(Tokenizer):
         pattern: str | None,
     ) -> None:
         self._ranks, self._cache = dict(ranks), dict[str, list[int]]()
-        self._set_model(model_bytes, name)
         top = max([*ranks.values(), *(special or {}).values()], default=-1) + 1
         self.num_unnamed = MAX_UNNAMED if special is None else 0
         size = top + self.num_unnamed
@@ -74,7 +73,7 @@ class RankTokenizer(Tokenizer):
             if kinds[token] is not PieceKind.UNUSED:
                 raise TokenizerError(f"{name}: two pieces of one id", seen=token)
             pieces[token], kinds[token] = piece, PieceKind.CONTROL
-        self._set_pieces(pieces, kinds, spelled)
+        self._set(model_bytes, name, pieces, kinds, spelled)
         self.bos_id = next((named[mark] for mark in ("<|bos|>", *BOS_NAMES) if mark in named), None)
         self.spaces = SpaceHabit(escapes=False)
         missing = sum(bytes([byte]) not in self._ranks for byte in range(256))

@@ -40,7 +40,6 @@ class SentencePieceTokenizer(Tokenizer):
             raise not_a_tokenizer(name, seen=seen, hint="save it as tokenizer.json") from error
         require_vocabulary(name, size)
         self._processor = processor
-        self._set_model(model_bytes, name)
         try:
             pieces = [str(processor.id_to_piece(i)) for i in range(size)]
             kinds = [_sentencepiece_kind(processor, i) for i in range(size)]
@@ -48,7 +47,7 @@ class SentencePieceTokenizer(Tokenizer):
             self.spaces = space_habit(processor.normalize)
         except ValueError as error:  # a piece, or a rule of the normaliser, that is not UTF-8
             raise TokenizerError(f"{name}: a damaged SentencePiece model: {error}") from error
-        self._set_pieces(pieces, kinds, spelled)
+        self._set(model_bytes, name, pieces, kinds, spelled)
         bos = int(processor.bos_id())
         self.bos_id = bos if bos >= 0 else None
         eos = int(processor.eos_id())

@@ -161,11 +161,12 @@ class Tokenizer(ABC):
 
         return load_again, (self.model_bytes, self.name, self._set_off_by)
 
-    def _set_model(self, model_bytes: bytes, name: str) -> None:
+    def _set(
+        self, model_bytes: bytes, name: str, pieces: list[str], kinds: list[PieceKind], spelled: list[bytes]
+    ) -> None:
+        """What every tokenizer is made of alike: its file, and its pieces."""
         self.name, self.model_bytes = name, model_bytes
         self.digest = hashlib.sha256(model_bytes).hexdigest()
-
-    def _set_pieces(self, pieces: list[str], kinds: list[PieceKind], spelled: list[bytes]) -> None:
         self.pieces, self.piece_bytes = tuple(pieces), tuple(spelled)
         self.piece_kinds = np.asarray(kinds, dtype=np.uint8)
         self.piece_kinds.setflags(write=False)

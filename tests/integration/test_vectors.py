@@ -259,10 +259,12 @@ class _Pieces(Tokenizer):
     kind = "hand-made"
 
     def __init__(self, table: dict[str, Any]) -> None:
-        self._set_model(json.dumps(table).encode(), table["name"])
         pieces = table["pieces"]
         kinds = [PieceKind[piece["kind"].upper()] for piece in pieces]
-        self._set_pieces([piece["piece"] for piece in pieces], kinds, [bytes.fromhex(p["spells"]) for p in pieces])
+        self._set(
+            json.dumps(table).encode(), table["name"], [piece["piece"] for piece in pieces], kinds,
+            [bytes.fromhex(piece["spells"]) for piece in pieces],
+        )  # fmt: skip
         self.spaces = SpaceHabit(table["escapes_spaces"], table["dummy_prefix"], table["dummy_suffix"])
         self.bos_id = None
 

@@ -40,7 +40,6 @@ class HandMade(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(self, pieces: list[tuple[str, PieceKind]], spaces: SpaceHabit) -> None:
-        self._set_model(repr(pieces).encode(), "hand-made")
         spelled = [
             bytes([int(piece[3:5], 16)])
             if kind == PieceKind.BYTE
@@ -49,7 +48,8 @@ class HandMade(Tokenizer):
             else piece.encode()
             for piece, kind in pieces
         ]
-        self._set_pieces([piece for piece, _ in pieces], [kind for _, kind in pieces], spelled)
+        names, kinds = [piece for piece, _ in pieces], [kind for _, kind in pieces]
+        self._set(repr(pieces).encode(), "hand-made", names, kinds, spelled)
         self.bos_id, self.spaces = 1, spaces
 
     def encode(self, text):

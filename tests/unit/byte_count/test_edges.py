@@ -45,15 +45,15 @@ class Scripted(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(self, encoded=None, normal=None, dummy_prefix=False):
-        self._set_model(b"scripted", "scripted")
         spelled = {
             U: lambda piece: b"",
             C: lambda piece: b"",
             B: lambda piece: bytes([int(piece[3:5], 16)]),
         }
         pieces = [piece for piece, _ in PIECES]
-        self._set_pieces(
-            pieces, [kind for _, kind in PIECES], [spelled.get(kind, str.encode)(piece) for piece, kind in PIECES]
+        kinds = [kind for _, kind in PIECES]
+        self._set(
+            b"scripted", "scripted", pieces, kinds, [spelled.get(kind, str.encode)(piece) for piece, kind in PIECES]
         )
         self.bos_id, self.spaces = BOS, SpaceHabit(True, dummy_prefix)
         self._encoded, self._normal = encoded or {}, normal or {}

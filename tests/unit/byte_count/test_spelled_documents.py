@@ -29,10 +29,11 @@ class HandMade(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(self, spaces: SpaceHabit) -> None:
-        self._set_model(b"", "hand-made")
         self.spaces, self.bos_id = spaces, 0
         spelled = {CONTROL: lambda _: b"", UNKNOWN: lambda _: b"", BYTE: lambda name: bytes.fromhex(name[3:5])}
-        self._set_pieces(
+        self._set(
+            b"",
+            "hand-made",
             [name for name, _ in PIECES],
             [kind for _, kind in PIECES],
             [spelled.get(kind, str.encode)(name) for name, kind in PIECES],
