@@ -151,16 +151,13 @@ def is_stateless(denoiser: Denoiser) -> bool:
 
 def is_told_contexts(denoiser: Denoiser) -> TypeGuard[ContextDenoiser]:
     """``isinstance(denoiser, ContextDenoiser)`` of a denoiser."""
-    return _offers(denoiser, "logits_given")
+    return getattr(denoiser, "logits_given", None) is not None
 
 
 def splits(denoiser: Denoiser) -> TypeGuard[FactoredDenoiser]:
     """Whether a denoiser is asked by its trunk and head; one that is told of contexts is asked whole."""
-    return _offers(denoiser, "hidden") and _offers(denoiser, "head") and not is_told_contexts(denoiser)
-
-
-def _offers(denoiser: Denoiser, method: str) -> bool:
-    return getattr(denoiser, method, None) is not None
+    offers_both = all(getattr(denoiser, part, None) is not None for part in ("hidden", "head"))
+    return offers_both and not is_told_contexts(denoiser)
 
 
 def denoiser_logits(

@@ -1,16 +1,13 @@
 """What every reader of somebody else's files looks at first.
 
 A path leads to a regular file: opening anything else may wait, or never end. In JSON no key has two values: Python's
-reader would take the last of them, other readers the first. A pickle is read, opcode by opcode, and not run.
+reader would take the last of them, other readers the first.
 """
 
 from __future__ import annotations
 
 import json
-import pickletools
 import stat
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +65,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 shown = key if len(key) <= 40 else key[:40] + "..."
                 raise KeyGivenTwiceError(f"the key {shown!r} is there twice, with two values")
     return content
-
-
-def opcodes(data: bytes) -> Iterator[tuple[str, Any]]:
-    """Name and argument of each opcode, in order.
-
-    Python warns of escapes that a text in the pickle gets wrong: an error to whoever makes errors of warnings.
-
-    Raises:
-        ValueError: if the pickle is damaged; other exceptions of :mod:`pickletools` likewise.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for opcode, argument, _ in pickletools.genops(data):
-            yield opcode.name, argument

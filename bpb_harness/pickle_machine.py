@@ -6,11 +6,11 @@ a global, a call or a reference to something outside stands for, a reader says, 
 
 from __future__ import annotations
 
+import pickletools
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
-
-from bpb_harness.foreign_files import opcodes
 
 DAMAGES = (
     ValueError,
@@ -47,12 +47,15 @@ class PickleMachine:
         Raises:
             ValueError: if the pickle is damaged; the others of `DAMAGES` likewise.
         """
-        for opcode, argument in opcodes(data):
-            if opcode == "STOP":
-                if len(self._stack) != 1:
-                    raise ValueError("values are left on the stack")
-                return self._stack[0]
-            self._step(opcode, argument)
+        with warnings.catch_warnings():
+            # Of escapes that a text in the pickle gets wrong: an error to whoever makes errors of warnings.
+            warnings.simplefilter("ignore")
+            for opcode, argument, _ in pickletools.genops(data):
+                if opcode.name == "STOP":
+                    if len(self._stack) != 1:
+                        raise ValueError("values are left on the stack")
+                    return self._stack[0]
+                self._step(opcode.name, argument)
         raise ValueError("no end")
 
     # What a reader says.

@@ -125,7 +125,9 @@ def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
                 record = by_name.get(f"{root}data/{key}")
                 if record is None:
                     raise CheckpointError(f"{path.name} lacks the record of a storage", seen=repr(key))
-                memories[key] = _as_memory(read_record(archive, record, path))
+                # A bytearray, because torch wants writable memory; frombuffer refuses an empty one.
+                data = bytearray(read_record(archive, record, path))
+                memories[key] = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
             return memories[key]
 
         return _Interpreter(path, memory).read(read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
@@ -200,11 +202,6 @@ def read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, path: Path, m
         return archive.read(record)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path.name} is a damaged archive", seen=error, hint="copy the file again") from None
-
-
-def _as_memory(data: bytes) -> Tensor:
-    # A bytearray, because torch wants writable memory; frombuffer refuses an empty one.
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
 
 
 class _Interpreter(PickleMachine):
