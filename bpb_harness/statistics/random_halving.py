@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
@@ -51,9 +51,10 @@ def random_halving_ranks(count: int, coins: Coins) -> npt.NDArray[np.int64]:
         (count,) rank of each window.
     """
     members = np.arange(count)  # in order of their ranks, as far as the coins of the depths so far settle it
-    for depth, halving in enumerate(_halvings(count)):
+    # Those of few windows are kept, whose errors draw a design again and again.
+    for depth, halving in enumerate(_kept_halvings(count) if count <= _MOST_KEPT else _halvings(count)):
         halved = np.empty_like(members)
-        halved[halving.places(coins(depth))] = members
+        halved[halving.tails + halving.further * coins(depth)[halving.coin]] = members
         members = halved
     ranks = np.empty_like(members)
     ranks[members] = np.arange(count)
@@ -80,22 +81,14 @@ class _Halving:
     further: Ints
     coin: Ints
 
-    def places(self, tossed: Ints) -> Ints:
-        return self.tails + self.further * tossed[self.coin]
-
-
-def _halvings(count: int) -> Iterable[_Halving]:
-    """Of each depth; kept for few windows, whose errors draw a design again and again."""
-    return _kept_halvings(count) if count <= _MOST_KEPT else _each_halving(count)
-
 
 @lru_cache(maxsize=8)
 def _kept_halvings(count: int) -> tuple[_Halving, ...]:
-    return tuple(_each_halving(count))
+    return tuple(_halvings(count))
 
 
-def _each_halving(count: int) -> Iterator[_Halving]:
-    """Groups share a range of ranks and lie one after the other; pairs take coins in that order."""
+def _halvings(count: int) -> Iterator[_Halving]:
+    """Of each depth. Groups share a range of ranks and lie one after the other; pairs take coins in that order."""
     sizes = np.array([count])
     while sizes.max() > 1:
         halves = sizes // 2
