@@ -63,7 +63,7 @@ class Adapting:
         header = {
             "signature": str(job.signature(layout)), "model": job.identity.digest, "data": job.text.corpus.digest,
             "bounds": ", ".join(each.method for each in job.bounds) or "none",
-            "tokens": KEPT if job.settings.keeps_tokens or not job.bounds else NOT_KEPT,
+            "tokens": KEPT if job.settings.kept_costs or not job.bounds else NOT_KEPT,
         }  # fmt: skip
         path = None if job.settings.resume is None else Path(job.settings.resume)
         self._file = AdaptationFile(path, header, processes, self._learner)

@@ -65,8 +65,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
         HarnessError: for anything that cannot be scored; its text is one line.
         TypeError: for an option that there is not.
     """
-    chosen = replace(Settings.of(options), method_is_open="method" not in options)
-    chosen.require_text_named()
+    chosen = Settings.of(options | {"method_is_open": "method" not in options})
     if not isinstance(checkpoint, str | PathLike):
         _try_to_keep(chosen)
         network = InMemory(checkpoint, chosen)

@@ -21,7 +21,7 @@ def require_no_conflict(settings: Settings) -> None:
         UsageError: naming the two.
     """
     _require_adaptation(settings)
-    if settings.resume is not None and settings.keeps_tokens and settings.ttt is None:
+    if settings.resume is not None and settings.kept_costs and settings.ttt is None:
         of_documents = "--document-table" if settings.with_documents else "--slice"
         raise UsageError(
             "--resume keeps sums of windows, not of tokens",

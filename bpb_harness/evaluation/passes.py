@@ -285,7 +285,7 @@ class _Sampler:
 
     def run_pass(self, index: int, num_passes: int) -> list[DrawTable]:
         """One table a bound."""
-        keeps_tokens = self._job.settings.keeps_tokens
+        keeps_tokens = self._job.settings.kept_costs is not None
         plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
         self._next_plans = self._beside.submit(self._plans, index + 1) if index + 1 < num_passes else None
         return [
@@ -306,7 +306,7 @@ class _Sampler:
     def run_chunks(self, adaptation: Adapting) -> list[DrawTable]:
         """One table a bound, whose network learns between chunks."""
         plans, ends = self._first_plans, np.append(0, np.cumsum(self._layout.lengths))
-        keeps_tokens = self._job.settings.keeps_tokens
+        keeps_tokens = self._job.settings.kept_costs is not None
 
         def score(chunk: Chunk) -> Arrays:
             tables = [

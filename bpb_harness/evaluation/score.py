@@ -172,8 +172,7 @@ def _score_bound(
     job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None, pieces: Beside[CostPieces]
 ) -> Scored:
     settings = job.settings
-    by_stretches = settings.keeps_tokens and not settings.keeps_each_token
-    find_stretches = (lambda: pieces.result().stretches) if by_stretches else None
+    find_stretches = (lambda: pieces.result().stretches) if settings.kept_costs == "stretches" else None
     sampled = sample_bounds(job, layout, processes, adaptation, find_stretches)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     costs = None if job.answers is None else answer_costs_of_sampled(bound)

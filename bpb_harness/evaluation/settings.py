@@ -306,10 +306,16 @@ class Settings:
 
         Raises:
             TypeError: for a keyword that there is not, with the nearest that there is.
+            UsageError: as for any settings; and for a list without a path, from whoever made it of files: another text
+                would be scored.
         """
         if not given.keys() <= DEFAULTS.keys():
             require_known(given, cls)
-        return cls(**given)
+        settings = cls(**given)
+        for name in ("data", "docs"):
+            if isinstance(paths := getattr(settings, name), list) and not paths:
+                raise UsageError(f"--{name}", seen="an empty list", expected="a path or more", hint="no file fits it?")
+        return settings
 
     def __post_init__(self) -> None:
         from bpb_harness.sampling.streams import RandomStreams  # deferred: imports numpy
@@ -344,17 +350,6 @@ class Settings:
             raise UsageError("progress", seen=repr(self.progress), expected="a function of tokens done and in all")
         if not isinstance(self.name, str | None):
             raise UsageError("name", seen=repr(self.name), expected="text")
-
-    def require_text_named(self) -> None:
-        """Refuse a list without a path, from whoever made it of files: another text would be scored.
-
-        Raises:
-            UsageError: naming the option.
-        """
-        for name in ("data", "docs"):
-            given = getattr(self, name)
-            if isinstance(given, list) and not given:
-                raise UsageError(f"--{name}", seen="an empty list", expected="a path or more", hint="no file fits it?")
 
     def for_network(self, *, is_causal: bool) -> Self:
         """The settings with the network's own method, where nobody has named one.
@@ -395,20 +390,20 @@ class Settings:
         return self.with_windows or self.with_tokens or self.wants_documents
 
     @property
-    def keeps_tokens(self) -> bool:
-        """Whether costs of single tokens are needed: those of windows tell documents only where these end there."""
-        by_spans = self.resume is not None and self.ttt is None
-        return self._tables_need_tokens or (self.with_costs and not by_spans)
+    def kept_costs(self) -> Literal["tokens", "stretches"] | None:
+        """Whose costs are kept beside those of spans, which tell what documents cost only where these end there.
 
-    @property
-    def keeps_each_token(self) -> bool:
-        """Whether those of stretches of tokens would not do: they do for documents and blocks, of one run."""
-        return self.keeps_tokens and (self._tables_need_tokens or self.ttt is not None)
-
-    @property
-    def _tables_need_tokens(self) -> bool:
-        of_documents = self.wants_documents and not (self.per_document or self.scores_answers)
-        return self.with_tokens or of_documents
+        For a comparison those of stretches of tokens do, each within a document and a block, where the network learns
+        nothing in between.
+        """
+        ends_with_documents = self.per_document or self.scores_answers
+        if self.with_tokens or (self.wants_documents and not ends_with_documents):
+            return "tokens"
+        if not self.with_costs:
+            return None
+        if self.ttt is not None:
+            return "tokens"
+        return "stretches" if self.resume is None else None  # draws that are kept are sums of spans
 
     @property
     def scores_answers(self) -> bool:

@@ -304,8 +304,8 @@ def test_settings_that_make_no_table_are_refused(settings, expected):
 
 
 def test_windows_that_end_with_documents_may_be_resumed():
-    assert not Settings(with_documents=True, resume="f", per_document=True).keeps_tokens
-    assert Settings(with_documents=True).keeps_tokens
+    assert Settings(with_documents=True, resume="f", per_document=True).kept_costs is None
+    assert Settings(with_documents=True).kept_costs == "tokens"
 
 
 def test_more_slices_than_anybody_reads_are_refused(tmp_path, monkeypatch):

@@ -293,21 +293,25 @@ def test_no_setting_that_needs_or_contradicts_another_goes_by(alone, needs):
 
 
 @pytest.mark.parametrize(
-    ("options", "keeps", "each"),
+    ("options", "kept"),
     [
-        ({}, False, False),
-        ({"with_costs": True}, True, False),
-        ({"with_costs": True, "with_windows": True}, True, False),
-        ({"with_costs": True, "with_tokens": True}, True, True),
-        ({"with_costs": True, "with_documents": True}, True, True),
-        ({"with_costs": True, "with_documents": True, "per_document": True}, True, False),
-        ({"with_costs": True, "ttt": "sgd"}, True, True),
-        ({"with_tokens": True}, True, True),
+        ({}, None),
+        ({"with_windows": True}, None),
+        ({"with_documents": True, "per_document": True}, None),
+        ({"with_costs": True}, "stretches"),
+        ({"with_costs": True, "with_windows": True}, "stretches"),
+        ({"with_costs": True, "with_tokens": True}, "tokens"),
+        ({"with_costs": True, "with_documents": True}, "tokens"),
+        ({"with_costs": True, "with_documents": True, "per_document": True}, "stretches"),
+        ({"with_costs": True, "ttt": "sgd"}, "tokens"),
+        ({"with_costs": True, "ttt": "sgd", "resume": "f"}, "tokens"),
+        ({"with_costs": True, "resume": "f"}, None),
+        ({"with_tokens": True}, "tokens"),
+        ({"with_documents": True}, "tokens"),
     ],
 )
-def test_costs_of_single_tokens_are_kept_where_those_of_stretches_would_not_do(options, keeps, each):
-    settings = Settings.of(options)
-    assert (settings.keeps_tokens, settings.keeps_each_token) == (keeps, each)
+def test_costs_of_single_tokens_are_kept_where_those_of_stretches_would_not_do(options, kept):
+    assert Settings.of(options).kept_costs == kept
 
 
 def test_what_can_be_gone_through_once_is_kept(tmp_path: Path) -> None:
