@@ -337,6 +337,7 @@ class Job:
         if self.settings.per_document and self.text.separator_id is None:  # no token says where documents lie
             data += f"/{hashlib.sha256(self.text.borders.starts.astype('<i8').tobytes()).hexdigest()[:8]}"
         steps, drawn = (getattr(self.estimators[0], name, None) for name in ("num_steps", "num_samples"))
+        checked = "own-process" if self.source is None else "checked"
         found_out = {
             "num_steps": None if steps is None else str(steps),
             "num_samples": str(drawn) if self.bounds or self.draws_levels else None,
@@ -353,7 +354,7 @@ class Job:
             **({"stride": None} if self.answers is not None and len(layout) == len(self.answers) else {}),
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
-            "contract": self._contract_in_signature(),
+            "contract": checked if self.settings.check_contract else "off",
             "seed": str(self.settings.seed) if self._draws else None,
             "adaptation": None if self.settings.ttt is None else str(self.settings.adaptation),
             "version": __version__,
@@ -386,11 +387,6 @@ class Job:
         if isinstance(estimator, ChainRule) and estimator.grows_context(self.model):
             return "revealed-as-context"
         return "target-rate" if self.model.time_conditioned and spans.have_context else None
-
-    def _contract_in_signature(self) -> str:
-        if not self.settings.check_contract:
-            return "off"
-        return "own-process" if self.source is None else "checked"
 
 
 @final

@@ -109,7 +109,8 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
     with nullcontext() if contract is None else answering_process(job) as process:
         watched = job if process is None else watching(job, process)
         with open_processes(adds_gradients=settings.ttt is not None) as processes, job.clock.phase("scoring"):
-            _require_one_score(job, processes)
+            if processes.count > 1:
+                _require_one_score(job, processes)
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
                 give_back()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -15,7 +15,6 @@ from bpb_harness.errors import SecondLookError
 from bpb_harness.evaluation import asking_again
 from bpb_harness.evaluation.api import load_job
 from bpb_harness.evaluation.asking_again import answering_process, look_again, watching
-from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.second_answers import Asked
 from bpb_harness.evaluation.settings import Settings
@@ -167,6 +166,8 @@ def test_no_process_is_started_for_a_network_that_is_not_checked(repository, mon
     ("source", "check", "word"),
     [("a file", True, "checked"), (None, True, "own-process"), ("a file", False, "off"), (None, False, "off")],
 )
-def test_the_signature_says_who_looked(source, check, word):
-    task = Task(source=source, check=check)
-    assert Job._contract_in_signature(task) == word
+def test_the_signature_says_who_looked(repository, source, check, word):
+    tiny = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    job = load_job(tiny, Settings(limit=1, context_length=8, check_contract=False, device="cpu"))
+    job = replace(job, source=source, settings=replace(job.settings, check_contract=check))
+    assert job.signature(job.lay_out()).contract == word

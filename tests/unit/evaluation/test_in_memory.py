@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +15,8 @@ import bpb_harness
 from bpb_harness.adapters import load_model
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import ContextLengthError, StateMutatedError, UsageError
+from bpb_harness.evaluation import score
 from bpb_harness.evaluation.in_memory import InMemory
-from bpb_harness.evaluation.score import _require_one_score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
@@ -480,6 +481,7 @@ def test_a_path_has_no_name():
 
 
 def test_networks_of_several_processes_are_compared_before_they_are_scored(text, monkeypatch):
+    monkeypatch.setattr(score, "open_processes", lambda **_: nullcontext(Processes(0, 2)))
     monkeypatch.setattr(Processes, "gather", lambda self, value: [value, ("b" * 64, *value[1:])])
     with pytest.raises(UsageError, match="processes that score one network"):
         bpb_harness.evaluate(Net(), **text, check_contract=False)
@@ -497,6 +499,6 @@ def test_processes_bring_one_network_and_one_text(monkeypatch, source, hint):
         other = tuple(letter * 64 for letter in others)
         monkeypatch.setattr(Processes, "gather", lambda self, value, other=other: [value, other])
         with pytest.raises(UsageError, match=f"got {seen}.*, expected the same in each{hint}"):
-            _require_one_score(job, Processes(0, 2))
+            score._require_one_score(job, Processes(0, 2))
     monkeypatch.setattr(Processes, "gather", lambda self, value: [value, value])
-    _require_one_score(job, Processes(0, 2))
+    score._require_one_score(job, Processes(0, 2))
