@@ -159,21 +159,15 @@ class NeighbourCode:
         control = np.empty(len(x0))
         for context in np.unique(context_lengths):
             rows = np.flatnonzero(context_lengths == context)
-            count = max(_TOKENS_AT_ONCE // (x0.shape[1] - int(context)), 1)
+            length, seen = x0.shape[1] - int(context), min(int(context), 1)  # its last token alone is a neighbour
+            count = max(_TOKENS_AT_ONCE // length, 1)
             for start in range(0, len(rows), count):
                 part = rows[start : start + count]
-                control[part] = self._control_of_rows(x0[part], masked[part], mask_rate[part], int(context))
+                units = self._units_of(x0[part, -length - seen :])[..., seen:]
+                sums = sums_of_masks(units, masked[part, -length:], has_context=seen > 0)
+                alike = np.ones(len(part), dtype=np.int64)
+                control[part] = sums.control(alike * length, mask_rate[part], alike * seen > 0)
         return control
-
-    def _control_of_rows(
-        self, x0: Ints, masked: npt.NDArray[np.bool_], mask_rate: npt.NDArray[Any], context: int
-    ) -> Floats:
-        """Rows whose contexts are equally long; of each, its last token alone is a neighbour of a target."""
-        seen_from = max(context - 1, 0)
-        units = self._units_of(x0[:, seen_from:])[..., context - seen_from :]
-        sums = sums_of_masks(units, masked[:, context:], has_context=context > 0)
-        alike = np.ones(len(x0), dtype=np.int64)
-        return sums.control(alike * units.shape[-1], mask_rate, alike * context > 0)
 
 
 def sums_of_masks(units: Ints, masked: npt.NDArray[np.bool_], *, has_context: bool = False) -> ControlSums:
