@@ -41,9 +41,8 @@ class SentencePieceTokenizer(Tokenizer):
         require_vocabulary(name, size)
         self._processor = processor
         try:
-            pieces = [str(processor.id_to_piece(i)) for i in range(size)]
-            kinds = [_sentencepiece_kind(processor, i) for i in range(size)]
-            spelled = [_sentencepiece_bytes(piece, kind) for piece, kind in zip(pieces, kinds, strict=True)]
+            found = (_piece(processor, token) for token in range(size))
+            pieces, kinds, spelled = zip(*found, strict=True)
             self.spaces = space_habit(processor.normalize)
         except ValueError as error:  # a piece, or a rule of the normaliser, that is not UTF-8
             raise TokenizerError(f"{name}: a damaged SentencePiece model: {error}") from error
@@ -80,25 +79,17 @@ def _import_sentencepiece() -> Any:
     return sentencepiece
 
 
-def _sentencepiece_kind(processor: Any, token: int) -> PieceKind:
+def _piece(processor: Any, token: int) -> tuple[str, PieceKind, bytes]:
+    """How the model writes a token, what it is, and what it spells."""
+    piece = str(processor.id_to_piece(token))
     if processor.is_unknown(token):
-        return PieceKind.UNKNOWN
+        return piece, PieceKind.UNKNOWN, b""
     if processor.is_control(token):
-        return PieceKind.CONTROL
-    if processor.is_unused(token):
-        return PieceKind.UNUSED
-    return PieceKind.BYTE if processor.is_byte(token) else PieceKind.TEXT
-
-
-def _sentencepiece_bytes(piece: str, kind: PieceKind) -> bytes:
-    if kind in _SPELLS_NOTHING:
-        return b""
-    if kind is PieceKind.BYTE:
-        return bytes([int(piece[3:5], 16)])  # <0x0A>
-    return piece.encode("utf-8", errors="surrogatepass")
-
-
-_SPELLS_NOTHING = frozenset([PieceKind.CONTROL, PieceKind.UNKNOWN])
+        return piece, PieceKind.CONTROL, b""
+    if processor.is_byte(token):
+        return piece, PieceKind.BYTE, bytes([int(piece[3:5], 16)])  # <0x0A>
+    kind = PieceKind.UNUSED if processor.is_unused(token) else PieceKind.TEXT
+    return piece, kind, piece.encode("utf-8", errors="surrogatepass")
 
 
 def space_habit(normalize: Callable[[str], str]) -> SpaceHabit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -162,7 +163,7 @@ class Tokenizer(ABC):
         return load_again, (self.model_bytes, self.name, self._set_off_by)
 
     def _set(
-        self, model_bytes: bytes, name: str, pieces: list[str], kinds: list[PieceKind], spelled: list[bytes]
+        self, model_bytes: bytes, name: str, pieces: Sequence[str], kinds: Sequence[PieceKind], spelled: Sequence[bytes]
     ) -> None:
         """What every tokenizer is made of alike: its file, and its pieces."""
         self.name, self.model_bytes = name, model_bytes
