@@ -95,17 +95,16 @@ def digest_of(path: Path) -> str:
     """
     if not is_folder(path):
         require_file(path)
+    parts: list[bytes] = []
     try:
-        files = files_of(path)
-        if not path.is_dir():
-            digests = [_file_digest(file) for file in files]
-            return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
-        whole = hashlib.sha256()
-        for file in files:
-            whole.update(file.name.encode(errors="surrogateescape") + b"\0" + _file_digest(file))
-        return whole.hexdigest()
+        is_single_file = not path.is_dir()
+        for file in files_of(path):
+            with file.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").digest()
+            parts.append(digest if is_single_file else file.name.encode(errors="surrogateescape") + b"\0" + digest)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}", seen=error.strerror or error) from None
+    return parts[0].hex() if is_single_file and len(parts) == 1 else hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def files_of(path: Path) -> list[Path]:
@@ -144,8 +143,3 @@ def _stamps(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
         return [(file.name, stamp_of(file)) for file in files_of(path)]
     except (OSError, ValueError):  # whoever reads it says so
         return []
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
