@@ -50,7 +50,7 @@ _COMPARED_ROWS = 4
 # A compiled network may differ by rounding, summed over thousands of tokens. More is a fault of the compiler.
 _LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
 _SHARE_OF_FREE_MEMORY = 0.7
-_NUM_STREAMS = {"cpu": 1, "cuda": 2}
+_STREAMS_OF_A_GPU = 2
 
 
 @final
@@ -95,8 +95,9 @@ class MaskedNllRunner:
 
     @property
     def num_streams(self) -> int:
-        """How many batches may be in the network at once; one from when memory was short."""
-        return _NUM_STREAMS[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
+        """How many batches may be in the network at once: several on a GPU alone; one from when memory was short."""
+        several = self._device.type == "cuda" and is_stateless(self._denoiser) and not self._fitting.is_tight
+        return _STREAMS_OF_A_GPU if several else 1
 
     def runs_alone(self, prepared: PreparedBatch) -> bool:
         """Whether a batch should be the only one in the network: one that a compiled network takes as it is written.
