@@ -137,8 +137,10 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
     if num_samples == 1 and num_replicates:
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
         return [Remark("replicates", twice)]
-    if num_samples == "all" or num_passes > 1:
+    if num_passes > 1:
         return []
+    if num_samples == "all":
+        num_samples = len(job.bounds[0].nodes()[0])
     if num_samples == 1 and num_windows < MIN_WINDOWS_REPLICATED:
         drawn, more = f"one draw of each of {counted(num_windows, 'window')} tells", 2
     elif num_samples * num_windows < FEW_DRAWS:

@@ -139,12 +139,13 @@ def _few(drawn, more):
     )
 
 
-@pytest.mark.parametrize(
-    ("windows", "samples", "more"), [(1, 4, 12), (5, 2, 3), (6, 2, None), (1, 12, None), (1, "all", None)]
-)
-def test_so_few_draws_tell_little_of_their_error(windows, samples, more):
+@pytest.mark.parametrize(("windows", "samples", "more"), [(1, 4, 12), (5, 2, 3), (6, 2, None), (1, 12, None)])
+@pytest.mark.parametrize("draws_all", [False, True])
+def test_so_few_draws_tell_little_of_their_error(windows, samples, more, draws_all):
+    """A draw of every step of a short grid is as few as that number of draws."""
     of = job()
-    of.bounds = (SimpleNamespace(num_samples=samples),)
+    grid = SimpleNamespace(num_samples="all", nodes=lambda: (torch.zeros(samples), torch.zeros(samples)))
+    of.bounds = (grid if draws_all else SimpleNamespace(num_samples=samples),)
     expected = [] if more is None else [("few-draws", _few(f"{samples * windows} draws in all tell", more))]
     assert said(sampling_remarks(of, windows, 0, 1)) == expected
     assert sampling_remarks(of, windows, 0, 2) == []  # passes show it
