@@ -144,9 +144,7 @@ def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Findin
 
 def title_with(evidence: Evidence, technique: Technique) -> str | None:
     """The title that names a technique as its own; None where no title does, or the README denies it somewhere."""
-    claim = evidence.claim
-    heading = title_of(claim.readme) if claim.readme is not None else None
-    titles = [each for each in (claim.title, heading) if each]
+    claim, titles = evidence.claim, titles_of(evidence)
     texts = [*titles, *(words for _, words in claim.said), claim.readme.text if claim.readme is not None else ""]
     if any(_OF_STUDIES.search(title) or _OF_A_DENIAL.search(title) for title in titles):
         return None
@@ -154,8 +152,25 @@ def title_with(evidence: Evidence, technique: Technique) -> str | None:
         pattern = denying.format(without=_WITHOUT, name=f"(?:{technique.in_title.pattern}|{technique.name})")
         if any(re.search(pattern, _OF_A_TRACK.sub("", text), re.IGNORECASE) for text in texts):
             return None
+    return listing_title(titles, technique)
+
+
+def titles_of(evidence: Evidence) -> list[str]:
+    """What a record calls itself: in its JSON, and at the head of its README."""
+    readme = evidence.claim.readme
+    heading = title_of(readme) if readme is not None else None
+    return [each for each in (evidence.claim.title, heading) if each]
+
+
+def listing_title(titles: Sequence[str], technique: Technique) -> str | None:
+    """The first title that has a technique as an item of a list."""
     item = _ITEM.format(name=technique.in_title.pattern)
     return next((title for title in titles if re.search(item, title)), None)
+
+
+def denies_anything(title: str) -> bool:
+    """Whether a title has a word that may deny what stands in it."""
+    return _OF_A_DENIAL.search(title) is not None
 
 
 def _texts_of_logs(evidence: Evidence) -> list[str]:

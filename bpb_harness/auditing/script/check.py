@@ -32,6 +32,7 @@ from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_coun
 from bpb_harness.auditing.script.checks.scaled_bits import check_scaled_bits
 from bpb_harness.auditing.script.checks.scored_again import check_scored_again
 from bpb_harness.auditing.script.checks.scored_files import check_scored_files
+from bpb_harness.auditing.script.checks.searched_weights import check_searched_weights
 from bpb_harness.auditing.script.checks.searches import check_searches
 from bpb_harness.auditing.script.checks.sees_targets import check_sees_targets
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
@@ -84,6 +85,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_changed_text: "changes of the text before it is made tokens",
     check_learns_first: "whole passes of training on the text before it is scored",
     check_searches: "settings that are chosen by the scored text",
+    check_searched_weights: "weights that are changed by the scored text behind their packing",
     check_calibrates: "statistics of the text that become weights before it is scored",
     check_scored_again: "passes that score the text again behind training on it",
     check_log_lacks: "lines that the log lacks",

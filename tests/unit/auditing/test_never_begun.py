@@ -91,3 +91,55 @@ BY_A_CLOCK = "\n\ndef late(args, share):\n    return share >= args.ema_start_fra
 )
 def test_the_honest_neighbours(tmp_path: Path, title: str, script: str, told: str, last: int, readme: str) -> None:
     assert not _report(tmp_path, title, script, told, last, readme).with_code("BPB452")
+
+
+LAST_TWENTIETH = """import os
+
+
+def train(h, model, mean, log):
+    for step in range(h.iterations):
+        model(step)
+        if h.swa_enabled and step >= int(h.iterations * (1.0 - h.swa_window_frac)) and step % 50 == 0:
+            mean(model)
+"""
+OF_THE_END = "  iterations: 20000\n  swa_blend: 0.5\n  swa_enabled: True\n  swa_window_frac: 0.05\n"
+BLENDED = "[Non-record] Stack + SWA blend - replication + ablation"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        LAST_TWENTIETH,
+        LAST_TWENTIETH.replace("(1.0 - h.swa_window_frac)", "(1 - h.swa_window_frac)"),
+        LAST_TWENTIETH.replace("int(h.", "h.").replace("frac)) and", "frac) and"),
+    ],
+)
+@pytest.mark.parametrize("title", [BLENDED, "Stack + SWA"])
+def test_a_share_at_the_end_is_one_from_where_it_begins(tmp_path: Path, script: str, title: str) -> None:
+    (found,) = _report(tmp_path, title, script, OF_THE_END).with_code("BPB452")
+    assert found.message == (
+        f"the title names SWA ({title!r}), which begins at step 19,000 by the log's settings (the last "
+        "`swa_window_frac:0.05` of `iterations:20000`, train.log:4), and the run ended at step 8,000: it never began"
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "script", "told", "last", "readme"),
+    [
+        (BLENDED, LAST_TWENTIETH, OF_THE_END, 19000, README),
+        (BLENDED, LAST_TWENTIETH, OF_THE_END.replace("0.05", "0.65"), 8000, README),
+        (BLENDED, LAST_TWENTIETH, OF_THE_END + "swa: blending 7 snapshots into the mean\n", 8000, README),
+        (BLENDED, LAST_TWENTIETH, OF_THE_END.replace("True", "False"), 8000, README),
+        (BLENDED, LAST_TWENTIETH, OF_THE_END.replace("  swa_enabled: True\n", ""), 8000, README),
+        (BLENDED, LAST_TWENTIETH, OF_THE_END, 8000, "# A run\n\nThe run ended before SWA began.\n"),
+        (BLENDED, LAST_TWENTIETH.replace("(1.0 - h", "(2.0 - h"), OF_THE_END, 8000, README),
+        (BLENDED, LAST_TWENTIETH.replace("step >=", "step <"), OF_THE_END, 8000, README),
+        (BLENDED, LAST_TWENTIETH + BY_A_CLOCK.replace("ema_start_frac", "swa_window_frac"), OF_THE_END, 8000, README),
+        ("Stack - a study of averages", LAST_TWENTIETH, OF_THE_END, 8000, README),
+    ],
+    ids=["came", "wide", "told", "off", "open", "owned_up", "sum", "until", "clock", "unnamed"],
+)
+def test_the_honest_neighbours_of_a_share_at_the_end(
+    tmp_path: Path, title: str, script: str, told: str, last: int, readme: str
+) -> None:
+    assert not _report(tmp_path, title, script, told, last, readme).with_code("BPB452")

@@ -10,6 +10,7 @@ due for every window, and nobody has paid them.
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.plain_loss import cost_of, plain_name
-from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, behind_target, scored_tokens
+from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, behind_target, is_held_out, scored_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
 from bpb_harness.auditing.script.domains.ways import meeting, way_of, ways_to
@@ -33,7 +34,7 @@ _MAX_TRACED = 800
 _LEAST_WORK = 60_000  # what has to be left of the program's bound: no other check may come to it by this one
 _MAX_SEARCHES = 12
 _SCORE = re.compile(r"(?:^|_)(?:loss|bpb|bpt|nll|bits|ce|ppl|nats)(?:_|$)", re.IGNORECASE)
-_HELD_OUT = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|dev|eval|held_?out)(?:[^a-z]|$)", re.IGNORECASE)
+_LABEL = re.compile(r"(?:^|[^a-z])(?:loss|bpb|nll|bits|ce)\s?[:=]\s?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def check_searches(analysis: Analysis) -> Iterator[Hit]:
         return
     whole: list[_Search] = []
     for tokens in scored_tokens(analysis):
-        held_out = {part for part, _ in behind_target(analysis, tokens) if _is_held_out(part)}
+        held_out = {part for part, _ in behind_target(analysis, tokens) if is_held_out(part)}
         for search in searches:
             if program.work_left < _LEAST_WORK // 2:
                 break
@@ -85,7 +86,7 @@ def _searches(program: Program) -> Iterator[_Search]:
         parts = node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]
         for test in parts:
             sides = _smaller(test)
-            if sides is None or not _SCORE.search(_name(sides[0])):
+            if sides is None or not _is_score(program, sides[0]):
                 continue
             set_there = [target for each in node.body if isinstance(each, ast.Assign) for target in _set(each)]
             best = _root(sides[1])
@@ -108,6 +109,20 @@ def _smaller(test: ast.expr) -> tuple[ast.expr, ast.expr] | None:
     return (test.comparators[0], test.left) if isinstance(test.ops[0], ast.Gt | ast.GtE) else None
 
 
+def _is_score(program: Program, node: ast.expr) -> bool:
+    """Whether a value is called a score, or printed as one: val_bpb:{vb:.4f}."""
+    if _SCORE.search(_name(node)):
+        return True
+    texts = program.labelled(program.scope(node)) if isinstance(node, ast.Name) else ()
+    return any(
+        isinstance(label, ast.Constant) and _LABEL.search(str(label.value))
+        and isinstance(value, ast.FormattedValue)
+        and isinstance(value.value, ast.Name) and value.value.id == node.id
+        for text in texts if isinstance(text, ast.JoinedStr) and isinstance(node, ast.Name)
+        for label, value in itertools.pairwise(text.values)
+    )  # fmt: skip
+
+
 def _name(node: ast.expr) -> str:
     """The name that a score has: vb of vb, val_bpb of result.val_bpb, loss of loss.item()."""
     while isinstance(node, ast.Call | ast.Subscript):
@@ -125,13 +140,6 @@ def _root(node: ast.AST) -> str:
 def _set(statement: ast.Assign) -> Iterator[str]:
     for target in statement.targets:
         yield from map(_root, elements(target))
-
-
-def _is_held_out(node: ast.AST) -> bool:
-    """Whether a node names held-out text, or its files."""
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, str) and _HELD_OUT.search(node.value) is not None
-    return isinstance(node, ast.Name | ast.Attribute) and _HELD_OUT.search(last_name(node)) is not None
 
 
 def _is_of(program: Program, score: ast.expr, held_out: set[ast.AST]) -> bool:
@@ -162,6 +170,8 @@ def _is_used(program: Program, search: _Search) -> bool:
     within = [part for statement in body for part in ast.walk(statement)]
     if any(isinstance(part, ast.Call) and last_name(part.func) in _SAVING for part in within):
         return True
+    if _loads_another(program, search):
+        return True
     names = {name for name in search.chosen if not _NO_CHOICE.search(name)}
     own = {*ast.walk(search.node), program.parent(search.node)}
     scope = program.scope(search.node)
@@ -172,6 +182,23 @@ def _is_used(program: Program, search: _Search) -> bool:
         for name, calls in program.calls.items() if not _TELLING.search(name)
         for call in calls
     )  # fmt: skip
+
+
+def _loads_another(program: Program, search: _Search) -> bool:
+    """Whether weights are loaded by what was chosen: else: load(others), or behind it under a test of its name."""
+    node = search.node
+    if not isinstance(node, ast.If):
+        return False
+    chosen = {name for name in search.chosen if name != search.best}
+    for load in program.calls.get("load_state_dict", ()):
+        if program.scope(load) is not program.scope(node):
+            continue
+        tests = [test for test, _ in program.tests_above(load)]
+        if any(node.test is test for test in tests):
+            return True
+        if position(load) > position(node) and any(not chosen.isdisjoint(names_in(test)) for test in tests):
+            return True
+    return False
 
 
 _SAVING = frozenset(["save", "save_file", "savez", "dump"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, TypeGuard
 
@@ -15,6 +16,7 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_BEHIND = 800  # expressions that scored tokens are followed through
+_HELD_OUT = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|dev|eval|held_?out)(?:[^a-z]|$)", re.IGNORECASE)
 
 
 class ScoredTokens(NamedTuple):
@@ -50,6 +52,13 @@ def behind_target(analysis: Analysis, tokens: ScoredTokens) -> tuple[tuple[ast.A
         analysis.program.memo[key] = tuple(trace(analysis.program, tokens.target, tokens.frame, _MAX_BEHIND))
     parts: tuple[tuple[ast.AST, Frame], ...] = analysis.program.memo[key]
     return parts
+
+
+def is_held_out(node: ast.AST) -> bool:
+    """Whether a node names held-out text, or its files."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and _HELD_OUT.search(node.value) is not None
+    return isinstance(node, ast.Name | ast.Attribute) and _HELD_OUT.search(last_name(node)) is not None
 
 
 def _scored(analysis: Analysis) -> list[tuple[int, Factor]]:

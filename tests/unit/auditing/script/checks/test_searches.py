@@ -98,6 +98,39 @@ def test_one_choice_for_the_whole_text_is_a_remark_with_what_it_costs(before: st
     assert found.evidence["bits"] == pytest.approx(2.0)  # three, or the one from before
 
 
+OF_WEIGHTS = """rb = eval_val(network, device, val_tokens, byte_lut)
+    print(f"raw_model val_bpb:{{rb:.4f}}")
+    raw, best, source = network.state_dict(), rb, "raw"
+    network.load_state_dict(ema.state_dict())
+    eb = eval_val(network, device, val_tokens, byte_lut)
+    print(f"post_ema val_bpb:{{eb:.4f}}")
+    if eb < best:
+        best, source = eb, "ema"
+    {otherwise}"""
+UNDONE = "else:\n        network.load_state_dict(raw)"
+BY_NAME = 'if source == "raw":\n        network.load_state_dict(raw)'
+TOLD = 'else:\n        print("the mean is worse")\n    if source == "raw":\n        print(source)'
+
+
+@pytest.mark.parametrize("otherwise", [UNDONE, BY_NAME, BY_NAME.replace('source == "raw"', 'source != "ema"')])
+def test_weights_that_are_put_back_where_others_score_better_are_a_choice(otherwise: str) -> None:
+    (found,) = _found({"before": OF_WEIGHTS.format(otherwise=otherwise).replace("{{", "{").replace("}}", "}")})
+    assert "(`source`)" in found.message
+    assert ": 1 bit at most, which is too little to matter" in found.message
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        OF_WEIGHTS.format(otherwise=TOLD),  # it is only told which is better
+        OF_WEIGHTS.format(otherwise=UNDONE).replace("val_bpb:", "seconds:"),  # nothing shows that it is a score
+        OF_WEIGHTS.format(otherwise=UNDONE).replace("val_tokens", "train_tokens"),
+    ],
+)
+def test_weights_that_nothing_of_the_scored_text_chooses_are_none(before: str) -> None:
+    assert _found({"before": before.replace("{{", "{").replace("}}", "}")}) == []
+
+
 def test_several_searches_are_told_together() -> None:
     both = GRID + "\n    " + GRID.replace("heat", "cap").replace("best_bpb", "best_loss")
     both += "\n    network.cap.fill_(best_cap)"
