@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import LOOPS, Extents, Limit
+from bpb_harness.auditing.script.domains.printed_scores import printed_lines_of
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
-from bpb_harness.auditing.script.domains.skipped import left_out
+from bpb_harness.auditing.script.domains.skipped import left_out, seconds_allowed
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.once import once
@@ -80,7 +83,38 @@ def _left_out(analysis: Analysis) -> Iterator[Hit]:
         found.setdefault(tokens.sink, set()).add(left)
     if found and all(len(places) == 1 for places in found.values()):
         ((node, what),) = next(iter(found.values()))
+        if _took_less(analysis, node):
+            return
         yield analysis.hit(codes.SUBSET, f"The script scores a part of the text alone: {what}", node)
+
+
+def _took_less(analysis: Analysis, node: ast.AST) -> bool:
+    """Whether scoring stops at a time, and each log of the claim tells of an evaluation that took less."""
+    logged = analysis.context.logged
+    allowed = seconds_allowed(analysis.program, node) if logged else None
+    if allowed is None or len(logged) < analysis.context.num_scores:
+        return False
+    taken = [_seconds_taken(analysis, score) for score in logged]
+    return all(each is not None and each < allowed for each in taken)
+
+
+def _seconds_taken(analysis: Analysis, score: LoggedScore) -> float | None:
+    """How long the evaluation of a score took, by its line or one before it that gives the same score rounded."""
+    before, own = ["", "", *printed_lines_of(analysis.program, score)][score.line : score.line + 2]
+    lines = [own, before] if _gives(before, score) else [own]
+    times = [(float(match[1]), match[2]) for line in lines for match in _EVAL_TIME.finditer(line)]
+    return max((value / 1000.0 if unit == "ms" else value for value, unit in times), default=None)
+
+
+def _gives(line: str, score: LoggedScore) -> bool:
+    numbers = [(float(text), len(text.partition(".")[2])) for text in _SCORE.findall(line)]
+    return score.value is not None and any(
+        abs(number - score.value) <= 0.5001 * 10.0**-digits for number, digits in numbers
+    )
+
+
+_SCORE = re.compile(r"(?<![0-9.])[0-9]{1,2}\.[0-9]{1,16}(?![0-9])")
+_EVAL_TIME = re.compile(r"(?<![a-z_])eval_time\s?[:=]\s?([0-9]{1,9}(?:\.[0-9]{1,6})?)\s?(ms|s)(?![a-z])")
 
 
 @dataclass(frozen=True)

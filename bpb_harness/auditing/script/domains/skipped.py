@@ -118,9 +118,15 @@ def _by_branch(program: Program, loop: ast.AST, frame: Frame, score: ast.AST) ->
             continue  # this round was scored already
         if isinstance(last, ast.Continue) and (every := _every(loop, branch.test)) is not None:
             return branch, every
-        if isinstance(last, ast.Break) and _is_of_time(program, branch.test) and not _spoils(branch):
+        if isinstance(last, ast.Break) and _is_of_time(program, branch.test) and not _makes_up(branch):
             return branch, "as much of it as comes before a time is up, and nothing tells how much that was"
     return None
+
+
+def _makes_up(branch: ast.If) -> bool:
+    """Whether a branch adds up what is left in a loop of its own, or leaves no score behind."""
+    parts = (part for each in branch.body if isinstance(each, LOOPS) for part in ast.walk(each))
+    return any(isinstance(part, ast.AugAssign) for part in parts) or _spoils(branch)
 
 
 def _spoils(branch: ast.If) -> bool:
@@ -168,3 +174,20 @@ def _asks_clock(program: Program, node: ast.AST) -> bool:
     values = [each.value for each in program.reaching(node)] if isinstance(node, ast.Name) else []
     called = [part for value in values if value is not None for part in ast.walk(value) if isinstance(part, ast.Call)]
     return any(last_name(call.func) in _CLOCKS for call in called)
+
+
+def seconds_allowed(program: Program, branch: ast.AST) -> float | None:
+    """The time at which a branch breaks off, in seconds by a clock that counts them; None where that is not known."""
+    test = branch.test if isinstance(branch, ast.If) and isinstance(branch.body[-1], ast.Break) else None
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Gt | ast.GtE):
+        return None
+    values = [test.left]
+    if isinstance(test.left, ast.Name):
+        values = [each.value for each in program.reaching(test.left) if each.value is not None]
+    is_passed = [isinstance(each, ast.BinOp) and isinstance(each.op, ast.Sub) for each in values]
+    asked = [part for each in values for part in ast.walk(each) if isinstance(part, ast.Call | ast.BinOp)]
+    if not values or not all(is_passed) or len(asked) != 2 * len(values):
+        return None  # the clock, less when it started: anything more may be another unit
+    if not all(last_name(part.func) in _CLOCKS - {"time_ns"} for part in asked if isinstance(part, ast.Call)):
+        return None
+    return Evaluator(program).number(test.comparators[0], Frame.at(program, test))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.auditing.script import LoggedScore, ScriptContext
 from tests.golf_rules import GOLF, check_source
 
 SCRIPT = """import glob, math, os, time
@@ -96,6 +98,8 @@ def test_text_that_is_left_out_is_found(changes: dict[str, str], told: str) -> N
         {"then": "if time.time() - started > BUDGET:\n            nats = math.nan\n            break"},
         {"then": "if time.time() - started > BUDGET:\n            raise TimeoutError"},
         {"then": "if time.time() - started > BUDGET: print('slow')"},
+        {"first": "if time.time() - started > BUDGET:\n            for j in range(i, len(val_tokens) - 1, T):\n"
+         "                nats += price(val_tokens[j : j + T])\n            break"},  # the rest, another way
         {"rounds": "range(0, len(val_tokens) - 1, T)", "y": "val_tokens[i + 1 : i + T + 1][::1]"},
         {"rounds": "range(0, len(val_tokens) - 1, T + 1)"},  # windows that share no token
     ],
@@ -169,3 +173,52 @@ print(f"val_bpb:{{evaluate():.6f}}")
     first, second = loop.format(skips=one), loop.format(skips=other)
     assert check_source(script.format(loops=first + second)) == []
     assert [each.code for each in check_source(script.format(loops=first))] == ["BPB350"]
+
+
+TIMED = "if time.time() - started > {limit}: break"
+SLOW = "waited = 1000.0 * (time.time() - started)\n        if waited > 300000.0: break"
+
+
+def _said_beside(folder: Path, first: str, *lines: str) -> list[str]:
+    (folder / "train.log").write_text("\n".join(lines) + "\n")
+    numbers = [n for n, line in enumerate(lines, 1) if line.startswith("final val_bpb:")]
+    logged = tuple(LoggedScore(folder / "train.log", "train.log", n, value=1.2) for n in numbers)
+    context = ScriptContext(rules=GOLF, claimed_labels=("final val_bpb",), logged=logged)
+    found = check_source(SCRIPT.format(**{**BASE, "first": first}), context)
+    return [each.message for each in found if each.code == "BPB350"]
+
+
+AT = "final val_bpb:1.2 eval_time:{}ms"
+
+
+@pytest.mark.parametrize(
+    ("limit", "lines"),
+    [
+        ("BUDGET", [AT.format("257631")]),
+        ("570.0", [AT.format("569999")]),
+        ("BUDGET", ["final_rounded val_bpb:1.2 eval_time:257631ms", "final val_bpb:1.2"]),
+        ("BUDGET", [AT.format("257631"), AT.format("299000")]),
+        ("BUDGET", ["final val_bpb:1.2 eval_time:257.6s"]),
+    ],
+)
+def test_of_an_evaluation_that_took_less_nothing_was_left_out(tmp_path: Path, limit: str, lines: list[str]) -> None:
+    assert _said_beside(tmp_path, TIMED.format(limit=limit), *lines) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "lines"),
+    [
+        (TIMED.format(limit="BUDGET"), [AT.format("300001")]),
+        (TIMED.format(limit="BUDGET"), ["final val_bpb:1.2"]),
+        (
+            TIMED.format(limit="BUDGET"),
+            ["earlier val_bpb:1.3 eval_time:2000ms", "step 2", "step 3", "final val_bpb:1.2"],
+        ),
+        (TIMED.format(limit="BUDGET"), [AT.format("257631"), AT.format("301000")]),  # one of two runs
+        (TIMED.format(limit="unknown()"), [AT.format("257631")]),
+        (SLOW, [AT.format("257631")]),  # of a clock in other units
+        (TIMED.format(limit="BUDGET or late"), [AT.format("2576")]),
+    ],
+)
+def test_where_the_log_does_not_tell_that_it_took_less_it_is_said(tmp_path: Path, first: str, lines: list[str]) -> None:
+    assert len(_said_beside(tmp_path, first, *lines)) == 1
