@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from bpb_harness.auditing.checks.sampling import ends_alike
+from bpb_harness.auditing.checks.sampling import ends_alike, mean_alike
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import Printed, ScoreLine
 from bpb_harness.claim.wandb_summary import is_summary_name
@@ -68,7 +68,18 @@ def _as_line(evidence: Evidence, score: Printed) -> str:
     others = ends_alike(evidence)
     also = f"; {others[0].bpb.source} prints it too, of another run" if others else ""
     unsettled = ", and which is claimed was not established" if others else ""
-    return f"the score is in {where}: {label_of(line)!r} at {line.bpb.source}{also}{unsettled}"
+    mean = _mean_beside(evidence, score)
+    return f"the score is in {where}: {label_of(line)!r} at {line.bpb.source}{also}{unsettled}{mean}"
+
+
+def _mean_beside(evidence: Evidence, score: Printed) -> str:
+    """That the mean of logs of one name rounds to the score as well as the line of one of them does."""
+    alike = mean_alike(evidence)
+    if not alike:
+        return ""
+    mean = f"{statistics.fmean(line.bpb.value for line in alike):.{min(score.decimals or 0, 8) + 2}f}"
+    at = first_of([str(line.bpb.source) for line in alike], _MAX_VALUES)
+    return f"; so is the mean of that of {len(alike)} logs, {mean}, rounded to its digits ({at})"
 
 
 def _is_cut_off(score: Printed, whole: Printed) -> bool:

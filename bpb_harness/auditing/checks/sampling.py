@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
@@ -91,13 +92,21 @@ def _told_runs(evidence: Evidence) -> str:
     if called is not None:
         seeds = evidence.claim.seeds
         told = "of how many runs, and with what standard error, was not read"
-        if len(seeds) == 1:
+        if alike := mean_alike(evidence):
+            deviation = statistics.stdev(line.bpb.value for line in alike)
+            told = (
+                f"that over {len(alike)} logs rounds to it (standard deviation {deviation:.5f}), and no standard error"
+            )
+            told += " is given"
+        elif len(seeds) == 1:
             told = f"the record names one seed ({seeds[0]}), and no standard error is given"
         return f"{called} calls the score a mean; {told if spread is None else _of_a_mean(spread)}"
     if evidence.lines:
         own = evidence.lines[0].bpb.source.file
         files = " or ".join([own, *(line.bpb.source.file for line in ends_alike(evidence))][:_MAX_LOGS])
         whose = f"the score is that of one run ({files})"
+        if alike := mean_alike(evidence):
+            whose += f", or the mean over {len(alike)} logs that rounds to it as well"
     elif evidence.claim.seeds:
         whose = f"the record names one seed ({evidence.claim.seeds[0]})"
     elif spread is None:
@@ -148,6 +157,35 @@ def ends_alike(evidence: Evidence) -> list[ScoreLine]:
     if any(log.file == own and any(size.value in sizes for size in log.artifact_bytes) for log in claim.logs):
         alike = [(log, end) for log, end in alike if not log.artifact_bytes]
     return [end for _, end in alike]
+
+
+def mean_alike(evidence: Evidence) -> list[ScoreLine]:
+    """Where the score is in one log, the last lines of that name in all logs of such a name, if their mean is it too.
+
+    Such a name: but for its numbers, in the same folder. None where the score has as many digits as the line.
+    """
+    score, lines = evidence.claim.score, evidence.lines
+    if (
+        score is None
+        or evidence.how != "line"
+        or len(lines) != 1
+        or (score.decimals or 0) >= (lines[0].bpb.decimals or 0)
+    ):
+        return []
+    name = _NUMBERS.sub("#", lines[0].bpb.source.file)
+    own = evidence.log_of(lines[0])
+    folder = own.path.parent if own is not None and own.path is not None else None
+    ends = [
+        [line for line in log.lines if line.label == lines[0].label and not line.is_training_step][-1:]
+        for log in evidence.claim.logs
+        if _NUMBERS.sub("#", log.file) == name and log.path is not None and log.path.parent == folder
+    ]
+    last = sorted((line for each in ends for line in each), key=lambda line: line.bpb.source.file)
+    is_whole = len(last) == len(ends) >= 2 and len({_told(line) for line in last}) == len(last)
+    return last if is_whole and rounds_to(score, statistics.fmean(line.bpb.value for line in last)) else []
+
+
+_NUMBERS = re.compile(r"[0-9]+")
 
 
 def _end_alike(evidence: Evidence, log: LogRecord) -> ScoreLine | None:

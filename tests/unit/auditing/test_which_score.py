@@ -703,6 +703,47 @@ def test_the_size_of_what_is_submitted_tells_which_of_several_runs_it_is(tmp_pat
     assert "one run (b.log or c.log)" in report.with_code("BPB304")[0].message
 
 
+OF_ONE_NAME = {
+    "normu_seed42.log": 1.34578123, "normu_seed7.log": 1.34622456, "normu_seed1.log": 1.34550789,
+    "base_seed42.log": 1.34901234,
+}  # fmt: skip
+
+
+def test_a_mean_of_logs_of_one_name_that_rounds_to_the_score_too_is_told(tmp_path: Path) -> None:
+    report = _of_seeds(tmp_path, OF_ONE_NAME, val_bpb=1.3458)
+    assert report.with_code("BPB401")[0].message == (
+        "the score is in the log: 'final_exact' at normu_seed42.log:3; so is the mean of that of 3 logs, 1.345838, "
+        "rounded to its digits (normu_seed1.log:3, normu_seed42.log:3, normu_seed7.log:3)"
+    )
+    assert report.with_code("BPB304")[0].message == (
+        "the score is that of one run (normu_seed42.log), or the mean over 3 logs that rounds to it as well, and no "
+        "standard error is given"
+    )
+
+
+def test_a_mean_that_the_readme_calls_one_is_told_with_its_logs(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A run\n\nmean val_bpb: 1.3458\n")
+    report = _of_seeds(tmp_path, OF_ONE_NAME, val_bpb=1.3458)
+    assert report.with_code("BPB304")[0].message == (
+        "README.md:3 calls the score a mean; that over 3 logs rounds to it (standard deviation 0.00036), and no "
+        "standard error is given"
+    )
+
+
+@pytest.mark.parametrize(
+    ("logs", "score"),
+    [
+        (OF_ONE_NAME | {"normu_seed9.log": 1.34851234}, 1.3458),  # the mean of all of that name is another
+        (OF_ONE_NAME, 1.34578123),  # one of them to all digits
+        ({"normu_seed42.log": 1.34578123, "other_seed7.log": 1.34582123, "third.log": 1.41234567}, 1.3458),
+    ],
+)
+def test_no_other_mean_is_told(tmp_path: Path, logs: dict[str, float], score: float) -> None:
+    report = _of_seeds(tmp_path, logs, val_bpb=score)
+    assert "the mean" not in report.with_code("BPB401")[0].message
+    assert "mean" not in report.with_code("BPB304")[0].message
+
+
 def test_a_mean_that_is_rounded_to_the_score_comes_first(tmp_path: Path) -> None:
     found = _of_seeds(tmp_path, LOGS, val_bpb=1.132).with_code("BPB401")[0]
     assert found.message.startswith("the score is the mean of 'final_exact' over 3 logs: 1.13179659 (a.log:3)")
