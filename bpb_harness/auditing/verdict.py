@@ -415,7 +415,9 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     if codes.BYTES_BESIDE.code in by_code:
         return f"{number}; no loss stands beside it, and the other lines of its run divide by the right number of bytes"
     if codes.BYTES_RIGHT.code in by_code or loaded is None:
-        return f"{number}, and the record divides by the right number of bytes"
+        right = by_code.get(codes.BYTES_RIGHT.code)
+        nearly = "nearly " if right is not None and right.evidence.get("is_near") else ""
+        return f"{number}, and the record divides by {nearly}the right number of bytes"
     pair = by_code[codes.TWO_ESTIMATORS.code].evidence
     ratio, expected = pair["implied_ratio"], pair["expected_ratio"]
     return (

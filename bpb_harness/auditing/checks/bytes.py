@@ -21,7 +21,7 @@ from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio,
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
 from bpb_harness.rules.byte_factors import ByteFactor
-from bpb_harness.rules.denominators import PREFIX, TAIL_DROPPED, Denominator
+from bpb_harness.rules.denominators import FULL, PREFIX, TAIL_DROPPED, Denominator
 from bpb_harness.units import NATS_PER_BIT, bits_to_nats
 
 # Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
@@ -405,11 +405,14 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
         inferred=not evidence.tokenizer_is_named,
         uncertainty=ratio.uncertainty,
         places=list(ratio.places),
+        facts={"is_near": True} if _is_not_its_own(evidence, ratio, row) else {},
     )
 
 
 def _or_another(evidence: Evidence, ratio: Ratio, row: Denominator) -> str:
     """The other text that bytes per token as near may be of, where they are not quite the nearer one's."""
+    if _is_not_its_own(evidence, ratio, row):
+        return f"; that is not its number to the digit: of another {row.tokenizer}, or of not quite every token"
     if row.scope == PREFIX or ratio.is_near(row.bytes_per_token, QUITE):
         return ""
     rows = [other for other in _rows(evidence) if other.is_whole and other.tokenizer == row.tokenizer]
@@ -421,6 +424,20 @@ def _or_another(evidence: Evidence, ratio: Ratio, row: Denominator) -> str:
     off = _signed((ratio.value / other.bytes_per_token - 1.0) * 100)
     whose = f"that of {other}" if ratio.is_near(other.bytes_per_token, QUITE) else "neither's"
     return f", {other} {other.bytes_per_token:.5f} ({off} %): it is {whose} to the digit"
+
+
+def _is_not_its_own(evidence: Evidence, ratio: Ratio, row: Denominator) -> bool:
+    """Whether bytes per token are near a text's that no log names by its size, and further off than tails leave."""
+    off = abs(ratio.value / row.bytes_per_token - 1.0)
+    is_counted = row.scope == FULL and row.num_bytes is not None and not row.ratio_rounding
+    return (
+        is_counted
+        and _TAILS + ratio.uncertainty < off <= QUITE
+        and not any(log.split_tokens for log in evidence.claim_logs)
+    )
+
+
+_TAILS = 1e-4  # relative
 
 
 def _signed(percent: float) -> str:

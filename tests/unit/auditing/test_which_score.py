@@ -666,6 +666,29 @@ def test_bytes_near_two_texts_are_said_to_be_the_ones_or_neithers(
     assert whose is None or f"it is {whose}" in found.message
 
 
+@pytest.mark.parametrize(
+    ("ratio", "loads", "is_said"),
+    [
+        (SP1024 * (1.0 - 1.77e-4), False, True),
+        (SP1024 * (1.0 + 1.77e-4), False, True),
+        (SP1024 * (1.0 - 6e-5), False, False),  # what dropped tails leave
+        (SP1024, False, False),
+        (SP1024 * (1.0 - 1.77e-4), True, False),  # whose text it is, the log tells
+    ],
+)
+def test_bytes_that_are_not_the_tables_to_the_digit_are_said_not_to_be(
+    tmp_path: Path, ratio: float, loads: bool, is_said: bool
+) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, ratio), 8), tokenizer="sp1024"))
+    text = log(2.0312, ratio) if loads else f"final_exact val_loss:2.03120000 val_bpb:{bpb(2.0312, ratio):.8f}\n"
+    (tmp_path / "train.log").write_text(text)
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB101")
+    said = "that is not its number to the digit: of another sp1024, or of not quite every token"
+    assert (said in found.message) is is_said
+    assert ("by nearly the right number of bytes" in report.judgement.reason) is is_said
+
+
 LOGS = {"a.log": 1.13179659, "b.log": 1.13214329, "c.log": 1.13210889}
 
 
