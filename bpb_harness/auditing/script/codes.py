@@ -101,7 +101,7 @@ CHOSEN_BY_TARGET = register("BPB275", "script-price-chosen-by-target", _WARNS,
 HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WARNS,
     "a guess of a token counts only where that very token is of some class: the prices add up to more than 1")
 CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
-    "settings were chosen by their score on the scored text itself: what the choice costs, told ahead")
+    "settings or weights were chosen by their score on the scored text itself: what the choice costs, told ahead")
 LOOKS_AHEAD = register("BPB278", "script-looks-ahead", _WARNS,
     "a causal network is told at each place a mean, attention or the like over the whole window: over the target too")
 UNPACKED_WEIGHTS = register("BPB279", "script-scores-unpacked-weights", _WARNS,
