@@ -27,7 +27,7 @@ from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, positio
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
-from bpb_harness.findings import Severity
+from bpb_harness.findings import Json, Severity
 
 _MAX_TRACED, _LEAST_WORK = 2_000, 60_000
 _READING = frozenset(["open", "load", "BytesIO", "read_bytes"])
@@ -80,7 +80,7 @@ def _hit(analysis: Analysis, search: _Search, loaded: ast.Call, shown: tuple[Log
         f"the claimed score (line {loaded.lineno}), and written to no file: the packed network is another one, and the "
         "score pays for none of it"
     )
-    evidence = {
+    evidence: dict[str, Json] = {
         "log": score.file, "line_of_log": line, "kept": num_kept,
         "missing": "a score of the packed network as its file holds it",
     }  # fmt: skip
