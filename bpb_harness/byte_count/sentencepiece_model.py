@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.byte_count.tokenizer import (
+    LARGEST_VOCABULARY,
     SPACE_SYMBOL,
     PieceKind,
     SpaceHabit,
     Tokenizer,
     not_a_tokenizer,
-    require_vocabulary,
 )
 from bpb_harness.errors import TokenizerError
 
@@ -38,7 +38,9 @@ class SentencePieceTokenizer(Tokenizer):
         except (RuntimeError, OSError, ValueError) as error:
             seen = f"a file that starts with {model_bytes[:8]!r}"
             raise not_a_tokenizer(name, seen=seen, hint="save it as tokenizer.json") from error
-        require_vocabulary(name, size)
+        if not 0 < size <= LARGEST_VOCABULARY:  # no public one has more
+            seen, expected = f"{size} pieces", f"1 to {LARGEST_VOCABULARY}"
+            raise TokenizerError(f"{name}: not a usable vocabulary", seen=seen, expected=expected)
         self._processor = processor
         try:
             found = (_piece(processor, token) for token in range(size))

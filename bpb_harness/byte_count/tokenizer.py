@@ -174,18 +174,6 @@ class Tokenizer(ABC):
         self.vocab_size = len(pieces)
 
 
-def require_vocabulary(name: str, size: int) -> None:
-    """Refuse a vocabulary of no pieces, or of more than any public one has.
-
-    Raises:
-        TokenizerError: if it is one.
-    """
-    if not 0 < size <= LARGEST_VOCABULARY:
-        raise TokenizerError(
-            f"{name}: not a usable vocabulary", seen=f"{size} pieces", expected=f"1 to {LARGEST_VOCABULARY}"
-        )
-
-
 def not_a_tokenizer(name: str, seen: str | None = None, hint: str | None = None) -> TokenizerError:
     """What to say of a file of no format that is known."""
     return TokenizerError(f"{name}: not a tokenizer that can be counted", seen=seen, expected=FORMATS, hint=hint)

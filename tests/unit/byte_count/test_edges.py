@@ -601,9 +601,9 @@ def test_options_of_the_process_change_no_tokens(monkeypatch):
 def test_a_sentencepiece_vocabulary_has_a_limit(monkeypatch):
     model = trained()
     size = load_tokenizer(model).vocab_size
-    monkeypatch.setattr("bpb_harness.byte_count.tokenizer.LARGEST_VOCABULARY", size)
+    monkeypatch.setattr("bpb_harness.byte_count.sentencepiece_model.LARGEST_VOCABULARY", size)
     assert load_tokenizer(model).vocab_size == size
-    monkeypatch.setattr("bpb_harness.byte_count.tokenizer.LARGEST_VOCABULARY", size - 1)
+    monkeypatch.setattr("bpb_harness.byte_count.sentencepiece_model.LARGEST_VOCABULARY", size - 1)
     with pytest.raises(TokenizerError) as caught:
         load_tokenizer(model, name="it")
     assert str(caught.value) == f"it: not a usable vocabulary: got {size} pieces, expected 1 to {size - 1}"
