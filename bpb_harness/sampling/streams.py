@@ -89,15 +89,15 @@ class RandomStreams:
 
     def jitter(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The position of each window inside its stratum, (n,) float64 in (0, 1], never 0."""
-        return _unit(first_words(self._key(_Purpose.JITTER), windows)) + 2.0**-54
+        return _unit(words_of_many(self._key(_Purpose.JITTER), windows, 0, 1)[:, 0]) + 2.0**-54
 
     def replicate(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Where the second draw of each window looks that is drawn for the error alone, (n,) float64 in (0, 1]."""
-        return _unit(first_words(self._key(_Purpose.REPLICATE), windows)) + 2.0**-54
+        return _unit(words_of_many(self._key(_Purpose.REPLICATE), windows, 0, 1)[:, 0]) + 2.0**-54
 
     def independent(self, windows: npt.NDArray[np.int64], samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Where draws look that share nothing with any other, each of a window and sample, (n,) float64 in (0, 1]."""
-        return _unit(first_words(self._key(_Purpose.INDEPENDENT), windows, samples)) + 2.0**-54
+        return _unit(words_of_many(self._key(_Purpose.INDEPENDENT), windows, samples, 1)[:, 0]) + 2.0**-54
 
     @property
     def mask_key(self) -> tuple[int, int]:
@@ -123,7 +123,7 @@ class RandomStreams:
             What places the target, (n,) on [0, 1), and the noise of so many positions, (n, longest); of fewer it begins
             alike.
         """
-        uniform = _unit(many_words(self.mask_key, windows, samples, longest + 1))
+        uniform = _unit(words_of_many(self.mask_key, windows, samples, longest + 1))
         return uniform[:, 0], uniform[:, 1:]
 
     def reveal_rates(self, window: int, length: int, draw: int = 0) -> npt.NDArray[np.float64]:
@@ -154,48 +154,31 @@ def _unit(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def first_words(
-    key: tuple[int, int], second_words: npt.NDArray[np.int64], third_words: npt.NDArray[np.int64] | int = 0
+def words_of_many(
+    key: tuple[int, int], second_words: npt.NDArray[np.int64], third_words: npt.NDArray[np.int64] | int, size: int
 ) -> Words:
-    """The first word of ``np.random.Philox(key=key, counter=[0, w, x, 0]).random_raw()`` for every pair of w and x.
+    """``np.random.Philox(key=key, counter=[0, w, x, 0]).random_raw(size)`` for every pair of w and x.
 
     Args:
         key: two words.
         second_words: w, (n,), not negative.
         third_words: x, (n,) or the same for all, not negative.
+        size: how many of each.
 
     Returns:
-        (n,) uint64.
+        (n, size) uint64.
     """
     # NumPy's generator takes a step before its first block: the lowest word of the counter is 1.
-    return _words(key, np.ones(len(second_words), dtype=np.uint64), second_words, third_words)[0]
-
-
-def many_words(
-    key: tuple[int, int], second_words: npt.NDArray[np.int64], third_words: npt.NDArray[np.int64], size: int
-) -> Words:
-    """``np.random.Philox(key=key, counter=[0, w, x, 0]).random_raw(size)`` for every pair of w and x, (n, size)."""
     blocks = np.arange(1, -(-size // 4) + 1, dtype=np.uint64)
-    words = _words(key, blocks[None], second_words[:, None], third_words[:, None])
-    return np.stack(words, axis=-1).reshape(len(second_words), -1)[:, :size]
-
-
-def _words(
-    key: tuple[int, int],
-    first_words: Words,
-    second_words: npt.NDArray[np.int64],
-    third_words: npt.NDArray[np.int64] | int,
-) -> tuple[Words, Words, Words, Words]:
-    """The four words of each counter, lowest word first; all broadcast against each other."""
-    zero = first_words * np.uint64(0) + np.asarray(second_words).astype(np.uint64) * np.uint64(0)
-    second, third = (np.asarray(part).astype(np.uint64) + zero for part in (second_words, third_words))
-    counter = (first_words + zero, second, third, zero)
+    second, third = (np.asarray(part).astype(np.uint64)[..., None] for part in (second_words, third_words))
+    # Lowest word first. After four rounds each is (n, blocks); before, what is alike for all is computed once.
+    counter: tuple[Words, ...] = (blocks, second, third, np.zeros(1, dtype=np.uint64))
     for number in range(ROUNDS):
         left, right = (np.uint64((word + number * weyl) % (1 << 64)) for word, weyl in zip(key, _WEYL, strict=True))
         high0, low0 = _product(_MULTIPLIERS[0], counter[0])
         high1, low1 = _product(_MULTIPLIERS[1], counter[2])
         counter = (high1 ^ counter[1] ^ left, low1, high0 ^ counter[3] ^ right, low0)
-    return counter
+    return np.stack(counter, axis=-1).reshape(len(second_words), 4 * len(blocks))[:, :size]
 
 
 def torch_words(left: Tensor, right: Tensor, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from bpb_harness.errors import UsageError
 from bpb_harness.sampling.design import IndependentDesign, mask_bits
-from bpb_harness.sampling.streams import RandomStreams, first_words
+from bpb_harness.sampling.streams import RandomStreams, words_of_many
 
 
 def test_draws_are_uniform_and_independent_of_each_other():
@@ -42,7 +42,7 @@ def test_positions_are_part_of_what_a_seed_means():
         philox = np.random.Philox(key=np.array([7, 8], np.uint64), counter=np.array([0, span, draw, 0], np.uint64))
         raw = int(philox.random_raw()) >> 11
         assert IndependentDesign(RandomStreams(7), 3, 4).positions[span, draw] == raw * 2.0**-53 + 2.0**-54
-        assert int(first_words((7, 8), np.array([span]), draw)[0]) >> 11 == raw
+        assert int(words_of_many((7, 8), np.array([span]), draw, 1)[0, 0]) >> 11 == raw
 
 
 def test_no_draw_is_no_design():
