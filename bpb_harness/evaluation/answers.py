@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+_ROUNDING = 1e-6  # relative
 
 
 @final
@@ -44,6 +45,18 @@ def answer_costs_of_sampled(bound: SampledBound) -> AnswerCosts:
     plan = bound.table.plan
     drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(bound.layout)) > 0
     return AnswerCosts(bound.window_nats, bound.span_variances, drawn)
+
+
+def shows_no_error(nats: Floats, variance: Floats, is_drawn: Bools, may_vary: Bools) -> Bools:
+    """Of which estimates all draws agree, but for rounding: they may have met one mask, and say nothing of others.
+
+    Args:
+        nats: (A,).
+        variance: of each, (A,) nats squared.
+        is_drawn: whether anything was.
+        may_vary: whether another draw can cost something else: no mask but one hides a single token.
+    """
+    return np.asarray(is_drawn & may_vary & (np.sqrt(variance) <= _ROUNDING * np.abs(nats)))
 
 
 def answer_costs_of_known(scored: SpanNats) -> AnswerCosts:
@@ -73,7 +86,7 @@ def answer_frame(job: Job, layout: Layout, costs: AnswerCosts) -> pd.DataFrame:
     Columns: document (counted from 0), source (its file, and line or row), num_context (tokens of its prompt that are
     visible, the token between documents among them), num_cut (those that are not), num_tokens, num_bytes, nats, bits,
     bits_per_byte (both left out where no bytes are counted), stderr_bits (of the sampling of this answer alone; 0 where
-    nothing was drawn, none where one draw tells nothing), is_sampled.
+    nothing was drawn, none where one draw, or draws that agree, tell nothing), is_sampled.
     """
     import pandas as pd  # deferred: takes a second to import
 
@@ -81,19 +94,23 @@ def answer_frame(job: Job, layout: Layout, costs: AnswerCosts) -> pd.DataFrame:
     assert answers is not None
     assert text is not None
     nats, num_bytes = answers.of_spans(costs.nats), answers.of_spans(layout.num_units.astype(np.float64))
+    variance, is_sampled = answers.of_spans(costs.variance), answers.of_spans(costs.is_drawn.astype(np.float64)) > 0
+    num_tokens = answers.of_spans(layout.lengths.astype(np.float64)).astype(np.int64)
+    may_vary = (num_tokens > 1) | getattr(job.model, "time_conditioned", False)
+    stderr = np.where(shows_no_error(nats, variance, is_sampled, may_vary), np.nan, np.sqrt(variance))
     frame = pd.DataFrame(
         {
             "document": np.arange(len(answers)),
             "source": list(text.places[: len(answers)]),
             "num_context": answers.num_context,
             "num_cut": answers.num_cut,
-            "num_tokens": answers.of_spans(layout.lengths.astype(np.float64)).astype(np.int64),
+            "num_tokens": num_tokens,
             "num_bytes": num_bytes.astype(np.int64),
             "nats": nats,
             "bits": nats / NATS_PER_BIT,
             "bits_per_byte": nats / NATS_PER_BIT / np.where(num_bytes > 0, num_bytes, np.nan),
-            "stderr_bits": np.sqrt(answers.of_spans(costs.variance)) / NATS_PER_BIT,
-            "is_sampled": answers.of_spans(costs.is_drawn.astype(np.float64)) > 0,
+            "stderr_bits": stderr / NATS_PER_BIT,
+            "is_sampled": is_sampled,
         }
     )
     return frame if layout.counts_bytes else frame.drop(columns=["num_bytes", "bits_per_byte"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.evaluation.answers import shows_no_error
 from bpb_harness.evaluation.document_costs import ScoredDocuments, scored_documents
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
@@ -46,12 +47,14 @@ class DocumentCosts:
         variance: of each estimate, (D,) nats squared; 0 where nothing was drawn, NaN where that is not known. Of
             documents that share no window these are independent.
         by_pass: what each of several passes says by itself, (P, D) nats; None where there is one.
+        unknown: whose own error its draws do not show, (D,); None where that is of none.
     """
 
     documents: ScoredDocuments
     nats: Floats
     variance: Floats
     by_pass: Floats | None = None
+    unknown: npt.NDArray[np.bool_] | None = None
 
     def variance_of(self, which: Ints) -> float:
         """Variance of the sum over some documents, nats squared; NaN where that is not known."""
@@ -69,7 +72,11 @@ def document_costs_of_sampled(job: Job, layout: Layout, bound: SampledBound) -> 
         by_pass = np.stack(passes)
         return DocumentCosts(documents, nats, _variance_of_mean(by_pass), by_pass)
     if bound.table.plan.is_independent:
-        return DocumentCosts(documents, nats, documents.sums_of_spans(bound.span_variances))
+        variance = documents.sums_of_spans(bound.span_variances)
+        is_drawn = np.bincount(bound.table.plan.window[bound.table.plan.is_drawn], minlength=len(layout)) > 0
+        may_vary = (documents.num_tokens > 1) | getattr(job.model, "time_conditioned", False)
+        drawn = documents.sums_of_spans(is_drawn.astype(np.float64)) > 0
+        return DocumentCosts(documents, nats, variance, unknown=shows_no_error(nats, variance, drawn, may_vary))
     return DocumentCosts(documents, nats, np.full(len(documents), np.nan))
 
 
@@ -115,7 +122,8 @@ def document_frame(job: Job, layout: Layout, costs: DocumentCosts) -> pd.DataFra
     columns["bits"] = bits
     if documents.num_bytes is not None:
         columns["bits_per_byte"] = bits / np.where(documents.num_bytes > 0, documents.num_bytes, np.nan)
-    columns["stderr_bits"] = np.sqrt(costs.variance) / NATS_PER_BIT
+    stderr = np.sqrt(costs.variance) / NATS_PER_BIT
+    columns["stderr_bits"] = stderr if costs.unknown is None else np.where(costs.unknown, np.nan, stderr)
     return pd.DataFrame(columns | _contexts(job, layout, documents))
 
 

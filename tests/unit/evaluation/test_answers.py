@@ -169,6 +169,23 @@ def test_the_error_of_an_answer_is_the_spread_of_its_own_draws(tmp_path):
     assert (low + high) / 2.0 == pytest.approx(result.bits_per_byte)
 
 
+@pytest.mark.parametrize(("method", "steps"), [("discrete", {"num_steps": 1}), ("mc", {})])
+def test_draws_of_an_answer_that_agree_tell_nothing_of_its_error(tmp_path, method, steps):
+    """Of one step all is masked in every draw; of many, two draws may meet one mask by chance."""
+    unknown = 0
+    for seed in range(1 if steps else 12):
+        settings = {"method": method, "num_samples": 2, "enumerate_short": False, "schedule": "loglinear", "seed": seed}
+        result = score(job(tmp_path, **settings, **steps, with_documents=True))
+        frame = result.windows
+        assert (frame.stderr_bits.isna() | (frame.stderr_bits > 1e-6) | (frame.num_tokens == 1)).all()
+        assert frame.stderr_bits[0] == pytest.approx(0.0, abs=1e-9), "a single token: every mask is the same"
+        assert frame.stderr_bits.isna().tolist() == result.documents.stderr_bits.isna().tolist()
+        assert math.isfinite(result.mc_stderr)
+        unknown += int(frame.stderr_bits.isna().sum())
+        assert not steps or unknown == 4
+    assert unknown >= 1
+
+
 def test_a_single_draw_tells_nothing_of_the_error(tmp_path):
     one = job(tmp_path, method="mc", num_samples=1)
     result = score(one)
