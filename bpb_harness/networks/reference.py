@@ -413,9 +413,9 @@ class ReferenceTransformer(nn.Module):
 
 
 class _ReferenceNetwork:
-    """What is the same of all reference networks: the settings of a model, and its head."""
+    """What is the same of all reference networks: the settings of a model, and its head. :func:`adapt` makes them."""
 
-    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype) -> None:
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         self.network, self._dtype = network, dtype
         self.vocab_size = network.config.vocab_size
         self.context_length = network.config.context_length
@@ -433,9 +433,10 @@ class _MaskedReference(_ReferenceNetwork):
     is_stateless = True
     autocasts = True
 
-    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype) -> None:
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(network, dtype)
         self.mask_token_id = network.config.mask_token_id
+        self.time_conditioned = network.config.time_conditioned
 
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
@@ -457,12 +458,6 @@ class ReferenceDenoiser(_MaskedReference):
         dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
 
-    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
-        assert network.config.objective == "mdlm"
-        assert network.config.block_size is None
-        super().__init__(network, dtype)
-        self.time_conditioned = network.config.time_conditioned
-
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
         with autocast(xt.device, self._dtype):
@@ -482,8 +477,6 @@ class ReferenceBlockDenoiser(_MaskedReference):
         network: an mdlm network with blocks, its weights in float32.
         dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
-
-    time_conditioned = False
 
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.block_size is not None
@@ -512,10 +505,6 @@ class ReferenceCausalLM(_ReferenceNetwork):
         network: an ar network, its weights in float32.
         dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
-
-    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
-        assert network.config.objective == "ar"
-        super().__init__(network, dtype)
 
     def hidden(self, x: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, D)."""
