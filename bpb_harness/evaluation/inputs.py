@@ -158,7 +158,10 @@ def _default_data(checkpoint: Checkpoint) -> tuple[list[Path], str, Path | None]
     """Paths, how they were found, and the tokenizer that goes with them."""
     if variable := os.environ.get("BPB_DATA"):
         return [Path(part) for part in variable.split(os.pathsep) if part], "BPB_DATA", None
-    if recorded := _recorded_data(checkpoint):
+    folder = checkpoint.path.parent.resolve()
+    # Below that folder: who read the checkpoint has refused any others.
+    recorded = [(folder / name).resolve() for name in (checkpoint.data or {}).get("paths", [])]
+    if recorded and all(path.is_file() for path in recorded):
         return recorded, "the checkpoint's own record", None
     shards = sorted(Path.cwd().glob(DEFAULT_SHARDS))
     if shards:
@@ -169,26 +172,6 @@ def _default_data(checkpoint: Checkpoint) -> tuple[list[Path], str, Path | None]
         seen=f"no --data, no --docs, no BPB_DATA, no data named in {checkpoint.path.name}, no {DEFAULT_SHARDS}",
         hint="pass --data SHARD.bin or --docs FILE.jsonl",
     )
-
-
-def _recorded_data(checkpoint: Checkpoint) -> list[Path]:
-    """The shards that a checkpoint names, inside its own folder only."""
-    folder = checkpoint.path.parent.resolve()
-    names = (checkpoint.data or {}).get("paths", [])
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise CorpusError(
-            f"{checkpoint.path.name}: record of its data", seen=type(names).__name__, expected="a list of paths"
-        )
-    found = []
-    for name in names:
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder):
-            raise CorpusError(
-                f"{checkpoint.path.name} names data outside its folder", seen=repr(name), hint="pass --data explicitly"
-            )
-        if path.is_file():
-            found.append(path)
-    return found if len(found) == len(names) else []
 
 
 def _find_tokenizer(

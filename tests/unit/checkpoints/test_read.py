@@ -218,6 +218,27 @@ def test_data_inside_the_folder_is_accepted_and_outside_refused_on_saving_too(tm
     save_checkpoint(tmp_path / "x.pt", tensors=_TENSORS, **{**_REST, "data": {"paths": ["a/../b.bin"]}})
 
 
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["../x.bin"], "outside its folder"), (["/etc/hostname"], "outside its folder"),
+        (["a/../../x"], "outside its folder"), (["a\x00b"], "outside its folder"),
+        (["b.bin", "link/x"], "outside its folder"), ("b.bin", "paths of its data"), ([3], "paths of its data"),
+    ],
+)  # fmt: skip
+def test_data_outside_the_folder_are_refused_where_a_file_is_read(tmp_path: Path, paths: object, message: str) -> None:
+    """Nobody looks again: what a checkpoint that was read names is scored where nothing else is said."""
+    from safetensors.torch import save_file
+
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    said = {"format": FORMAT, "format_version": 1, **_REST, "tokenizer": None, "data": {"paths": paths}}
+    torch.save({**said, "tensors": _TENSORS}, tmp_path / "x.pt")
+    save_file({"b": torch.ones(1)}, tmp_path / "x.safetensors", {FORMAT: json.dumps(said)})
+    for suffix in (".pt", ".safetensors"):
+        with pytest.raises(CheckpointError, match=message):
+            read_checkpoint(tmp_path / f"x{suffix}")
+
+
 def test_folder_of_safetensors(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
