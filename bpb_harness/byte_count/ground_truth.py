@@ -35,6 +35,7 @@ class Reason(StrEnum):
     UNUSED_PIECE = "an unused piece, whose text the official rule leaves out"
     UNKNOWN_TOKEN = "an unknown token stands for text that cannot be recovered"  # noqa: S105 - no secret
     LITERAL_SYMBOL = "the text holds a literal U+2581, which pieces cannot tell from a space"
+    JOINED_SPACE = "a space that starts the text is joined with the dummy prefix, and is no text any more"
     NOT_LOSSLESS = "the pieces do not spell the normalised text"
     WRONG_TOKENIZER = "the tokens spell another text: the tokenizer does not belong to these shards"
     OTHER_TEXT = "the tokens are of another text than this document"
@@ -245,7 +246,9 @@ def _pieces_disagreement(
     if spelled == normal:
         return None
     position = _common_prefix(spelled, normal)
-    if belongs is False:
+    if belongs is not False and tokenizer.spaces.dummy_prefix and b" " + spelled == normal:
+        reason = Reason.JOINED_SPACE
+    elif belongs is False:
         reason = Reason.WRONG_TOKENIZER
     elif not np.array_equal(_without_controls(tokenizer, tokens), tokenizer.encode(text)):
         reason = Reason.OTHER_TEXT

@@ -403,13 +403,15 @@ def _text_findings(truth: GroundTruth) -> list[Finding]:
                 facts=first_facts(where),
             )
         )
-    unspelled = truth.pieces.num_documents - literal - truth.pieces.reasons[Reason.OTHER_TEXT]
+    told = (Reason.LITERAL_SYMBOL, Reason.OTHER_TEXT, Reason.JOINED_SPACE)  # above, by other findings, by the table
+    unspelled = truth.pieces.num_documents - sum(truth.pieces.reasons[reason] for reason in told)
     if unspelled:
+        first = next(where for reason, where in truth.pieces.firsts.items() if reason not in told)
         findings.append(
             TEXT_NOT_SPELLED.finding(
                 f"In {unspelled:,} of {truth.num_documents:,} documents the pieces do not spell the normalised text. "
-                f"{sentence(truth.pieces.first)}",
-                facts=place(truth.pieces),
+                f"{sentence(first)}",
+                facts={**place(truth.pieces), **first_facts(first)},
             )
         )
     if truth.normaliser.first is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpb_harness.byte_count.ground_truth import Reason
 from bpb_harness.byte_report.report import OTHER_DOCUMENTS, ByteReport
 from bpb_harness.findings import Severity
 from bpb_harness.terminal.page import Page, Style
@@ -80,7 +81,10 @@ def _lossless(report: ByteReport) -> str:
         lost = "no: the tokens do not give the text back, and there are no bits per byte (bpb-eval --bytes none)"
         return f"{lost}; {unknown}"
     if not report.lossless:
-        return f"no: the documents hold a literal U+2581, which comes back as a space (BPB176); {unknown}"
+        literal = report.truth is None or report.truth.pieces.reasons[Reason.LITERAL_SYMBOL]
+        symbol = "the documents hold a literal U+2581, which comes back as a space (BPB176)"
+        joined = "a space that starts a document does not come back: the tokenizer puts one before each"
+        return f"no: {symbol if literal else joined}; {unknown}"
     if report.truth is None:
         return f"yes, as far as tokens alone can tell (--docs holds them against the text); {unknown}"
     compared = f"the {report.truth.num_documents:,} documents that were compared"

@@ -12,10 +12,12 @@ import sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bpb_harness.byte_count import PieceKind, load_tokenizer
+from bpb_harness.byte_count.ground_truth import Reason
 from bpb_harness.byte_report.report import measure_bytes
 from bpb_harness.byte_report.report_text import describe
 from bpb_harness.findings import Severity
 from bpb_harness.text.corpus import load_documents, load_shards
+from tests.printed import words_of
 
 SENTENCES = ["the cat sat on the mat, the rat ate the cat \ue001"] * 10
 
@@ -195,6 +197,24 @@ def test_a_normaliser_that_puts_white_space_in(tmp_path):
             assert found(report)["BPB181"].evidence["reason"] == "added_space"
             assert found(report)["BPB181"].evidence["position"] == 1
             assert report.num_bytes_exact == report.num_bytes_raw + 4
+
+
+@pytest.mark.parametrize("starts_with", [" ", ""])
+def test_a_space_that_is_joined_with_the_dummy_prefix_is_called_that(tmp_path, starts_with):
+    """bpb-eval scores such a text (spaces may be joined): bpb-bytes does not say that there are no bits per byte."""
+    letters = {letter: token for token, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    library = Tokenizer(models.BPE(letters, []))
+    library.pre_tokenizer, library.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
+    texts = ["a cat", f"{starts_with}the rat"]
+    tokenizer = load_tokenizer(library.to_str().encode())
+    corpus = load_documents([_documents(tmp_path, texts)], tokenizer)
+    report = measure_bytes(tokenizer, corpus, texts, from_shards=False)
+    assert report.void is None
+    assert report.lossless is (starts_with == "")
+    assert report.num_bytes_exact == len("a cat") + len("the rat")
+    assert report.truth.pieces.reasons == ({Reason.JOINED_SPACE: 1} if starts_with else {})
+    said = words_of(describe(report))
+    assert ("a space that starts a document does not come back" in said) is (starts_with == " ")
 
 
 def _documents(folder, texts):
