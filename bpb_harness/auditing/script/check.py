@@ -39,6 +39,7 @@ from bpb_harness.auditing.script.checks.special_tokens import check_special_toke
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.unpacked_weights import check_unpacked_weights
 from bpb_harness.auditing.script.checks.unpaid_tokens import check_unpaid_tokens
+from bpb_harness.auditing.script.checks.weighed_losses import check_weighed_losses
 from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -62,6 +63,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_byte_constants: "constants in place of a byte count",
     check_scaled_bits: "constants that scale the loss or the bits",
     check_unpaid_tokens: "tokens that the loss leaves out",
+    check_weighed_losses: "weights of tokens in the loss",
     check_scored_files: "the files that are scored",
     check_constant_totals: "constants in place of what was scored",
     check_byte_tables: "the byte count",

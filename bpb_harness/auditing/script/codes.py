@@ -108,6 +108,8 @@ UNPACKED_WEIGHTS = register("BPB279", "script-scores-unpacked-weights", _WARNS,
     "the claimed score is one of the trained weights, in a run that packs them, reads them back and scores those too")
 NO_CODE_LENGTH = register("BPB283", "script-loss-is-no-code-length", _REFUTES,
     "what is scored is not what all tokens cost: the loss is scaled by a constant, or a token is left out of it")
+WEIGHED_LOSS = register("BPB284", "script-loss-is-weighed", _REFUTES,
+    "the loss that is scored weighs tokens by their place in the window, or by what they cost: it is no code length")
 
 # sampling and coverage
 SUBSET = register("BPB350", "script-scores-a-subset", _WARNS,
