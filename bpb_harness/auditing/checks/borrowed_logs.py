@@ -10,13 +10,14 @@ from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.programs import Programs
 from bpb_harness.auditing.twin_logs import Twin
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.listing import kind_by_name, list_files
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import parse_json
 from bpb_harness.errors import HarnessError
-from bpb_harness.findings import Finding, Json, first_of
+from bpb_harness.findings import Finding, Json, Severity, first_of
 
 _MAX_NAMES = 3
 _MAX_PEOPLE = 50  # that one value names
@@ -28,11 +29,17 @@ _BETWEEN = re.compile(r"[,;&+/()<>\[\]|]|\s(?:and|with|und|et|y)\s", re.IGNORECA
 _ADDRESS = re.compile(r"[\w.+-]{1,100}@[\w-]{1,100}\.[\w.-]+|(?:https?://)?(?:www\.)?github\.com/", re.IGNORECASE)
 
 
+# A class of a network, by its base, and what a README shows as code.
+_NETWORK = re.compile(r"^[ \t]*class[ \t]+(\w+)[ \t]*\([^()\n]*\bModule\b[^()\n]*\)", re.MULTILINE)
+_FENCED = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n(.*?)^[ \t]*(?:```|~~~)", re.MULTILINE | re.DOTALL)
+
+
 def check_borrowed_logs(evidence: Evidence, twins: Sequence[Twin], folders: Sequence[Path]) -> Iterator[Finding]:
     """All logs that the score stands in are another's too: whose script ran, the size of its code may tell.
 
     Versions of one submission share their logs, so nothing is said where another of the same author holds them too, or
-    of one that names nobody; nor of logs that somebody shows beside a script of his own.
+    of one that names nobody; nor of logs that somebody shows beside a script of his own. Whose run it was changes no
+    number, unless the README shows a network of its own that no program has: that one was never run, for all we know.
 
     Args:
         evidence: the claim and its record.
@@ -47,7 +54,9 @@ def check_borrowed_logs(evidence: Evidence, twins: Sequence[Twin], folders: Sequ
     ]
     own = _author(folders[0])
     if all(own.is_other_than(_author(found[0].folder)) for found in holding):
-        yield from islice((each for found in holding if (each := _finding(evidence, logs, found)) is not None), 1)
+        programs = Programs(evidence.claim, folders)
+        told = (_finding(evidence, logs, found, programs) for found in holding)
+        yield from islice((each for each in told if each is not None), 1)
 
 
 def _all_of(logs: Sequence[LogRecord], twins: Sequence[Twin], other: Path) -> list[Twin]:
@@ -57,7 +66,9 @@ def _all_of(logs: Sequence[LogRecord], twins: Sequence[Twin], other: Path) -> li
     return found if len(found) == len(logs) else []
 
 
-def _finding(evidence: Evidence, logs: Sequence[LogRecord], twins: Sequence[Twin]) -> Finding | None:
+def _finding(
+    evidence: Evidence, logs: Sequence[LogRecord], twins: Sequence[Twin], programs: Programs
+) -> Finding | None:
     names = first_of([log.file for log in logs], _MAX_NAMES)
     are = f"{'are' if len(logs) > 1 else 'is'} byte for byte {_shown(logs, twins)}of {twins[0].name}"
     are = f"{names}, which the score stands in, {are}, which names another author"
@@ -73,7 +84,35 @@ def _finding(evidence: Evidence, logs: Sequence[LogRecord], twins: Sequence[Twin
     if not _has_scripts_of(evidence, twins[0]):
         return None
     message = f"{are}, and so is every script here: both show one run of one script"
-    return codes.LOG_SHARED.finding(message, facts=facts)
+    readme, shown = evidence.claim.readme, _networks_nowhere(evidence, twins[0], programs)
+    if readme is None or not shown:
+        return codes.LOG_SHARED.finding(message, facts=facts)
+    message += (
+        f"; {readme.file} shows {'a class' if len(shown) == 1 else 'classes'} of a network "
+        f"({first_of(shown, _MAX_NAMES)}) that {'stands' if len(shown) == 1 else 'stand'} in no program of the record: "
+        "nothing shows that it was ever run"
+    )
+    missing = f"a log and a script of the network that {readme.file} shows"
+    return codes.LOG_SHARED.finding(message, severity=Severity.WARNS, missing=missing, classes=shown, facts=facts)
+
+
+def _networks_nowhere(evidence: Evidence, twin: Twin, programs: Programs) -> list[str]:
+    """Classes of networks that the README shows in code, if none of them is named in a program, or by the other's."""
+    readme = evidence.claim.readme
+    code = "\n".join(_FENCED.findall(readme.text)) if readme is not None else ""
+    shown = [*dict.fromkeys(_NETWORK.findall(code))]
+    if not shown or not programs.texts:
+        return []
+    try:
+        theirs = [read_text(path, path.name).text for path, _ in list_files(twin.folder).files if _is_prose(path)]
+    except HarnessError:
+        return []
+    named = re.compile(rf"\b(?:{'|'.join(map(re.escape, shown))})\b")
+    return [] if any(named.search(text) for text in (*programs.texts, *theirs)) else shown
+
+
+def _is_prose(path: Path) -> bool:
+    return path.suffix.lower() in (".md", ".rst", ".txt") and kind_by_name(path) != "log"
 
 
 def _shown(logs: Sequence[LogRecord], twins: Sequence[Twin]) -> str:

@@ -191,3 +191,57 @@ def test_logs_of_one_size_are_no_twins(tmp_path: Path) -> None:
     found = twin_logs([(name, tmp_path / name) for name in "abc"])
     assert {folder.name: [twin.name for twin in twins] for folder, twins in found.items()} == {"a": ["c"], "c": ["a"]}
     assert twin_logs([("gone", tmp_path / "gone")]) == {}
+
+
+NETWORK = """# A network
+
+It has a gate:
+
+```python
+class Gate(nn.Module):
+    def forward(self, x):
+        return x
+```
+"""
+
+
+def _described(root: Path, readme: str, script: str = SCRIPT, theirs: str = "# A network\n") -> AuditReport:
+    """The report on a submission whose log and script are another's, and whose README is its own."""
+    _submit(root / "a", {"train.log": _log(code=len(script))}, script, **ANN)
+    _submit(root / "b", {"train_1.log": _log(code=len(script))}, script, **BOB)
+    (root / "a" / "README.md").write_text(theirs)
+    (root / "b" / "README.md").write_text(readme)
+    return _reports(root)["b"]
+
+
+def test_a_network_that_no_program_has_beside_another_authors_run(tmp_path: Path) -> None:
+    report = _described(tmp_path, NETWORK)
+    (found,) = report.with_code("BPB455")
+    assert found.message == (
+        "train_1.log, which the score stands in, is byte for byte train.log of a, which names another author, and so "
+        "is every script here: both show one run of one script; README.md shows a class of a network (Gate) that "
+        "stands in no program of the record: nothing shows that it was ever run"
+    )
+    assert (report.verdict, report.judgement.reason) == ("unverifiable", found.message)
+    assert "a log and a script of the network that README.md shows" in report.judgement.missing
+    assert audit(tmp_path / "b").verdict == "consistent"  # by itself nothing tells whose run it is
+
+
+@pytest.mark.parametrize(
+    ("readme", "script", "theirs"),
+    [
+        ("# A network\n", SCRIPT, ""),
+        (NETWORK.replace("```python", "").replace("```", ""), SCRIPT, ""),  # no code
+        (NETWORK.replace("class Gate(nn.Module)", "class Gate"), SCRIPT, ""),  # of no base
+        (NETWORK.replace("(nn.Module)", "(Exception)"), SCRIPT, ""),
+        (NETWORK, SCRIPT + "class Gate(nn.Module):\n    pass\n", ""),
+        (NETWORK, SCRIPT + "# Gate\n", ""),
+        (NETWORK + NETWORK.replace("Gate", "Block"), SCRIPT + "class Block(nn.Module):\n    pass\n", ""),
+        (NETWORK, SCRIPT, NETWORK),  # theirs is described so, too
+    ],
+    ids=["nothing shown", "prose", "a class", "an error", "there", "named", "one there", "theirs too"],
+)
+def test_a_network_that_may_be_the_one_that_ran(tmp_path: Path, readme: str, script: str, theirs: str) -> None:
+    report = _described(tmp_path, readme, script, theirs)
+    (found,) = report.with_code("BPB455")
+    assert (report.verdict, "network" in found.message) == ("consistent", False)
