@@ -93,7 +93,7 @@ def _finding(
         "nothing shows that it was ever run"
     )
     missing = f"a log and a script of the network that {readme.file} shows"
-    return codes.LOG_SHARED.finding(message, severity=Severity.WARNS, missing=missing, classes=shown, facts=facts)
+    return codes.LOG_SHARED.finding(message, severity=Severity.WARNS, missing=missing, classes=[*shown], facts=facts)
 
 
 def _networks_nowhere(evidence: Evidence, twin: Twin, programs: Programs) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import lzma
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bpb_harness.auditing.script.frontend.source import decode_source
@@ -31,7 +34,9 @@ def stated_code_sizes(text: str) -> list[int]:
 def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end.
 
-    Of several, as of the code before and after it was packed, the largest.
+    Blank lines at the end of a script are no part of it: what lies beside a log lost some, or has more. A script that
+    packs its own text may state the size of that. Of several sizes, as of the code before and after it was packed, the
+    largest.
 
     Args:
         text: the log.
@@ -44,9 +49,44 @@ def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     if not stated:
         return None
     sizes: set[int] = set()
+    texts: list[str] = []
     for script in scripts:
         source, written = decode_source(script).text, read_text(script, script.name).text
         for each in (source, written, written.replace("\r\n", "\n")):
-            for same in (each, each.rstrip("\n")):
-                sizes |= {len(same), len(same.encode("utf-8", "replace"))}
-    return max(stated) if sizes.isdisjoint(stated) else None
+            bare = each.rstrip()
+            blank = range(max(1, len(each) - len(bare)) + 1)
+            sizes |= {size + more for size in (len(bare), len(bare.encode("utf-8", "replace"))) for more in blank}
+        texts += [source, written] if source != written else [source]
+    if sizes.isdisjoint(stated) and not any(each in stated for text in texts for each in _packed_sizes(text)):
+        return max(stated)
+    return None
+
+
+_READS_ITSELF = re.compile(r"\b__file__\b")
+_PACKS = {"lzma": re.compile(r"\blzma\s*\.\s*compress\("), "zlib": re.compile(r"\bzlib\s*\.\s*compress\(")}
+_WRAPPED = re.compile(r"""\bf("{3}|'{3}|"|')((?:(?!\1).){0,400}?)\{[^{}\n]{1,80}\}((?:(?!\1).){0,200}?)\1""", re.DOTALL)
+_MOST_WRAPPERS, _LONGEST_PACKED = 40, 2**19
+
+
+def _packed_sizes(text: str) -> Iterator[int]:
+    """The sizes that a script's own text may have where it is packed by it; nothing of one that packs none.
+
+    Of what unpacks it again, the text of one formatted value, each place is tried: the whole is a match to the byte.
+    """
+    if len(text) > _LONGEST_PACKED or not _READS_ITSELF.search(text):
+        return
+    around = {0}
+    for found in list(_WRAPPED.finditer(text))[:_MOST_WRAPPERS]:
+        size = sum(len(part.replace("\\n", "\n")) for part in found.groups()[1:])
+        around |= {size, size + len("b''")}
+    packed = {same for name, packs in _PACKS.items() if packs.search(text) for same in _compressed(name, text.encode())}
+    for each in packed:
+        for encoded in (each, base64.b85encode(each), base64.b64encode(each)):
+            yield from (len(encoded) + more for more in around)
+
+
+def _compressed(name: str, data: bytes) -> Iterator[bytes]:
+    if name == "zlib":
+        yield from (zlib.compress(data, level) for level in (6, 9))
+        return
+    yield from (lzma.compress(data, preset=preset) for preset in (6, 9, 9 | lzma.PRESET_EXTREME))
