@@ -337,7 +337,7 @@ def _ratio_of_claim(claim: Claim, lines: Sequence[ScoreLine], siblings: Sequence
     own = lines or siblings
     ratios = [ratio for line in own if (ratio := ratio_of(line)) is not None]
     if not ratios:
-        again = [_printed_again(claim.logs, line) for line in own]
+        again = [_printed_again(claim.logs, line) or _rounded_before(claim.logs, line) for line in own]
         found = [ratio_of(line) for line in again if line is not None]
         ratios = [ratio for ratio in found if ratio is not None] if len(found) == len(own) else []
     if ratios:
@@ -369,6 +369,19 @@ def _printed_again(logs: Sequence[LogRecord], line: ScoreLine) -> ScoreLine | No
             and each.same_estimator
             and (each.bpb.decimals or 0) > (line.bpb.decimals or 0) >= _DECIMALS_OF_MEAN
             and rounds_to(line.bpb, each.bpb.value)
+        ),
+        None,
+    )
+
+
+def _rounded_before(logs: Sequence[LogRecord], line: ScoreLine) -> ScoreLine | None:
+    """The line in front of an exact one without a loss that prints the same score with fewer digits, and a loss."""
+    within = next((log for log in logs if line in log.lines), None)
+    return next(
+        (
+            other
+            for other in (within.lines if within is not None else ())
+            if other.nats_per_token is not None and other.same_estimator and _is_exact_of(line, other)
         ),
         None,
     )
@@ -411,7 +424,9 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     if single:
         sizes = {size.value for size in claim.artifact_bytes}
         own = {log.file for log in claim.logs if any(size.value in sizes for size in log.artifact_bytes)}
-        return (max(single, key=lambda line: _standing(line, score, own)),), "line"
+        # The claim's own digits, where the line in front has the loss, go before those of another line with a loss.
+        told = [line for line in single if _is_exact([line], score) and _rounded_before(claim.logs, line) is not None]
+        return (max(told or single, key=lambda line: _standing(line, score, own)),), "line"
     for group in means:
         if len(claim.seeds) != 1 and is_rounded_mean(score, [line.bpb.value for line in group]):
             return tuple(group), "mean"
@@ -565,14 +580,17 @@ def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:
 
 def _is_told_exactly(line: ScoreLine, log: LogRecord, score: Printed) -> bool:
     """Whether the next lines print what a line prints with more digits: of a score with as many, those decide."""
-    number = line.bpb.source.line or 0
-    return (score.decimals or 0) >= _EXACT_FROM and any(
-        0 < (other.bpb.source.line or 0) - number <= _EXACT_WITHIN
-        and other.label == f"{line.label}{_EXACT}"
-        and other.run == line.run
-        and (other.bpb.decimals or 0) > (line.bpb.decimals or 0)
-        and rounds_to(line.bpb, other.bpb.value)
-        for other in log.lines
+    return (score.decimals or 0) >= _EXACT_FROM and any(_is_exact_of(other, line) for other in log.lines)
+
+
+def _is_exact_of(exact: ScoreLine, line: ScoreLine) -> bool:
+    """Whether a line prints, right behind another one, what that prints with fewer digits."""
+    return (
+        0 < (exact.bpb.source.line or 0) - (line.bpb.source.line or 0) <= _EXACT_WITHIN
+        and exact.label == f"{line.label}{_EXACT}"
+        and exact.run == line.run
+        and (exact.bpb.decimals or 0) > (line.bpb.decimals or 0)
+        and rounds_to(line.bpb, exact.bpb.value)
     )
 
 

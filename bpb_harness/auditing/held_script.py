@@ -10,13 +10,14 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import listed
+from bpb_harness.units import counted
 
 _MOST_CHARACTERS = 2**20
 _LEAST = 1_000  # characters of a script that stands in a log as it is
@@ -37,6 +38,8 @@ class HeldScript:
             script, where it stands in them.
         num_parts: how many the script in the log has.
         others: scripts beside it that it imports, and that are no other version of it.
+        num_imports: how many of its imports the nearest one does not have.
+        reads_env: whether it alone takes settings from a .env file, and none lies beside it.
     """
 
     log: LogRecord
@@ -45,6 +48,8 @@ class HeldScript:
     differing: tuple[tuple[str, int | None, int | None], ...]
     num_parts: int
     others: tuple[Path, ...]
+    num_imports: int = 0
+    reads_env: bool = False
 
     @property
     def scripts(self) -> tuple[Path, ...]:
@@ -125,8 +130,11 @@ def differs(held: HeldScript) -> str:
     ]
     more = len(named) - len(shown)
     shown += [f"{more} more"] if more else []
-    shown += [f"{rest} statement{'s' if rest > 1 else ''} outside of functions and classes"] if rest else []
-    return f"{held.nearest.name} is another, which differs in {listed(shown)}"
+    outside = [counted(rest, "statement")] if rest else []
+    outside += [counted(held.num_imports, "import")] if held.num_imports else []
+    shown += [f"{' and '.join(outside)} outside of functions and classes"] if outside else []
+    env = "; the script in the log takes settings from a .env file, and the record holds none" if held.reads_env else ""
+    return f"{held.nearest.name} is another, which differs in {listed(shown)}{env}"
 
 
 _MAX_SHOWN = 3
@@ -195,7 +203,26 @@ def _held(log: LogRecord, scripts: Sequence[Path], before: int | None) -> HeldSc
     if not own or any(parts is None for _, parts in trees):
         return None
     imported = {name for found in _IMPORTED.finditer(source.text) for name in re.findall(r"\w+", found[0])}
-    return _compared(log, own, [(script, parts or []) for script, parts in trees], imported)
+    held = _compared(log, own, [(script, parts or []) for script, parts in trees], imported)
+    if held.same is not None or held.nearest is None:
+        return held
+    there = next(other.text for script, other in beside if script == held.nearest)
+    return replace(
+        held,
+        num_imports=sum((_imports(source.text) - _imports(there)).values()),
+        reads_env=_reads_env(source.text) and not _reads_env(there) and not (held.nearest.parent / ".env").exists(),
+    )
+
+
+def _imports(text: str) -> Counter[str]:
+    """What a script imports outside of functions and classes, by what is written."""
+    return Counter(ast.dump(each) for each in ast.parse(text).body if isinstance(each, ast.Import | ast.ImportFrom))
+
+
+def _reads_env(text: str) -> bool:
+    """Whether a script takes settings from a file outside of functions and classes: load_dotenv()."""
+    calls = (each.value for each in ast.parse(text).body if isinstance(each, ast.Expr))
+    return any(isinstance(each, ast.Call) and ast.unparse(each.func).endswith("load_dotenv") for each in calls)
 
 
 def _is_last(written: str, log: str, before: int | None) -> bool:

@@ -133,7 +133,7 @@ def _code_of_other(evidence: Evidence, log: LogRecord, twin: Twin) -> int | None
         text = read_text(log.path, log.file).text
         scripts = [path for path, _ in list_files(twin.folder).files if kind_by_name(path) == "script"]
         size = foreign_code_size(text, evidence.claim.scripts)
-        return size if scripts and foreign_code_size(text, scripts) is None else None
+        return size if scripts and foreign_code_size(text, scripts, exactly=True) is None else None
     except HarnessError:
         return None
 

@@ -177,3 +177,29 @@ def test_remarks_are_on_the_last_script_before_the_score(tmp_path: Path) -> None
     (found,) = _report(tmp_path, f"{EARLIER}{RULE}{COUNTS}", SCRIPT).with_code("BPB162")
     assert found.evidence["file"] == "train.log"
     assert _report(tmp_path, f"{COUNTS}{RULE}step:9/9 train_loss:2.9\n{RULE}{OTHER}").with_code("BPB162") == []
+
+
+def _with(added: str) -> str:
+    return SCRIPT.replace("import math\n", f"import math\n{added}")
+
+
+@pytest.mark.parametrize(
+    ("added", "there", "said"),
+    [
+        ("import zlib\nDEPTH = 3\n", "", "1 statement and 1 import outside of functions and classes"),
+        ("import zlib\nimport gzip\nDEPTH = 3\n", "", "1 statement and 2 imports outside of functions and classes"),
+        ("import zlib\nDEPTH = 3\n", "import zlib\n", "1 statement outside of functions and classes"),
+    ],
+)
+def test_imports_that_differ_are_counted(tmp_path: Path, added: str, there: str, said: str) -> None:
+    (found,) = _report(tmp_path, _with(added), _with(there)).with_code("BPB430")
+    assert found.message.endswith(said)
+
+
+@pytest.mark.parametrize("called", ["load_dotenv()", "dotenv.load_dotenv()", "load_dotenv(override=True)"])
+def test_settings_that_a_file_beside_the_run_may_have_given_are_told(tmp_path: Path, called: str) -> None:
+    (found,) = _report(tmp_path, _with(f"import dotenv\n{called}\n"), SCRIPT).with_code("BPB430")
+    assert found.message.endswith("; the script in the log takes settings from a .env file, and the record holds none")
+    (tmp_path / ".env").write_text("DEPTH=3\n")
+    (found,) = audit(tmp_path).with_code("BPB430")
+    assert ".env" not in found.message

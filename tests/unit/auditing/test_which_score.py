@@ -1100,3 +1100,33 @@ def test_a_mean_of_scores_that_were_rounded_before(tmp_path: Path, third: float,
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 0.8495, "seeds": seeds}))
     found = audit(tmp_path).with_code("BPB401")
     assert any("the mean of 'final' over 3 logs" in each.message for each in found) is is_mean
+
+
+@pytest.mark.parametrize("between", ["", "saved\n"])
+def test_the_exact_line_of_the_packed_network_goes_before_a_rounded_one_of_another(
+    tmp_path: Path, between: str
+) -> None:
+    """The line beside it prints the loss: that of the plain network, which rounds to the claim too, is not asked."""
+    score, right = bpb(2.0312, SP1024), 2.0312
+    (tmp_path / "train.log").write_text(
+        f"final_pre_quant val_loss:{right + 0.0002:.4f} val_bpb:{score:.4f} eval:863ms\n"
+        f"final_roundtrip val_loss:{right:.4f} val_bpb:{score:.4f} eval:873ms\n"
+        f"{between}final_roundtrip_exact val_bpb:{score:.8f}\n"
+    )
+    (tmp_path / "submission.json").write_text(f'{{"val_bpb": {score:.8f}, "tokenizer": "sp1024"}}')
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB401")
+    number = 4 if between else 3
+    assert found.message == f"the score is in the log: 'final_roundtrip_exact' at train.log:{number}"
+    assert report.verdict == "consistent"
+    assert report.with_code("BPB101")
+
+
+def test_an_exact_line_without_any_loss_beside_it_leaves_the_ratio_to_another(tmp_path: Path) -> None:
+    score = bpb(2.0312, SP1024)
+    text = f"final val_loss:2.0312 val_bpb:{score:.4f}\nx\ny\nz\nfinal_exact val_bpb:{score:.8f}\n"
+    (tmp_path / "train.log").write_text(text)
+    (tmp_path / "submission.json").write_text(f'{{"val_bpb": {score:.8f}, "tokenizer": "sp1024"}}')
+    report = audit(tmp_path)
+    assert report.verdict == "consistent"
+    assert report.with_code("BPB401")[0].message == "the score is in the log: 'final' at train.log:1"

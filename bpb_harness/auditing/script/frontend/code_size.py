@@ -31,7 +31,7 @@ def stated_code_sizes(text: str) -> list[int]:
     return [int(number.replace(",", "")) for found in stated for number in found.groups()[::-1] if number]
 
 
-def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
+def foreign_code_size(text: str, scripts: Sequence[Path], *, exactly: bool = False) -> int | None:
     """The size of the code that a log states, if no script has it: in bytes or characters, however its lines end.
 
     Blank lines at the end of a script are no part of it: what lies beside a log lost some, or has more. A script that
@@ -41,6 +41,7 @@ def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     Args:
         text: the log.
         scripts: what may have written it.
+        exactly: whether all but one last line break counts, and nothing is packed.
 
     Raises:
         ClaimError: if one of them cannot be read.
@@ -53,13 +54,12 @@ def foreign_code_size(text: str, scripts: Sequence[Path]) -> int | None:
     for script in scripts:
         source, written = decode_source(script).text, read_text(script, script.name).text
         for each in (source, written, written.replace("\r\n", "\n")):
-            bare = each.rstrip()
-            blank = range(max(1, len(each) - len(bare)) + 1)
+            bare = each.rstrip("\n" if exactly else None)
+            blank = range(max(1, len(each) - len(bare)) + 1) if not exactly else (0, len(each) - len(bare))
             sizes |= {size + more for size in (len(bare), len(bare.encode("utf-8", "replace"))) for more in blank}
         texts += [source, written] if source != written else [source]
-    if sizes.isdisjoint(stated) and not any(each in stated for text in texts for each in _packed_sizes(text)):
-        return max(stated)
-    return None
+    packed = (each for text in texts for each in _packed_sizes(text)) if not exactly else ()
+    return max(stated) if sizes.isdisjoint(stated) and not any(each in stated for each in packed) else None
 
 
 _READS_ITSELF = re.compile(r"\b__file__\b")
