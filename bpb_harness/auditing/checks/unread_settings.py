@@ -39,7 +39,7 @@ def check_unread_settings(evidence: Evidence, programs: Programs) -> Iterator[Fi
         return
     given = settings_given_to(readme.text, {script.name for script in scripts})
     given = {name: held for name, held in given.items() if not _OF_OTHERS.match(name)}
-    if not given or not programs.texts or not all(map(_names_what_it_asks, programs.texts)):
+    if not given or not programs.texts or not _name_what_they_ask(programs):
         return
     unread = [held for name, held in given.items() if not any(_reads(text, name) for text in programs.texts)]
     if not unread or modules_elsewhere(evidence, programs):
@@ -55,7 +55,15 @@ def _reads(text: str, name: str) -> bool:
     return re.search(rf"[\"'$\{{]{name}(?!\w)|(?<!\w){name.lower()}(?!\w)", text) is not None
 
 
-def _names_what_it_asks(text: str) -> bool:
-    """Whether a program asks the environment for names alone that are written out in it."""
-    asked = len(_ASKED.findall(text))
-    return asked > 0 and asked <= len(_NAMED.findall(text)) and _RUNS_OTHERS.search(text) is None
+def _name_what_they_ask(programs: Programs) -> bool:
+    """Whether programs ask the environment for something, and for names alone that are written out in them.
+
+    One in Python that asks for nothing reads nothing; what another's language reads is not known.
+    """
+    asks = False
+    for file, text in zip(programs.every, programs.texts, strict=True):
+        asked = len(_ASKED.findall(text))
+        if asked > len(_NAMED.findall(text)) or _RUNS_OTHERS.search(text) or (not asked and file.suffix != ".py"):
+            return False
+        asks = asks or asked > 0
+    return asks

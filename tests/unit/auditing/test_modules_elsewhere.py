@@ -124,10 +124,24 @@ def test_settings_that_nothing_reads_are_a_remark(tmp_path: Path) -> None:
     assert report.verdict == "consistent"
 
 
+def test_a_program_that_asks_for_nothing_reads_nothing(tmp_path: Path) -> None:
+    asks = {"score_shards.py": "import argparse\nprint(argparse.ArgumentParser().parse_args())\n"}
+    assert _report(tmp_path, script=ALONE, readme=SETS, **asks).with_code("BPB456")
+    named = "import sys\nfor name in sys.argv: print(os.environ[name])\n"
+    assert not _report(tmp_path, script=ALONE, readme=SETS, **asks, **{"other.py": named}).with_code("BPB456")
+
+
+def test_where_no_program_asks_for_anything_it_may_be_asked_elsewhere(tmp_path: Path) -> None:
+    silent = "\n".join(line for line in ALONE.split("\n") if "environ" not in line)
+    assert "environ" not in silent
+    assert not _report(tmp_path, script=silent, readme=SETS).with_code("BPB456")
+
+
 @pytest.mark.parametrize(
     ("script", "readme", "more"),
     [
         (ALONE, README, {}),
+        (ALONE, SETS, {"job.sh": "source settings.sh\n"}),
         (ALONE, SETS.replace("LIMIT_BITS=5 EMA_ENABLED=1", "COMET_API_KEY=5"), {}),
         (ALONE, SETS.replace("LIMIT_BITS=5 EMA_ENABLED=1", "NCCL_DEBUG=1 OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1"), {}),
         (ALONE, SETS.replace("train_gpt.py", "other.py"), {}),
@@ -142,7 +156,8 @@ def test_settings_that_nothing_reads_are_a_remark(tmp_path: Path) -> None:
         (ALONE, SETS, {"more.py": "import os\nprint(os.getenv('LIMIT_BITS'), os.environ['EMA_ENABLED'])\n"}),
         (ALONE + "\nema_enabled = limit_bits = 1\n", SETS, {}),
     ],
-    ids=["read", "a tracker's", "others'", "another script", "no start", "of the command", "a name", "all",
+    ids=["read", "a silent shell", "a tracker's",
+         "others'", "another script", "no start", "of the command", "a name", "all",
          "another name for it", "joined", "elsewhere",
          "a shell", "another program", "small letters"],
 )  # fmt: skip
