@@ -46,12 +46,19 @@ class Record:
     texts: tuple[str, ...]
 
 
+@final
+class Written(str):
+    """A label that is no text: a number, true, false or null, as JSON writes it."""
+
+    __slots__ = ()
+
+
 def label_of(value: object) -> str | None:
     """A text as it is, a number, true, false or null as JSON writes it; None: no label."""
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return json.dumps(value)
+        return Written(json.dumps(value))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import CorpusError
 from bpb_harness.text.corpus import LARGEST_DOCUMENT_BYTES, Corpus
 from bpb_harness.text.documents import DEFAULT_FIELD, find_documents, find_records
-from bpb_harness.text.fields import TextField
+from bpb_harness.text.fields import TextField, Written
 from bpb_harness.text.separators import Borders
 
 KEY_CHARACTERS = 80
@@ -68,7 +69,19 @@ def load_labels(
             f"--slice {slice_field}", seen=f"{count:,} values", expected=f"at most {MAX_SLICES:,}",
             hint="name a field that many documents share; --key-field names documents in --document-table",
         )  # fmt: skip
-    return DocumentLabels(tuple(keys), tuple(slices) if part else None)
+    _require_told_apart(slices, slice_field)
+    return DocumentLabels(tuple(keys), tuple(map(str, slices)) if part else None)
+
+
+def _require_told_apart(slices: Sequence[str], name: str | None) -> None:
+    """Refuse a text that reads as another value of the field: both would be one slice."""
+    written = {str(value) for value in slices if isinstance(value, Written)}
+    alike = sorted(written.intersection(value for value in slices if not isinstance(value, Written)))
+    if alike:
+        raise CorpusError(
+            f"--slice {name}", seen=f"{alike[0]} and the text {json.dumps(alike[0])}, which would be one slice",
+            expected="values that are told apart", hint="write the field's values in one way",
+        )  # fmt: skip
 
 
 def keys_of_tokens(corpus: Corpus, tokenizer: Tokenizer, borders: Borders, numbers: Sequence[int]) -> list[str | None]:

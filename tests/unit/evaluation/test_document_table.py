@@ -275,6 +275,15 @@ def test_fields_that_are_not_there_are_refused_by_name(tmp_path):
     said = refusal(lambda: labels(tmp_path, ROWS, name="d.parquet", key_field="idd"), CorpusError)
     assert "no key column" in said
     assert "--key-field" in said
+    for value in (1, 1.5, True, None):
+        rows = [{"text": "a", "s": value}, {"text": "b", "s": json.dumps(value)}]
+        said = refusal(lambda rows=rows: labels(tmp_path, rows, slice_field="s"), CorpusError)
+        written = json.dumps(value)
+        assert said == (
+            f'--slice s: got {written} and the text "{written}", which would be one slice, expected values that are '
+            "told apart; write the field's values in one way"
+        )
+        assert labels(tmp_path, rows, key_field="s").keys == (written, written)
     said = refusal(lambda: labels(tmp_path, [{"text": "a", "s": ["x"]}], slice_field="s"), CorpusError)
     assert "line 1 has no slice: got list under 's', expected a text, a number, true, false or null" in said
     said = refusal(lambda: labels(tmp_path, [{"text": "a", "s": [1]}], name="d.parquet", slice_field="s"), CorpusError)
