@@ -23,6 +23,7 @@ from bpb_harness.auditing.checks.proved import Proved, check_proved
 from bpb_harness.auditing.checks.reading import check_reading
 from bpb_harness.auditing.checks.record import check_record
 from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
+from bpb_harness.auditing.checks.retold_logs import check_retold_logs
 from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.checks.stated_bytes import check_stated_bytes
@@ -83,6 +84,7 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_before_packing(evidence)
     yield from check_another_run(evidence)
     yield from check_log_of_a_run(evidence)
+    yield from check_retold_logs(evidence)
     yield from check_cut_short(evidence)
     yield from check_unlike_networks(evidence)
     yield from check_versions_of_a_mean(evidence)
