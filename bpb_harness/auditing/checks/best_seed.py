@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import combinations
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, Ratio, mean_of_seeds, ratio_of
-from bpb_harness.claim import Printed
+from bpb_harness.claim import Printed, Readme
 from bpb_harness.findings import Finding, Json, Severity
 
 
@@ -26,12 +27,39 @@ def check_best_seed(evidence: Evidence) -> list[Finding]:
     seed, mean, num_seeds = found
     message = f"the score is that of the best of {num_seeds} seeds ({seed}){where}; their mean is {mean:.5f}"
     facts: dict[str, Json] = {"seed": seed, "mean": mean, "num_seeds": num_seeds}
-    words = evidence.claim.says_mean
-    if words is None:  # or gives the mean beside it, in numbers of its own
+    words, file = evidence.claim.says_mean, score.source.file
+    called = None if words is not None else _called_a_mean(evidence.claim.readme, score, mean, num_seeds)
+    if words is None and called is None:  # or gives the mean beside it, in numbers of its own
         return [codes.BEST_SEED.finding(message, facts=facts)]
-    message += f", and {score.source.file} calls it {words!r}"
-    missing = f"that mean as the claim, or words in {score.source.file} that say whose score it is"
+    if called is not None:
+        message, file = f"{message}, and {called} calls it the mean of {num_seeds}", called.rpartition(":")[0]
+    else:
+        message += f", and {file} calls it {words!r}"
+    missing = f"that mean as the claim, or words in {file} that say whose score it is"
     return [codes.BEST_SEED.finding(message, severity=Severity.WARNS, facts=facts, missing=missing)]
+
+
+def _called_a_mean(readme: Readme | None, score: Printed, mean: float, num_seeds: int) -> str | None:
+    """The line of a README that gives the score alone, cut or rounded, and calls it the mean of so many seeds."""
+    for number, line in enumerate(readme.text.split("\n"), 1) if readme is not None else ():
+        called = _MEAN_OF.search(line[:_LONGEST])
+        given = _NUMBER.findall(line[:_LONGEST])
+        if called is None or int(called["n"] or called["of"]) != num_seeds or len(given) != 1 or _OF_ONE.search(line):
+            continue
+        unit = 10.0 ** -len(given[0].partition(".")[2])
+        if abs(float(given[0]) - score.value) < unit < abs(float(given[0]) - mean) - unit:
+            return f"{readme.file}:{number}" if readme is not None else None
+    return None
+
+
+_LONGEST = 400
+_NUMBER = re.compile(r"(?<![0-9.])[0-9]{1,2}\.[0-9]{4,16}(?![0-9])")
+_MEAN_OF = re.compile(
+    r"(?<![a-z0-9])(?:(?P<n>[0-9]{1,2})[- ](?:seed|run)s?[- ](?:mean|average)"
+    r"|(?:mean|average) (?:of|over) (?P<of>[0-9]{1,2}) (?:seed|run)s)(?![a-z])",
+    re.IGNORECASE,
+)
+_OF_ONE = re.compile(r"(?<![a-z])(?:no|not|best|seed [0-9]|below|above|pending|than|vs)(?![a-z])", re.IGNORECASE)
 
 
 def _best_of(score: Printed, scores: Mapping[str, Printed]) -> tuple[str, float, int] | None:

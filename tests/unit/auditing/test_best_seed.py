@@ -133,3 +133,43 @@ def test_of_lines_that_divide_by_other_bytes_nothing_is_averaged(tmp_path: Path)
     path.write_text(text.replace(told, f"{bpb(LOSSES[1], SP1024) * 1.0001:.8f}"))
     assert path.read_text() != text
     assert not audit(tmp_path).with_code("BPB305")
+
+
+BEST = bpb(LOSSES[0], SP1024)
+CUT = f"{int(BEST * 1e4) / 1e4:.4f}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"**val_bpb: {CUT}** (3-seed mean) | **15.8 MB** | 8xH100",
+        f"| val_bpb (3-seed mean) | **{CUT}** |",
+        f"val_bpb {BEST:.4f}, 3 seed average",
+        f"val_bpb {BEST:.8f} (mean of 3 seeds)",
+    ],
+)
+def test_a_readme_that_calls_the_best_seed_the_mean(tmp_path: Path, line: str) -> None:
+    (tmp_path / "README.md").write_text(f"# A network\n\n{line}\n")
+    report = _report(tmp_path, "A small network.")
+    (found,) = report.with_code("BPB305")
+    assert found.message.endswith(f"{_mean()}, and README.md:3 calls it the mean of 3")
+    assert (found.severity, report.verdict) == ("warning", "unverifiable")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"3-seed mean {MEAN:.4f}",
+        f"best {CUT}, 3-seed mean {MEAN:.4f}",
+        f"best of 3 {CUT} ({MEAN:.4f} 3-seed mean)",
+        f"val_bpb {CUT} (5-seed mean)",  # of runs that are not all here
+        f"val_bpb {CUT}; no 3-seed mean was worked out",
+        f"val_bpb {CUT} is that of seed 42, not the 3-seed mean",
+        f"val_bpb {CUT} (seed 42; the 3-seed mean stands below)",
+        f"val_bpb {CUT[:-1]} (3-seed mean)",  # too few digits to tell
+    ],
+)
+def test_a_readme_that_does_not(tmp_path: Path, line: str) -> None:
+    (tmp_path / "README.md").write_text(f"# A network\n\n{line}\n")
+    (found,) = _report(tmp_path, "A small network.").with_code("BPB305")
+    assert found.severity == "info"
