@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.absent_logs import absent_logs
 from bpb_harness.auditing.checks.found_in_log import label_of, nearly_that, told_of_log
 from bpb_harness.auditing.checks.lowest_known import lowest_of
-from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
+from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
@@ -443,8 +443,9 @@ def _against_seeds(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             return
         if is_rounded_mean(score, [printed.value for printed in scores.values()]):
             return
-    if evidence.lines:
-        return  # it is in a log, which outweighs a table of something else
+    if evidence.lines:  # it is in a log, which outweighs a table of something else
+        yield from _seeds_of_another_line(evidence, score, tables.get(score.name, {}))
+        return
     named = tables.get(score.name) or next(iter(tables.values()))
     mean = mean_of_seeds(named)
     message = (
@@ -454,6 +455,27 @@ def _against_seeds(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     yield codes.SEEDS_CONTRADICT.finding(
         message, claimed=score.value, mean=mean, seeds={seed: printed.value for seed, printed in named.items()}
     )
+
+
+def _seeds_of_another_line(evidence: Evidence, score: Printed, seeds: Mapping[str, Printed]) -> Iterator[Finding]:
+    """A remark where the seeds listed beside a score are what its logs print of another evaluation."""
+    own = {line.label for line in evidence.lines}
+    ends = [line for log in evidence.claim_logs for line in log.lines if not line.is_training_step]
+    labels: set[str] | None = None
+    for seed in seeds.values():
+        given = {line.label for line in ends if (seed.decimals or 0) >= _TELLING and rounds_to(seed, line.bpb.value)}
+        labels = given if labels is None else labels & given
+    if not labels or labels & own:
+        return
+    mean, shown = mean_of_seeds(seeds), ", ".join(map(repr, sorted(labels)[:2]))
+    message = (
+        f"the {len(seeds)} seeds that the record lists beside the score, whose mean is {mean:.5f}, are what its logs "
+        f"print as {shown}; the score is of {', '.join(map(repr, sorted(own)))}"
+    )
+    yield codes.SEEDS_CONTRADICT.finding(message, severity=Severity.INFORMS, claimed=score.value, mean=mean)
+
+
+_TELLING = 4  # decimals of a listed seed
 
 
 def _spread(evidence: Evidence) -> Iterator[Finding]:

@@ -1130,3 +1130,39 @@ def test_an_exact_line_without_any_loss_beside_it_leaves_the_ratio_to_another(tm
     report = audit(tmp_path)
     assert report.verdict == "consistent"
     assert report.with_code("BPB401")[0].message == "the score is in the log: 'final' at train.log:1"
+
+
+SLIDING = {1: (1.0788, 1.07743908), 2: (1.0787, 1.07666593), 3: (1.0777, 1.07645419)}
+
+
+def _two_evaluations(folder: Path, listed: Sequence[float]) -> AuditReport:
+    for seed, (sliding, adapted) in SLIDING.items():
+        lines = [
+            f"{label} val_loss:{score * LN_RATIO:.8f} val_bpb:{score:.8f}\n"
+            for label, score in (("final_sliding", sliding + 2e-6), ("final_adapted", adapted))
+        ]
+        (folder / f"run{seed}.log").write_text(f"seed:{seed}\n{''.join(lines)}")
+    results = {str(seed): {"val_bpb": score} for seed, score in zip(SLIDING, listed, strict=True)}
+    (folder / "submission.json").write_text(
+        json.dumps({"val_bpb": 1.0769, "seeds": [1, 2, 3], "seed_results": results})
+    )
+    return audit(folder)
+
+
+def test_seeds_that_are_those_of_another_evaluation_are_told(tmp_path: Path) -> None:
+    report = _two_evaluations(tmp_path, [sliding for sliding, _ in SLIDING.values()])
+    (found,) = report.with_code("BPB406")
+    assert found.message == (
+        "the 3 seeds that the record lists beside the score, whose mean is 1.07840, are what its logs print as "
+        "'final_sliding'; the score is of 'final_adapted'"
+    )
+    assert (found.severity, report.verdict) == ("info", "consistent")
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [[1.0774, 1.0767, 1.0765], [1.0788, 1.0767, 1.0777], [1.0921, 1.0922, 1.0923]],
+    ids=["own", "mixed", "none"],
+)
+def test_seeds_that_are_not_all_of_another_evaluation_are_not(tmp_path: Path, listed: list[float]) -> None:
+    assert not _two_evaluations(tmp_path, listed).with_code("BPB406")
