@@ -141,7 +141,7 @@ BEFORE_PACKING = register("BPB425", "before-packing", _WARNS,
     "it does.")
 NO_RUN_PRINTS = register("BPB426", "no-run-prints-this", _WARNS,
     "Lines of the logs are not as a run prints them: a clock that goes back or is too even, one packed size of several "
-    "networks, another seed's losses or times, or numbers left open.")
+    "networks, another seed's losses or times, numbers left open, or, as the record says, lines put together later.")
 
 LOG_OF_ANOTHER_SCRIPT = register("BPB427", "log-of-another-script", _WARNS,
     "The claimed score stands in a log that no script of the record can have written: too many of its lines match "
