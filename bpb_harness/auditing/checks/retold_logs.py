@@ -31,7 +31,7 @@ _MAY_BE_CUT = re.compile(
 def check_retold_logs(evidence: Evidence) -> Iterator[Finding]:
     """A doubt where the README says so of every log of the claim, a remark where one says so of itself."""
     logs = [log for log in evidence.claim_logs if log.path is not None and kind_by_name(log.path) == "log"]
-    told = [place for log in logs if (place := _told_in_readme(evidence, log)) is not None]
+    told = [found for log in logs if (found := _told_in_readme(evidence, log)) is not None]
     if told and len(told) == len(logs) == len(evidence.claim_logs):
         (line, sentence), readme = told[0], evidence.claim.readme
         names = listed(sorted({log.file for log in logs}))
