@@ -453,7 +453,8 @@ def _listed_seeds(claim: Claim, score: Printed, means: Sequence[Sequence[ScoreLi
     """Of seeds that the record lists, each of which ends a run, where the score is their mean rounded: those lines.
 
     None where it is that of all logs: there may be more of them than seeds, of runs that were made again. Of a log with
-    the runs of several seeds that mean has the last alone: the listed seeds are more then, with these among them.
+    the runs of several seeds that mean has the last alone: the listed seeds are more then, with these among them. And
+    where every log tells its seed, those of the listed seeds are the claim's: of others the record lists none.
     """
     of_logs = [g for g in means if rounds_to(score, _mean_of(g), max(line.bpb.half_unit for line in g))]
     in_tables = seeds_of_tables(claim.readme) if claim.readme is not None else ()
@@ -461,11 +462,19 @@ def _listed_seeds(claim: Claim, score: Printed, means: Sequence[Sequence[ScoreLi
     for scores in (*claim.seed_scores.values(), *tables):
         for as_listed in (False, True):
             found = _ends_of_seeds(claim, scores, as_listed=as_listed)
-            if any(not _runs(group) < _runs(found) for group in of_logs):
+            are_told = _are_told_seeds(claim, scores, found)
+            if not all(_runs(group) < _runs(found) or (are_told and _runs(found) < _runs(group)) for group in of_logs):
                 break
             if len(found) >= 2 and rounds_to(score, _mean_of(found)) and (score.decimals or 0) >= _DECIMALS_OF_MEAN:
                 return found
     return None
+
+
+def _are_told_seeds(claim: Claim, scores: Mapping[str, Printed], lines: Sequence[ScoreLine]) -> bool:
+    """Whether scores are of all seeds that the record names, each of which the log of its line tells."""
+    seeds = {log.file: log.seed for log in claim.logs}
+    told = sorted(seeds.get(line.bpb.source.file) or "" for line in lines)
+    return told == sorted(scores) and set(claim.seeds) <= set(scores)
 
 
 def _runs(lines: Sequence[ScoreLine]) -> set[tuple[str, int]]:
@@ -493,7 +502,9 @@ def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed], *, as_listed: bo
             and rounds_to(seed, line.bpb.value)
             and (line.bpb.decimals == seed.decimals or not as_listed)
         ]
-        found += [max(ends, key=lambda line: _standing(line, seed))] if ends else []
+        # What a log prints twice stands where it does last.
+        printed = {(line.bpb.source.file, line.label, *_of_run(line)): line for line in ends}
+        found += [max(printed.values(), key=lambda line: _standing(line, seed))] if printed else []
     is_whole = len(found) == len(scores) == len({line.bpb.source for line in found})
     return found if is_whole and len({line.label for line in found}) == 1 else []
 
@@ -633,11 +644,16 @@ def _each_run_once(lines: Iterable[ScoreLine], telling: Mapping[str, object] | N
     for line in lines:
         loss = line.nats_per_token
         decimals = (line.bpb.decimals or 0, loss.decimals or 0 if loss is not None else 0)
-        key: object = (line.bpb.value, loss.value if loss is not None else None)
+        key: object = _of_run(line)
         if max(decimals) < _TELLING_DECIMALS and telling is not None:
             key = (key, telling.get(line.bpb.source.file))
         once.setdefault(key if sum(decimals) >= _TELLING_DECIMALS else line.bpb.source, line)
     return [*once.values()]
+
+
+def _of_run(line: ScoreLine) -> tuple[float, float | None]:
+    """What tells a run's line from another's: its score and its loss."""
+    return line.bpb.value, None if line.nats_per_token is None else line.nats_per_token.value
 
 
 def _telling(log: LogRecord) -> object:

@@ -43,6 +43,10 @@ _OF_OTHERS = re.compile(
 _INTERVAL = re.compile(r"(?<![a-z])(?:ci|interval|confidence|bootstrap|range)(?![a-z])", re.IGNORECASE)
 _LARGEST_README, _LONGEST = 1 << 18, 1_000  # characters, of all of it and of a line
 _NEAR = 0.03  # bits per byte; a mean that is further off is another score's
+# Of n runs none is further from their mean than (n - 1) / sqrt(n) deviations, or n - 1 errors of it: these, of 20.
+_DEVIATIONS, _ERRORS = 4.25, 19.0
+_LEAST = 0.1  # bits per byte; a spread is no score
+_SCORES = re.compile(r"(?<![\w.])[0-9]{1,2}\.(?P<digits>[0-9]{3,12})(?![\w%])")
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,23 @@ def _spreads(readme: Readme, score: Printed) -> Iterator[tuple[StatedSpread, boo
 
 def _values_of(line: str, score: Printed) -> tuple[list[str], bool, bool]:
     """The spreads of a line, as they are printed; whether they are called deviations, and whether errors."""
-    errors = [each["value"] for each in _ERROR_TOLD.finditer(line)]
+    errors = [each["value"] for each in _ERROR_TOLD.finditer(line) if not _is_of_far_runs(line, each, score, _ERRORS)]
     if errors:
         return errors, False, True
     is_error = _OF_ERRORS.search(line) is not None
     is_row = _ROW.match(line) is not None
-    told = [each["value"] for each in _TOLD.finditer(line) if not _is_of_another(line[: each.start()])]
+    told = [
+        each["value"]
+        for each in _TOLD.finditer(line)
+        if not _is_of_another(line[: each.start()]) and not _is_of_far_runs(line, each, score, _DEVIATIONS)
+    ]
     texts = _NUMBER.findall(line) if is_row else told
     is_named = bool(texts) or _NAMED.search(line) is not None
-    near = [each for each in _AROUND.finditer(line) if abs(float(each["mean"]) - score.value) <= _NEAR]
+    near = [
+        each
+        for each in _AROUND.finditer(line)
+        if abs(float(each["mean"]) - score.value) <= _NEAR and not _is_of_far_runs(line, each, score, _ERRORS)
+    ]
     if is_named or is_error or not _INTERVAL.search(line):
         texts = [*texts, *(each["value"] for each in near)]
     is_error &= is_row or not told
@@ -115,6 +127,25 @@ def _is_of_another(before: str) -> bool:
     return _OF_ANOTHER_CLAUSE.search(clause) is not None and not _OF_RUNS.search(clause)
 
 
+def _is_of_far_runs(line: str, spread: re.Match[str], score: Printed, furthest: float) -> bool:
+    """Whether a spread stands behind means, in its clause and cell, and the claimed score is too far off to be in any.
+
+    Not on a line that gives the claimed score: which of the scores is meant there, nothing says.
+    """
+    if any(score.agrees_with(value, half) for value, half in _numbers_of(line)):
+        return False
+    before = _CLAUSE.split(line[: spread.start("value")].rpartition("|")[2])[-1]
+    value = float(spread["value"]) + _half_unit(spread["value"].partition(".")[2])
+    means = [(mean, half) for mean, half in _numbers_of(before) if mean >= _LEAST]
+    return bool(means) and all(
+        abs(mean - score.value) > furthest * value + half + score.half_unit for mean, half in means
+    )
+
+
 def _numbers_of(line: str) -> Iterator[tuple[float, float]]:
-    for found in re.finditer(r"(?<![\w.])[0-9]{1,2}\.([0-9]{3,12})(?![\w%])", line):
-        yield float(found[0]), 0.5 * 10.0 ** -len(found[1])
+    for found in _SCORES.finditer(line):
+        yield float(found[0]), _half_unit(found["digits"])
+
+
+def _half_unit(digits: str) -> float:
+    return 0.5 * 10.0 ** -len(digits)

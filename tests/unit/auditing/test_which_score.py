@@ -635,7 +635,7 @@ def test_the_mean_of_seeds_in_one_log_comes_before_a_seed_near_it(tmp_path: Path
     scores = (1.19683418, 1.19735478, 1.19781483)
     text = "".join(f"seed:{k}\n{_finals(score)}" for k, score in enumerate(scores))
     (tmp_path / "train.log").write_text(log(2.2, SP1024).split("step:")[0] + text)
-    results = {f"seed_{k}": {"val_bpb": round(score, 4)} for k, score in enumerate(scores)}
+    results = {f"seed_{k}": {"val_bpb": round(score, 5)} for k, score in enumerate(scores)}
     record = {"val_bpb": 1.1973, "seeds": [0, 1, 2], "results": results, "mean_val_bpb": 1.1973}
     (tmp_path / "submission.json").write_text(submission(**record))
     (found,) = audit(tmp_path).with_code("BPB401")
@@ -914,6 +914,26 @@ def test_the_mean_is_one_of_the_seeds_that_the_record_lists(tmp_path: Path, how:
     assert found.message.startswith("the score is the mean of 'final_exact' over 3 logs: 1.13179659 (a.log:3)")
 
 
+@pytest.mark.parametrize("others", ["seed:0\n", "seed:7\n"])
+def test_a_log_that_the_record_lists_nowhere_is_not_of_the_mean(tmp_path: Path, others: str) -> None:
+    """Of another network, or another seed, with a score that is rounded to the same as one of the mean."""
+    (tmp_path / "wide.log").write_text(f"{others}final_exact val_loss:1.9 val_bpb:1.131804\n")
+    listed = {seed: {"val_bpb": round(score, 5)} for seed, score in NAMED.items()}
+    report = _of_seeds(tmp_path, LOGS, val_bpb=1.1320, seeds=[*NAMED], seed_results=listed)
+    assert "over 3 logs: 1.13179659 (a.log:3)" in report.with_code("BPB401")[0].message
+    for name in LOGS:  # the same output twice, as of a run that was logged by two
+        (tmp_path / name).write_text(2 * (tmp_path / name).read_text())
+    assert "over 3 logs: 1.13179659 (a.log:6)" in audit(tmp_path).with_code("BPB401")[0].message
+
+
+def test_where_a_log_tells_no_seed_all_logs_are_of_the_mean(tmp_path: Path) -> None:
+    (tmp_path / "more.log").write_text("final_exact val_loss:1.9 val_bpb:1.131804\n")
+    listed = {seed: {"val_bpb": round(score, 5)} for seed, score in NAMED.items()}
+    _of_seeds(tmp_path, LOGS, val_bpb=1.1320, seed_results=listed)
+    (tmp_path / "a.log").write_text((tmp_path / "a.log").read_text().replace("seed:0\n", ""))
+    assert "over 4 logs" in audit(tmp_path).with_code("BPB401")[0].message
+
+
 @pytest.mark.parametrize("mean", ["1.1331", "1.1319"])
 def test_of_a_table_whose_mean_is_not_the_score_no_seed_is_taken(tmp_path: Path, mean: str) -> None:
     of_readme = "".join(f"| {seed} | {score:.4f} |\n" for seed, score in NAMED.items())
@@ -1095,7 +1115,7 @@ def test_a_mean_of_scores_that_were_rounded_before(tmp_path: Path, third: float,
         before = text.replace(f"{score:.4f}", f"{score + 0.0031:.4f}").replace(f"{score:.8f}", f"{score + 0.0031:.8f}")
         if earlier:
             (tmp_path / f"log_seed{seed}_v1.0.txt").write_text(before)
-    seeds = {seed: {"val_bpb": round(score, 4)} for seed, score in whole.items()}
+    seeds = {seed: {"val_bpb": round(score, 5)} for seed, score in whole.items()}
     seeds["2024"] = {"val_bpb": 0.8508}
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 0.8495, "seeds": seeds}))
     found = audit(tmp_path).with_code("BPB401")

@@ -16,7 +16,7 @@ SCORE = Printed(1.1933, 4, Source("submission.json"), "val_bpb")
     [
         ("std: 0.0005", "0.0005", None, True),
         ("- Sample standard deviation: `0.00071667`", "0.00071667", None, True),
-        ("**val_bpb: 1.1091** (3-seed mean, std 0.0005)", "0.0005", 3, True),
+        ("**val_bpb: 1.1931** (3-seed mean, std 0.0005)", "0.0005", 3, True),
         ("**Mean: 1.1233 | Std: 0.0005** | Submitted: seed 1337 (best)", "0.0005", None, True),
         ("Std (sample): **0.00102882**", "0.00102882", None, True),
         ("| **Std** | 0.0009 |", "0.0009", None, True),
@@ -46,10 +46,28 @@ def test_what_is_a_spread(line: str, value: str | None, num_seeds: int | None, i
         "Step times vary by std 0.0016 s",
         "The public seeds of the upstream repo gave 1.1941 +- 0.0005 with 5 runs.",
         "1.1933 +- 0.0005 (95 % bootstrap interval over documents)",
+        "| **Mean** | **20,000** | **1.1971** | **1.1960 (std 0.0004)** |",
+        "20K steps: mean 1.1960, std 0.0004",
+        "1.2060 +- 0.0004 after 20K steps",
+        "20K steps: mean val_bpb 1.2060, standard error 0.0003",
     ],
 )
 def test_what_is_none(line: str) -> None:
     assert spread_told(read_readme(line, "README.md"), SCORE) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "best 1.1933; mean of all 1.1960, std 0.0004",  # which of them is meant, nothing says
+        "mean 1.1950, std 0.0004",  # of 20 runs one may be so far off
+        "mean 1.1960 +- 0.0004",  # where that is the error of a mean of 20 runs
+        "| 1.1960 | std 0.0004 |",  # of another cell's score
+        "After 20K steps 1.1960. Over seeds val_bpb has std 0.0004",
+    ],
+)
+def test_what_may_be_the_spread_of_the_score(line: str) -> None:
+    assert spread_told(read_readme(line, "README.md"), SCORE) is not None
 
 
 def test_a_line_with_the_score_comes_first() -> None:
