@@ -16,6 +16,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
 from bpb_harness.auditing.held_script import differs, score_line, script_that_ran
 from bpb_harness.auditing.of_the_run import as_logged
+from bpb_harness.auditing.said import name_of
 from bpb_harness.auditing.which_script import the_script_of
 from bpb_harness.claim import Claim, LogRecord, ScoreLine, Source
 from bpb_harness.claim.listing import kind_by_name
@@ -87,7 +88,7 @@ def check_of_scripts(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
     elif not allow_code and (wrote := the_script_of(evidence, scripts)) is not None:
         remarks = (each for each in _checked(context, [wrote]) if each.severity not in _STANDS)
         found = [*(each for each in found if each.severity in _STANDS), *remarks]
-    names = {str(script): script.name for script in (*scripts, *inside)}
+    names = {str(script): name_of(script, evidence.claim.files) for script in (*scripts, *inside)}
     for finding in found:
         # The report speaks of the submission's files, wherever they lie on this machine.
         message = finding.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.listing import list_files
@@ -48,6 +48,17 @@ def text_of(file: Path, name: str) -> str:
 
     source = decode_source(file).text if file.suffix.lower() == ".py" else None
     return source or read_text(file, name, _MAX_BYTES).text
+
+
+def name_of(file: Path, files: Sequence[str]) -> str:
+    """What a report calls a file of the record: one of two of one name by its folder too.
+
+    Args:
+        file: the file.
+        files: what those that were read are called.
+    """
+    called = [name for name in files if file.parts[-len(PurePath(name).parts) :] == PurePath(name).parts]
+    return max(called, key=len, default=file.name)
 
 
 def texts_of_scripts(scripts: Iterable[Path]) -> Iterator[str]:

@@ -320,6 +320,7 @@ class Claim:
         dataset: name of the evaluated split, where stated.
         track: the part of a contest that it is entered for, in the record's own words.
         artifact_bytes: sizes of the submitted artifact.
+        packing_bytes: sizes with code, under names of the record's own: of one network packed in several ways.
         written_by: the program that wrote the claim, where that is no contest's.
         says_unofficial: the record's own words that this is no official score.
         says_mean: its own words that the score is the mean of several seeds.
@@ -355,6 +356,7 @@ class Claim:
     dataset: str | None = None
     track: str | None = None
     artifact_bytes: tuple[Printed, ...] = ()
+    packing_bytes: tuple[Printed, ...] = ()
     written_by: str | None = None
     says_unofficial: str | None = None
     says_mean: str | None = None

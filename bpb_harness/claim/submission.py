@@ -89,6 +89,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
         artifact_bytes=tuple(_artifact_bytes(leaves, file, names, _variants(value, score, names))),
+        packing_bytes=tuple(_packing_bytes(leaves, file, names)),
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         says_mean=next((words for text in texts if (words := _says_mean(text[:2000]))), None),
         said=tuple(_said(leaves, file, names)),
@@ -351,6 +352,17 @@ def _artifact_bytes(
         aside |= ".".join(parts[:2]) in variants
         if named and not aside and (size := from_json(held, Source(file, key=key), parts[-1])) is not None:
             yield size
+
+
+def _packing_bytes(leaves: list[tuple[str, Any]], file: str, names: FieldNames) -> Iterator[Printed]:
+    for key, held in leaves:
+        if _WITH_CODE.search(key) and key not in names.artifact_bytes:
+            size = from_json(held, Source(file, key=key), key)
+            if size is not None:
+                yield size
+
+
+_WITH_CODE = re.compile(r"^bytes_\w+_(?:plus|with)_code$|^\w+_(?:plus|with)_code_bytes$")
 
 
 def _variants(value: Mapping[str, Any], score: Printed | None, names: FieldNames) -> frozenset[str]:

@@ -52,11 +52,11 @@ def check_packed_over_cap(evidence: Evidence, stated: Sequence[Printed], cap: in
         for log, run, size in found
         if not _may_be_smaller(lines[log.file], run, size, cap)
         and not _is_scored_elsewhere(evidence, log, run)
-        and not any(each.value > cap and int(each.value) in _whole_numbers(lines[log.file], run) for each in stated)
+        and not any(each.value > cap and int(each.value) in whole_numbers(lines[log.file], run) for each in stated)
     ]
     if not over:
         return []
-    printed = reduce(set.union, (_whole_numbers(each, (0, inf)) for each in lines.values()), set[int]())
+    printed = reduce(set.union, (whole_numbers(each, (0, inf)) for each in lines.values()), set[int]())
     foreign = next((size for size in stated if int(size.value) not in printed), None)
     listed = "; ".join(f"{size.value:,.0f} ({size.source})" for size in over[:3])
     beside = "" if foreign is None else f"; no log of the claim prints {foreign.value:,.0f}, of {foreign.source}"
@@ -86,7 +86,7 @@ def _is_scored_elsewhere(evidence: Evidence, log: LogRecord, run: _Lines) -> boo
 
 def _may_be_smaller(lines: Sequence[str], run: _Lines, size: Printed, cap: int) -> bool:
     """Whether a run prints a number that may be of a smaller network, or speaks of a packing or of parts behind it."""
-    if any(_NEAR * cap < number < cap for number in _whole_numbers(lines, run)):
+    if any(_NEAR * cap < number < cap for number in whole_numbers(lines, run)):
         return True
     behind = (text for number, text in enumerate(lines, 1) if (size.source.line or 0) < number < run[1])
     return any(
@@ -110,7 +110,7 @@ def _smallest_packed(log: LogRecord, run: _Lines) -> Printed | None:
     return None if _OF_ANOTHER.search(smallest.name) or not _OF_IT.search(smallest.name) else smallest
 
 
-def _whole_numbers(lines: Sequence[str], run: _Lines) -> set[int]:
+def whole_numbers(lines: Sequence[str], run: _Lines) -> set[int]:
     """The whole numbers of a million and more that a log prints in some lines."""
     text = "\n".join(line for number, line in enumerate(lines, 1) if run[0] < number < run[1])
     return {int(re.sub("[,_]", "", found[0])) for found in _WHOLE.finditer(text)}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
 from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap, own_runs
+from bpb_harness.auditing.checks.several_packings import of_several_packings
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord, Printed, Source
@@ -75,7 +76,10 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
     over = [size for size in over if size not in packed or packed[size].total > cap]
     if within:
         yield _of_packed_code(within[0], cap)
-    if over:
+    aside = None if stated else of_several_packings(evidence, over, cap)
+    if aside is not None:
+        yield aside
+    elif over:
         by_file: dict[str, list[str]] = {}
         for size in over[:4]:
             place = size.source.key or f"line {size.source.line}"

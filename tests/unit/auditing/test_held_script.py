@@ -101,6 +101,17 @@ def test_remarks_are_on_the_script_that_the_log_holds(tmp_path: Path) -> None:
     assert _report(tmp_path, SCRIPT, COUNTS).with_code("BPB162") == []  # of another script than the one that ran
 
 
+def test_of_two_scripts_of_one_name_the_one_that_has_a_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "readable").mkdir()
+    (tmp_path / "readable" / "train_gpt.py").write_text(COUNTS)
+    (tmp_path / "train_gpt.py").write_text("import os\nexec(open(os.devnull).read())\n")
+    (tmp_path / "train.log").write_text(SCORE)
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(bpb(NATS, SP1024), 8)}))
+    (counted,) = audit(tmp_path).with_code("BPB162")
+    assert "(readable/train_gpt.py:" in counted.message
+    assert counted.evidence["file"] == "readable/train_gpt.py"
+
+
 def test_what_the_script_beside_the_log_shows_is_not_taken_back(tmp_path: Path) -> None:
     wrong = (FIXTURES / "wrong_control_counted.py").read_text()
     for name, text in {"train.log": f"{COUNTS}{RULE}{SCORE}", "train_gpt.py": wrong}.items():

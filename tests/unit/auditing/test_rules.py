@@ -490,6 +490,43 @@ def test_code_that_a_log_counts_unpacked(tmp_path: Path, network: int, counted: 
     assert found.severity == "warning"  # nothing says which of two scripts is counted
 
 
+def _of_packings(folder: Path, lines: str = "", **sizes: int) -> list[Finding]:
+    text = f"{lines}Total submission size int8+zlib: 42950518 bytes\nfinal val_loss:2.03186 val_bpb:1.20340000\n"
+    (folder / "train.log").write_text(text)
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, **sizes}))
+    return audit(folder, rules="parameter-golf").with_code("BPB501")
+
+
+PACKINGS = {"bytes_ternary_plus_code": 12_270_709, "bytes_int8_zlib_plus_code": 42_950_518}
+
+
+def test_a_log_that_tells_one_of_several_packings_need_not_tell_the_artifact(tmp_path: Path) -> None:
+    (found,) = _of_packings(tmp_path, **PACKINGS)
+    assert found.severity == "info"
+    assert found.message == (
+        "a log tells a packing of 42,950,518 bytes (train.log:1), over the cap of 16,000,000; submission.json gives "
+        "sizes of others, within it: 12,270,709 (bytes_ternary_plus_code); no log of the claim prints any of these"
+    )
+    (found,) = _of_packings(tmp_path, "ternary: 12270709 bytes\n", **PACKINGS)
+    assert found.message.endswith("within it: 12,270,709 (bytes_ternary_plus_code)")
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"bytes_ternary_plus_code": 12_270_709},  # the log's is none of the record's
+        {**PACKINGS, "bytes_ternary_plus_code": 16_270_709},
+        {**PACKINGS, "bytes_total": 42_950_518},  # which is the submitted one's
+        {"bytes_ternary": 12_270_709, "bytes_int8_zlib_plus_code": 42_950_518},  # without its code
+    ],
+)
+def test_the_size_that_a_log_tells_is_the_artifacts_where_no_other_packing_fits(
+    tmp_path: Path, sizes: dict[str, int]
+) -> None:
+    (found,) = _of_packings(tmp_path, **sizes)
+    assert (found.severity, found.message[:37]) == ("warning", "the artifact is over the cap of 16,00")
+
+
 def _packed_codes(folder: Path, lines: str, stated: int = 15_162_375) -> list[Finding]:
     (folder / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
     (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": stated}))
