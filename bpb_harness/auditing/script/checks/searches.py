@@ -17,10 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.always_printed import printing
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.plain_loss import cost_of, plain_name
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, behind_target, is_held_out, scored_tokens
+from bpb_harness.auditing.script.domains.shown_in_logs import output_of
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
 from bpb_harness.auditing.script.domains.ways import meeting, way_of, ways_to
@@ -73,6 +75,7 @@ def check_searches(analysis: Analysis) -> Iterator[Hit]:
                 return
             if search not in whole and _is_used(program, search) and _is_before(program, search, tokens):
                 whole.append(search)
+    whole = [search for search in whole if not _is_not_in_logs(analysis, search)]
     program.taken = settings
     if whole:
         yield _hit(analysis, sorted(whole, key=lambda each: position(each.node)))
@@ -199,6 +202,20 @@ def _loads_another(program: Program, search: _Search) -> bool:
         if position(load) > position(node) and any(not chosen.isdisjoint(names_in(test)) for test in tests):
             return True
     return False
+
+
+def _is_not_in_logs(analysis: Analysis, search: _Search) -> bool:
+    """Whether the claim's logs hold nothing of a line that the search prints of each candidate: it was off then."""
+    program, node = analysis.program, search.node
+    logged, above = analysis.context.logged, program.parent(node)
+    if not logged or not isinstance(node, ast.If) or not isinstance(above, ast.For | ast.While):
+        return False
+    calls = [each.value for each in (*above.body, *node.body) if isinstance(each, ast.Expr)]
+    told = [printing(program, call, Frame.at(program, call)) for call in calls if isinstance(call, ast.Call)]
+    keys = [each.key for each in told if each is not None]
+    return bool(keys) and not any(
+        key in line for score in logged for _, line in output_of(program, score) for key in keys
+    )
 
 
 _SAVING = frozenset(["save", "save_file", "savez", "dump"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.auditing.script import LoggedScore, ScriptContext
 from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import GOLF, check_source
 
@@ -156,6 +158,24 @@ def test_of_a_search_whose_length_is_unknown_the_bound_is_a_bit_for_each_compari
         in found.message
     )
     assert "bits" not in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("within", "lines", "is_told"),
+    [
+        ("print(f'candidate heat:{heat} bpb:{bpb:.4f}')", "candidate heat:0.9 bpb:1.2000\n", True),
+        ("print(f'candidate heat:{heat} bpb:{bpb:.4f}')", "candidates: 1\n", False),  # as by an empty setting
+        ("print(f'candidate heat:{heat} bpb:{bpb:.4f}') if heat else 0", "", True),  # need not be printed
+        ("pass", "", True),
+    ],
+)
+def test_a_search_whose_line_the_log_lacks_was_off(tmp_path: Path, within: str, lines: str, is_told: bool) -> None:
+    before = GRID.replace("        if bpb", f"        {within}\n        if bpb")
+    (tmp_path / "train.log").write_text(f"step:9 train_loss:2.9\n{lines}final val_bpb:1.200000\n")
+    logged = (LoggedScore(tmp_path / "train.log", "train.log", 2 + lines.count("\n")),)
+    given = ScriptContext(rules=GOLF, logged=logged, claimed_labels=("final val_bpb:",))
+    found = check_source(SCRIPT.format(**{**BASE, "before": before}), given)
+    assert ("BPB277" in {each.code for each in found}) is is_told
 
 
 def test_the_better_of_two_networks_is_one_bit() -> None:
