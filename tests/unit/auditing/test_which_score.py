@@ -1115,7 +1115,7 @@ def test_a_mean_of_scores_that_were_rounded_before(tmp_path: Path, third: float,
         before = text.replace(f"{score:.4f}", f"{score + 0.0031:.4f}").replace(f"{score:.8f}", f"{score + 0.0031:.8f}")
         if earlier:
             (tmp_path / f"log_seed{seed}_v1.0.txt").write_text(before)
-    seeds = {seed: {"val_bpb": round(score, 5)} for seed, score in whole.items()}
+    seeds = {seed: {"val_bpb": round(score, 4)} for seed, score in whole.items()}
     seeds["2024"] = {"val_bpb": 0.8508}
     (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 0.8495, "seeds": seeds}))
     found = audit(tmp_path).with_code("BPB401")
