@@ -635,7 +635,7 @@ def test_the_mean_of_seeds_in_one_log_comes_before_a_seed_near_it(tmp_path: Path
     scores = (1.19683418, 1.19735478, 1.19781483)
     text = "".join(f"seed:{k}\n{_finals(score)}" for k, score in enumerate(scores))
     (tmp_path / "train.log").write_text(log(2.2, SP1024).split("step:")[0] + text)
-    results = {f"seed_{k}": {"val_bpb": round(score, 5)} for k, score in enumerate(scores)}
+    results = {f"seed_{k}": {"val_bpb": round(score, 4)} for k, score in enumerate(scores)}
     record = {"val_bpb": 1.1973, "seeds": [0, 1, 2], "results": results, "mean_val_bpb": 1.1973}
     (tmp_path / "submission.json").write_text(submission(**record))
     (found,) = audit(tmp_path).with_code("BPB401")
