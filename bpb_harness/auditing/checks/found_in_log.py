@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 
 from bpb_harness.auditing.checks.sampling import ends_alike, mean_alike
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.of_the_run import lines_of_the_run
 from bpb_harness.claim import Printed, ScoreLine
 from bpb_harness.claim.wandb_summary import is_summary_name
 from bpb_harness.findings import first_of
@@ -18,6 +20,24 @@ _SMALLEST_SHOWN = 5e-6  # of five decimals
 def told_of_log(evidence: Evidence, score: Printed) -> str:
     """How the claim's lines, of which there are some, give its score: the number itself where they give another."""
     return _as_mean(evidence, score) if evidence.how == "mean" else _as_line(evidence, score)
+
+
+def left_out_of_logs(evidence: Evidence) -> str | None:
+    """That a log of the claim says, in a line in brackets, that lines in front of the score were left out."""
+    for log in evidence.claim_logs:
+        for number, line in lines_of_the_run(evidence, log):
+            if _LEFT_OUT.fullmatch(line[:_LONGEST_MARK]):
+                said = f"lines in front of it were left out: `{line.strip()}` ({log.file}:{number})"
+                return f"{'the log' if len(evidence.claim_logs) == 1 else 'a log'} says that {said}"
+    return None
+
+
+_LONGEST_MARK = 120
+_OF_LINES = r"steps?|lines?|logs?|output|warm-?up|iterations?|epochs?|omitted|truncated|trimmed|skipped|snip(?:ped)?"
+_LEFT_OUT = re.compile(
+    rf"\s*[\[(<{{]\s?(?:\.\.\.|\u2026)[^\[\](){{}}<>]{{0,60}}\b(?:{_OF_LINES})\b[^\[\](){{}}<>]{{0,40}}[\])>}}]\s*",
+    re.IGNORECASE,
+)
 
 
 def nearly_that(evidence: Evidence) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.absent_logs import absent_logs
-from bpb_harness.auditing.checks.found_in_log import label_of, nearly_that, told_of_log
+from bpb_harness.auditing.checks.found_in_log import label_of, left_out_of_logs, nearly_that, told_of_log
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
@@ -91,6 +91,8 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         message = told_of_log(evidence, score)
         absent = absent_logs(evidence)
         message += f"; {absent}" if absent is not None else ""
+        left_out = left_out_of_logs(evidence)
+        message += f"; {left_out}" if left_out is not None else ""
         facts: dict[str, Json] = {**nearly, **({"in_table": True} if is_table else {})}
         if all(is_summary_name(line.bpb.source.file) for line in evidence.lines):
             facts = {**nearly, "in_summary": True}

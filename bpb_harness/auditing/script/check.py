@@ -25,6 +25,7 @@ from bpb_harness.auditing.script.checks.log_lacks import check_log_lacks
 from bpb_harness.auditing.script.checks.looks_ahead import check_looks_ahead
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
+from bpb_harness.auditing.script.checks.own_packed import check_own_packed
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.reads_all import check_reads_all
@@ -92,6 +93,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_scored_again: "passes that score the text again behind training on it",
     check_log_lacks: "lines that the log lacks",
     check_unpacked_weights: "weights that are scored before they are packed",
+    check_own_packed: "networks that processes pack each for itself",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4

@@ -105,7 +105,8 @@ CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
 LOOKS_AHEAD = register("BPB278", "script-looks-ahead", _WARNS,
     "a causal network is told at each place a mean, attention or the like over the whole window: over the target too")
 UNPACKED_WEIGHTS = register("BPB279", "script-scores-unpacked-weights", _WARNS,
-    "the claimed score is one of the trained weights, in a run that packs them, reads them back and scores those too")
+    "the claimed score is of other weights than the packed ones, in a run that packs and reads back: of trained ones, "
+    "or of what each process packed for itself")
 NO_CODE_LENGTH = register("BPB283", "script-loss-is-no-code-length", _REFUTES,
     "what is scored is not what all tokens cost: the loss is scaled by a constant, or a token is left out of it")
 WEIGHED_LOSS = register("BPB284", "script-loss-is-weighed", _REFUTES,

@@ -1186,3 +1186,25 @@ def test_seeds_that_are_those_of_another_evaluation_are_told(tmp_path: Path) -> 
 )
 def test_seeds_that_are_not_all_of_another_evaluation_are_not(tmp_path: Path, listed: list[float]) -> None:
     assert not _two_evaluations(tmp_path, listed).with_code("BPB406")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [
+        ("[... warmup steps 3-19 ...]", True),
+        ("(... 400 lines omitted ...)", True),
+        ("<... output truncated>", True),
+        ("[...]", False),  # as text has it
+        ("  ... 500000/1999999 bits/tok=6.2554", False),
+        ("[rank 0] ... warmup steps", False),
+        ("sample: [... the steps ...]", False),
+    ],
+)
+def test_lines_that_a_log_says_were_left_out_are_told(tmp_path: Path, line: str, is_told: bool) -> None:
+    score = bpb(2.0312, SP1024)
+    text = f"warmup_step:1/20\n{line}\nfinal_exact val_loss:2.03120000 val_bpb:{score:.8f}\n[... more steps ...]\n"
+    (tmp_path / "train.log").write_text(text)
+    (tmp_path / "submission.json").write_text(f'{{"val_bpb": {score:.8f}, "tokenizer": "sp1024"}}')
+    (found,) = audit(tmp_path).with_code("BPB401")
+    told = f"; the log says that lines in front of it were left out: `{line}` (train.log:2)"
+    assert found.message == f"the score is in the log: 'final_exact' at train.log:3{told if is_told else ''}"

@@ -212,16 +212,16 @@ class Networks:
         return any(
             (isinstance(node, ast.Call) and last_name(node.func) in _WRITING)
             or (isinstance(node, ast.Assign | ast.AugAssign) and any(map(_is_of_another, _targets(node))))
-            for here in self._called_from(scope)
+            for here in self.called_from(scope)
             for node in self._program.own_nodes(here)
         )
 
     def loads_inside(self, call: ast.Call) -> bool:
         """Whether a call comes to anything that loads weights."""
         callee = self._program.callee(call)
-        return callee is not None and any("load_state_dict" in here.mentions for here in self._called_from(callee))
+        return callee is not None and any("load_state_dict" in here.mentions for here in self.called_from(callee))
 
-    def _called_from(self, scope: Scope) -> list[Scope]:
+    def called_from(self, scope: Scope) -> list[Scope]:
         """A function, and all that it calls, one after another."""
         key = (Networks, self.scope, scope)
         if key not in self._program.memo:
