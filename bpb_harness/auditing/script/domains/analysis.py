@@ -191,12 +191,17 @@ class Analysis:
         ]
 
     def _hold_what_was_printed(self) -> None:
-        """A line that a log holds was printed: the branches that print it were taken, whatever a default says."""
+        """A line that a log holds was printed: the branches that print it were taken, whatever a default says.
+
+        So were those that train, where lines of the log tell which way their tests went.
+        """
         held: dict[ast.expr, set[bool]] = {}
         for number in self.claimed:
             for test, wanted in self.program.tests_above(self.sinks[number].node):
                 held.setdefault(test, set()).add(wanted)
         self.program.held.update({test: wanted.pop() for test, wanted in held.items() if len(wanted) == 1})
+        for call in self.program.calls.get("backward", []):
+            switch_by_logs(self.program, call, self.context.logged)
 
     @cached_property
     def terms(self) -> list[list[Term]]:

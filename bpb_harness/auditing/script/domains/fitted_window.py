@@ -9,16 +9,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.analysis import Analysis
 from bpb_harness.auditing.script.domains.extent import loops_around
-from bpb_harness.auditing.script.domains.plain_loss import Plain, cost_of, part_of, plain_name
-from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds, rounds_in_logs
+from bpb_harness.auditing.script.domains.plain_loss import Plain, cost_of, is_all_but_last, part_of, plain_name
+from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds, number_in_logs, rounds_in_logs
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
 from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, position, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Scope
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_CALLS, _MAX_NAMES, _MAX_SEEN = 6, 12, 200
@@ -33,16 +34,29 @@ def fitted_cost(analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, frame:
         loss: what the steps go down.
         frame: where its names are read.
     """
+    cost = cost_of(analysis.program, loss)
+    found = _fitted_parts(analysis, tokens, loss, frame)
+    if cost is None or found is None:
+        return None
+    learnt, scored = found
+    is_met = not learnt or not learnt.isdisjoint(scored) or all(map(is_all_but_last, learnt))
+    return cost[0] if is_met else None
+
+
+def _fitted_parts(
+    analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, frame: Frame
+) -> tuple[set[str], set[str]] | None:
+    """The parts of a window that steps are taken by, and those that are scored; None where they are not of one."""
     program, cost = analysis.program, cost_of(analysis.program, loss)
     learnt = None if cost is None else plain_name(cost[1])
     name = None if learnt is None else _handed_over(program, learnt.name, frame, program.scope(tokens.target))
-    scored = None if name is None else _named(program, tokens.target, name.id)
-    if cost is None or learnt is None or name is None or scored is None:
+    if cost is None or learnt is None or name is None:
         return None
-    if {*program.reaching(name)} != {*program.reaching(scored.name)}:
-        return None
-    learnt_parts, scored_parts = {*learnt.parts, *cost[2]}, {*scored.parts, *_parts_scored(analysis, tokens)}
-    return cost[0] if not learnt_parts or not learnt_parts.isdisjoint(scored_parts) else None
+    for each in _by_earlier_names(program, Plain(name, learnt.parts)):
+        scored = _named(program, tokens.target, each.name.id)
+        if scored is not None and {*program.reaching(each.name)} == {*program.reaching(scored.name)}:
+            return {*each.parts, *cost[2]}, {*scored.parts, *_parts_scored(analysis, tokens)}
+    return None
 
 
 def steps_taken(
@@ -69,7 +83,8 @@ def steps_taken(
             if rounds is None or rounds.number < 1:
                 return None
             least = rounds if least is None or rounds.number < least.number else least
-    is_sure = bool(logged) and _is_scored_with(program, scoring, learning) and _are_same_parts(analysis, tokens, loss)
+    is_sure = bool(logged) and _is_scored_with(program, scoring, learning)
+    is_sure = is_sure and _are_same_parts(analysis, tokens, loss, learning[-1][1], logged)
     return least if is_sure else None
 
 
@@ -93,6 +108,17 @@ def _named(program: Program, node: ast.expr, wanted: str) -> Plain | None:
     return None
 
 
+def _by_earlier_names(program: Program, plain: Plain) -> Iterator[Plain]:
+    """A name, and those that it has its values from, each with the parts that are cut out of it on the way."""
+    for _ in range(_MAX_NAMES):
+        yield plain
+        value = program.only_value(plain.name)
+        earlier = None if value is None else plain_name(value)
+        if earlier is None:
+            return
+        plain = Plain(earlier.name, plain.parts + earlier.parts)
+
+
 def _handed_over(program: Program, name: ast.Name, frame: Frame, scope: Scope) -> ast.Name | None:
     """The name in a scope that was handed over, from call to call, for a name of a function that is called there."""
     for _ in range(_MAX_CALLS):
@@ -114,20 +140,50 @@ def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
             yield from (part for index in selected if (part := part_of(index)) is not None)
 
 
-def _are_same_parts(analysis: Analysis, tokens: ScoredTokens, loss: ast.expr) -> bool:
-    """Whether s of y[:, s:] is one value in what is learnt and in what is scored, however often it is given."""
-    program, cost = analysis.program, cost_of(analysis.program, loss)
-    learnt = None if cost is None else plain_name(cost[1])
-    parts = {*cost[2], *learnt.parts} if cost is not None and learnt is not None else set[str]()
-    if not parts:
+def _are_same_parts(
+    analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, frame: Frame, logged: tuple[LoggedScore, ...]
+) -> bool:
+    """Whether tokens that are scored are surely among those that are learnt.
+
+    s of y[:, s:] has to be one value in both, however often it is given. Of all places but the last those are learnt
+    that are scored with others, not the last of each window alone.
+    """
+    found = _fitted_parts(analysis, tokens, loss, frame)
+    if found is None:
+        return False
+    learnt, scored = found
+    if not learnt:
         return True  # all of the window is learnt
-    scored = None if learnt is None else _named(program, tokens.target, learnt.name.id)
-    parts |= {*_parts_scored(analysis, tokens), *(scored.parts if scored is not None else ())}
-    begins = [each.lower for part in parts for each in ast.walk(ast.parse(f"_[{part}]")) if isinstance(each, ast.Slice)]
-    names = names_in(*begins)
-    scope = program.scope(tokens.score.node)
+    lowest = [each.lower for part in learnt | scored for each in _slices(part)]
+    names, scope = names_in(*lowest), analysis.program.scope(tokens.score.node)
     values = ([ast.dump(each.value) for each in scope.definitions.get(name, []) if each.value] for name in names)
-    return all(len(set(each)) <= 1 for each in values)
+    if not all(len(set(each)) <= 1 for each in values):
+        return False
+    if not learnt.isdisjoint(scored):
+        return True
+    return all(_num_from_end(analysis, part, tokens, logged) > 1 for part in scored)
+
+
+def _num_from_end(analysis: Analysis, part: str, tokens: ScoredTokens, logged: tuple[LoggedScore, ...]) -> int:
+    """How many places from the end a part begins: s of s = max(n - 64, 0); 0 where that is not known."""
+    program, (cut, *_) = analysis.program, _slices(part)
+    begins = cut.lower
+    if isinstance(begins, ast.Name):
+        scope = program.scope(tokens.score.node)
+        defined = [each.value for each in scope.definitions.get(begins.id, []) if each.value is not None]
+        begins = defined[0] if defined else None
+    if isinstance(begins, ast.IfExp):  # of the first window all is scored
+        begins = begins.orelse if isinstance(begins.body, ast.Constant) else begins.body
+    if isinstance(begins, ast.Call) and last_name(begins.func) == "max":
+        begins = next((each for each in begins.args if not isinstance(each, ast.Constant)), None)
+    if not isinstance(begins, ast.BinOp) or not isinstance(begins.op, ast.Sub):
+        return 0
+    number = number_in_logs(program, begins.right, tokens.score.frame, logged)
+    return 0 if number is None else number.number
+
+
+def _slices(part: str) -> list[ast.Slice]:
+    return [each for each in ast.walk(ast.parse(f"_[{part}]")) if isinstance(each, ast.Slice)]
 
 
 # -- what is fitted, and is used ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
@@ -75,6 +76,26 @@ def part_of(index: ast.expr) -> str | None:
     if not isinstance(last, ast.Slice) or (last.lower is None and last.upper is None):
         return None
     return ast.unparse(last)
+
+
+def is_all_but_last(part: str) -> bool:
+    """Whether a part is a window's without its last place: :-1 and :length - 1."""
+    cut = next(each for each in ast.walk(ast.parse(f"_[{part}]")) if isinstance(each, ast.Slice))
+    end = cut.upper
+    if cut.lower is not None or cut.step is not None or end is None:
+        return False
+    if isinstance(end, ast.UnaryOp) and isinstance(end.op, ast.USub):
+        return isinstance(end.operand, ast.Constant) and end.operand.value == 1
+    is_one_less = isinstance(end, ast.BinOp) and isinstance(end.op, ast.Sub) and _is_length(end.left)
+    return is_one_less and isinstance(end.right, ast.Constant) and end.right.value == 1
+
+
+def _is_length(node: ast.expr) -> bool:
+    """Whether a name is that of a window's length, or a size is asked for."""
+    return _LENGTH.search(last_name(node.func if isinstance(node, ast.Call) else node)) is not None
+
+
+_LENGTH = re.compile(r"(?:^|_)(?:len|length|seq|seqlen|size|block_size|context|ctx|T|L)(?:_|$)")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.context import LoggedScore
-from bpb_harness.auditing.script.domains.shown_in_logs import Template, is_of_one_place, lines_of, template_of, words_of
+from bpb_harness.auditing.script.domains.shown_in_logs import (
+    Template,
+    is_of_one_place,
+    lines_of,
+    template_of,
+    ways_to_spell,
+    words_of,
+)
 from bpb_harness.auditing.script.frontend.nodes import num_rounds
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -38,9 +45,19 @@ def rounds_in_logs(program: Program, loop: ast.AST, frame: Frame, logged: tuple[
         logged: the lines that carry the claim.
     """
     rounds = num_rounds(loop)
-    if rounds is None:
-        return None
-    names = _names_of(program, rounds, frame)
+    return None if rounds is None else number_in_logs(program, rounds, frame, logged)
+
+
+def number_in_logs(program: Program, node: ast.expr, frame: Frame, logged: tuple[LoggedScore, ...]) -> Rounds | None:
+    """What a number was in the runs of the claim: it is written out, or printed by itself.
+
+    Args:
+        program: the scripts.
+        node: the number.
+        frame: where its names are read.
+        logged: the lines that carry the claim.
+    """
+    names = _names_of(program, node, frame)
     number = names[-1]
     if isinstance(number, ast.Constant):
         return Rounds(number.value) if isinstance(number.value, int) else None
@@ -62,7 +79,7 @@ def _names_of(program: Program, number: ast.expr, frame: Frame) -> list[ast.expr
         given = frame.given(program, number)
         if given is not None:
             number, frame = given
-        elif (value := program.only_value(number)) is not None:
+        elif (value := program.only_value(number) or _default_of(program, number, frame)) is not None:
             number = value
         else:
             break
@@ -70,12 +87,19 @@ def _names_of(program: Program, number: ast.expr, frame: Frame) -> list[ast.expr
     return names
 
 
+def _default_of(program: Program, name: ast.Name, frame: Frame) -> ast.expr | None:
+    """What a parameter is where a call that is known leaves it out."""
+    found = program.reaching(name) if frame.is_whole and name.id not in frame.bindings else ()
+    is_own = len(found) == 1 and found[0].kind == "parameter" and program.scope(found[0].statement) is frame.scope
+    return found[0].value if is_own else None
+
+
 def _texts_with(program: Program, names: Sequence[ast.expr]) -> Iterator[tuple[ast.JoinedStr, int]]:
     """The texts that a number is printed in, by itself and by one of its names, each with the place of it."""
     for text in program.nodes.get(ast.JoinedStr, []):
-        if isinstance(text, ast.JoinedStr):
-            values = [part.value for part in text.values if isinstance(part, ast.FormattedValue)]
-            yield from ((text, n) for n, value in enumerate(values) if _is_one_of(program, value, names))
+        for each, _ in ways_to_spell(text) if isinstance(text, ast.JoinedStr) else ():
+            values = [part.value for part in each.values if isinstance(part, ast.FormattedValue)]
+            yield from ((each, n) for n, value in enumerate(values) if _is_one_of(program, value, names))
 
 
 def _is_one_of(program: Program, value: ast.expr, names: Sequence[ast.expr]) -> bool:

@@ -31,6 +31,7 @@ _PRINTING = re.compile(r"log|print|info|write", re.IGNORECASE)
 _SCRIPTS = frozenset([".py", ".ipynb"])  # else it is the log itself that holds the script
 _FEWEST_LETTERS = 4  # that a line begins with
 _LONGEST_LINE = 2_000  # characters of a log's line that are held against what a script prints
+_MOST_SPELLED = 8  # of one text
 _NO_SOURCE = frozenset("{}")  # in what was formatted: the script itself may stand in a log
 
 Tests = tuple[tuple[ast.expr, bool], ...]
@@ -103,6 +104,16 @@ def printed_texts(program: Program, scope: Scope) -> list[tuple[ast.JoinedStr, T
         ]
     found: list[tuple[ast.JoinedStr, Tests]] = program.memo[key]
     return found
+
+
+def spelled_texts(program: Program, scope: Scope) -> list[tuple[ast.JoinedStr, Tests]]:
+    """The texts that a function prints one way or another, as tests within them choose, each with all tests of it."""
+    return [
+        (each, (*tests, *chosen))
+        for text, tests in printed_texts(program, scope)
+        for each, chosen in ways_to_spell(text)
+        if chosen
+    ]
 
 
 def _printed_in(program: Program, node: ast.AST, loops: list[ast.AST]) -> Iterator[Template]:
@@ -184,6 +195,37 @@ def written_parts(text: ast.expr) -> list[str]:
         else:
             parts.append("")
     return parts
+
+
+def ways_to_spell(text: ast.JoinedStr) -> list[tuple[ast.JoinedStr, Tests]]:
+    """A text with each part that a test chooses put in, by either way of it; itself where none does.
+
+    {f" of {n}" if n else ""} in a text is one of two.
+    """
+    spelled: list[tuple[list[ast.expr], Tests]] = [([], ())]
+    for part in text.values:
+        choice = part.value if isinstance(part, ast.FormattedValue) else None
+        both = _spelled_out(choice) if isinstance(choice, ast.IfExp) and len(spelled) < _MOST_SPELLED else []
+        spelled = [
+            ([*before, *values], (*tests, *test))
+            for before, tests in spelled
+            for values, test in both or [([part], ())]
+        ]
+    return [(text, ())] if len(spelled) == 1 else [(ast.JoinedStr(values=each), tests) for each, tests in spelled]
+
+
+def _spelled_out(choice: ast.IfExp) -> list[tuple[list[ast.expr], Tests]]:
+    """What a text has in the place of a choice between two texts, by either way of its test; nothing of others."""
+    body, orelse = _parts_of(choice.body), _parts_of(choice.orelse)
+    if body is None or orelse is None:
+        return []
+    return [(body, ((choice.test, True),)), (orelse, ((choice.test, False),))]
+
+
+def _parts_of(text: ast.expr) -> list[ast.expr] | None:
+    if isinstance(text, ast.JoinedStr):
+        return text.values
+    return [text] if isinstance(text, ast.Constant) and isinstance(text.value, str) else None
 
 
 def template_of(text: ast.JoinedStr) -> Template | None:

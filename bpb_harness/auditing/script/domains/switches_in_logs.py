@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.domains.shown_in_logs import (
     is_of_one_place,
     output_of,
     printed_texts,
+    spelled_texts,
     telling_part,
     template_of,
     words_of,
@@ -116,6 +117,13 @@ def _ways(program: Program, test: ast.expr, score: LoggedScore) -> Iterator[bool
         for words in _printed(program, score, template) if shown or branches else ():
             yield from branches
             yield from (_VALUES[words[number]] for number in shown if words[number] in _VALUES)
+    for text, tests in spelled_texts(program, scope):
+        template = template_of(text)
+        branches = {wanted for other, wanted in tests if _is_same(program, other, test)}
+        if template is None or not branches or not is_of_one_place(program, template):
+            continue
+        if any(words_of(line, template) is not None for _, line in output_of(program, score)):
+            yield from branches
 
 
 def _printed(program: Program, score: LoggedScore, template: Template) -> Iterator[list[str]]:

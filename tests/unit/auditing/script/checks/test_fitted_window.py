@@ -73,6 +73,19 @@ FITTED = [
     "    loss = F.cross_entropy((network.head(h) + extra).flatten(0, 1), y.flatten())\n"
     "    (slope,) = torch.autograd.grad(loss, extra)\n    extra = (extra - 0.1 * slope).detach().requires_grad_()\n",
     "extra = fit(network, h, y)",
+    # by a name of their own, and of all places of the window but the last
+    STEPS.replace(
+        "LOSS",
+        "seen = y.contiguous()\n    loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), seen.reshape(-1))",
+    ),
+    STEPS.replace(
+        "LOSS",
+        "seen = y[:, : length - 1].contiguous()\n    logits = network.head(h + extra)[:, :-1]\n"
+        "    loss = F.cross_entropy(logits.flatten(0, 1), seen.reshape(-1))",
+    ),
+    STEPS.replace(
+        "LOSS", "loss = F.cross_entropy((network.head(h) + extra)[:, :-1].flatten(0, 1), y[:, :-1].flatten())"
+    ),
 ]
 OTHERS = [
     # the window's beginning, which was scored before
@@ -88,6 +101,14 @@ OTHERS = [
     "extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)\n"
     "loss = F.cross_entropy((network.head(h) + extra).flatten(0, 1), y.flatten())\n"
     "(slope,) = torch.autograd.grad(loss, extra)\nsteepness = slope.norm()\n",
+    # of other places than those that are scored, or of nobody knows which
+    STEPS.replace(
+        "LOSS", "loss = F.cross_entropy((network.head(h) + extra)[:, :-64].flatten(0, 1), y[:, :-64].flatten())"
+    ),
+    STEPS.replace("LOSS", "loss = F.cross_entropy((h @ w + extra)[:, :n].flatten(0, 1), y[:, :n].flatten())"),
+    STEPS.replace(
+        "LOSS", "seen = y + 1\n    loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), seen.flatten())"
+    ),
     # another window's
     STEPS.replace("LOSS", "loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), earlier.flatten())"),
 ]
@@ -157,6 +178,56 @@ def test_steps_of_which_a_log_tells_how_many_refute(tmp_path: Path) -> None:
     assert "train.log:1 tells of 12 steps, and line 2 prints what comes of it as the claimed score" in found.message
 
 
+NLL = 'nll = F.cross_entropy(network.head(h + extra).transpose(1, 2).float(), y, reduction="none")'
+ON = "{f' lr:{LR} steps:{STEPS}' if ON else ''}"
+TOLD_WITHIN = f'print(f"fit:start windows:{{len(y)}} of:{{length}}{ON}")\n'
+
+
+@pytest.mark.parametrize(("tail", "severity"), [(" lr:0.01 steps:12", Severity.REFUTES), ("", Severity.WARNS)])
+def test_steps_that_a_line_tells_in_a_part_that_may_be_left_out(tmp_path: Path, tail: str, severity: Severity) -> None:
+    log = f"fit:start windows:9 of:1024{tail}\nval_bpb:0.90000\n"
+    assert _logged(tmp_path, SET, log, TOLD_WITHIN).severity is severity
+
+
+BRANCH = """if fits:
+FITTED
+    NLL
+else:
+    nll = F.cross_entropy(network.head(h).transpose(1, 2).float(), y, reduction="none")
+"""
+
+
+@pytest.mark.parametrize(("tail", "found"), [(" lr:0.01", [Severity.REFUTES]), ("", []), (" lr:0.01 of:9", [])])
+def test_a_branch_that_is_off_by_default_counts_where_a_part_of_a_line_shows_it(
+    tmp_path: Path, tail: str, found: list[Severity]
+) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(f"fit:start windows:9 of:1024{tail}\nval_bpb:0.90000\n")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=(LoggedScore(path, "train.log", 2),))
+    branch = BRANCH.replace("FITTED", textwrap.indent(FITTED[0].strip(), "    ")).replace("NLL", NLL)
+    text = _script("extra = kept").replace(" " * 8 + NLL, textwrap.indent(branch, " " * 8))
+    told = "{f' lr:{kept}' if fits else ''}"
+    told = f'fits = int(os.environ.get("FITS", "0"))\n    print(f"fit:start windows:{{len(y)}} of:{{length}}{told}")'
+    text = text.replace("nats, size, kept =", f"{told}\n    nats, size, kept =").replace(
+        "import glob", "import os, glob"
+    )
+    assert [each.severity for each in check_source(text, context) if each.code == "BPB273"] == found
+
+
+@pytest.mark.parametrize(
+    ("stride", "severity"),
+    [("64", Severity.REFUTES), ("1", Severity.WARNS), ("int(os.environ['STRIDE'])", Severity.WARNS)],
+)
+def test_all_places_but_the_last_are_none_of_those_scored_one_by_one(
+    tmp_path: Path, stride: str, severity: Severity
+) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("val_bpb:0.90000\n")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=(LoggedScore(path, "train.log", 1),))
+    text = _script(FITTED[-1]).replace("stride=64", f"stride={stride}").replace("import glob", "import os, glob")
+    assert [each.severity for each in check_source(text, context) if each.code == "BPB273"] == [severity]
+
+
 @pytest.mark.parametrize(
     ("before", "log", "printed"),
     [
@@ -175,7 +246,6 @@ def test_steps_that_may_not_have_been_taken_leave_a_doubt(tmp_path: Path, before
     assert _logged(tmp_path, before, log, printed).severity is Severity.WARNS
 
 
-NLL = 'nll = F.cross_entropy(network.head(h + extra).transpose(1, 2).float(), y, reduction="none")'
 EARLY = "logits = network.head(h + kept).transpose(1, 2).float()\n"
 
 

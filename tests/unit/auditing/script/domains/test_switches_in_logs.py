@@ -26,6 +26,9 @@ def score(args, tokens):
             total = looked_up(token)
         if args.plain:
             total = looked_up(token)
+    print(f"fit: start {len(tokens)} of:{tokens.size}{f' lr:{args.lr}' if args.fits else ''}")
+    if args.fits:
+        total = looked_up(tokens)
     use_cache = other()
     if use_cache:
         total = looked_up(tokens)
@@ -59,7 +62,10 @@ def _switched(tmp_path: Path, lines: str, place: int) -> bool | None:
         ("settings: plain=off cached=0 of=9", 1, None),  # no value that is known
         ("step 1", 0, None),  # that it is printed behind the score shows nothing of it
         ("either way 3", 0, None),
-        ("cache: enabled with 0 entries", 2, None),  # the name has another value there
+        ("fit: start 9 of:9 lr:0.1", 2, True),  # of two texts of which a test within it takes one
+        ("fit: start 9 of:9", 2, False),
+        ("fit: start 9 of:9 lr:0.1 steps:3", 2, None),
+        ("cache: enabled with 0 entries", 3, None),  # the name has another value there
         ("settings: plain=False cached=False of=9\ncache: enabled with 0 entries", 0, None),  # they disagree
     ],
 )
