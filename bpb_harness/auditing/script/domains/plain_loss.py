@@ -86,8 +86,9 @@ def is_all_but_last(part: str) -> bool:
         return False
     if isinstance(end, ast.UnaryOp) and isinstance(end.op, ast.USub):
         return isinstance(end.operand, ast.Constant) and end.operand.value == 1
-    is_one_less = isinstance(end, ast.BinOp) and isinstance(end.op, ast.Sub) and _is_length(end.left)
-    return is_one_less and isinstance(end.right, ast.Constant) and end.right.value == 1
+    if not isinstance(end, ast.BinOp) or not isinstance(end.op, ast.Sub) or not _is_length(end.left):
+        return False
+    return isinstance(end.right, ast.Constant) and end.right.value == 1
 
 
 def _is_length(node: ast.expr) -> bool:
