@@ -3,73 +3,223 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import elements, end_of, names_in, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
+from bpb_harness.findings import Json
 
 _MAX_TRACED = 1_500
 _MAX_NAMES = 4  # that a test goes by, one after another
 _LEARNING = frozenset({"backward", "step"})
+_Learning = dict[str, list[ast.Call]]  # by its name, in the order of the text
 
 
 def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     """for epoch in range(E): loss; if epoch == E - 1: total += loss; loss.backward().
 
     A decoder has no text to learn before it is told the text: what the passes before the last have learnt of it costs
-    nothing in the score. One pass is in order, for it scores each part before it learns it.
+    nothing in the score. One pass is in order, for it scores each part before it learns it. So it is where each pass
+    begins its total anew, and what the last one has added up is used behind the loop.
     """
-    tests = _tests_of_last(analysis)
-    scopes = {frame.scope for _, frame in analysis.path} if tests else set()
-    for loop, test, name, arguments, learning in (each for each in tests if analysis.program.scope(each[0]) in scopes):
-        num_passes = _num_passes(analysis, arguments)
-        added = _scores(analysis, test, name) if num_passes is None or num_passes > 1 else []
+    tests, begun = _tests_of_last(analysis), _begun_anew(analysis)
+    scopes = {frame.scope for _, frame in analysis.claimed_path} if tests or begun else set()
+    found: list[_Test | _Begun] = [*tests, *begun]
+    for each in (each for each in found if analysis.program.scope(each.loop) in scopes):
+        num_passes = _num_passes(analysis, each.arguments)
+        if num_passes is not None and num_passes <= 1:
+            continue
+        added = _scores(analysis, each) if isinstance(each, _Test) else _kept(analysis, each)
         if added:
-            passes = f"{num_passes} passes" if num_passes is not None else "several passes"
-            if num_passes is not None and _is_by_default(analysis, loop):
-                passes = f"several passes ({num_passes} by its default)"
-            said = (
-                f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
-                "the last one alone: what is scored was learnt before, and the score does not pay for what was "
-                "learnt of it"
-            )
-            evidence = {} if num_passes is None else {"passes": num_passes}
-            shown = [*_written(analysis, loop, num_passes), loop, test, *added[:1], *learning]
-            yield analysis.hit(codes.LAST_PASS, said, test, shown=shown, evidence=evidence)
+            yield _hit(analysis, each, num_passes, added)
             return
+
+
+def _hit(analysis: Analysis, found: _Test | _Begun, num_passes: int | None, added: Sequence[ast.AST]) -> Hit:
+    passes = f"{num_passes} passes" if num_passes is not None else "several passes"
+    if num_passes is not None and _is_by_default(analysis, found):
+        passes = f"several passes ({num_passes} by its default)"
+    how = "adds up the score in the last one alone"
+    if isinstance(found, _Begun):
+        how = "begins its sum anew in each, so that the score is that of the last one"
+        how += " (or of the best one, where a test asks for it)" if found.best else ""
+    said = (
+        f"The script goes over the same text in {passes}, trains on it in each, and {how}: what is scored was learnt "
+        "before, and the score does not pay for what was learnt of it"
+    )
+    evidence: dict[str, Json] = {} if num_passes is None else {"passes": num_passes}
+    shown = [*_written(analysis, found, num_passes), found.loop, found.test, *added[:1], *found.learning]
+    return analysis.hit(codes.LAST_PASS, said, found.test, shown=shown, evidence=evidence)
 
 
 class _Test(NamedTuple):
     """A loop's test for its last pass, with the loop's variable, the arguments of its range and where it learns."""
 
-    loop: ast.For
+    loop: ast.For | ast.While
     test: ast.If
     name: str
     arguments: list[ast.expr]
     learning: list[ast.Call]
 
 
+class _Begun(NamedTuple):
+    """A loop whose passes each begin a total anew: where that is, what is added to it, and where the loop learns."""
+
+    loop: ast.For | ast.While
+    test: ast.stmt
+    name: str
+    arguments: list[ast.expr]
+    learning: list[ast.Call]
+    total: str
+    added: list[ast.AugAssign]
+    best: bool
+
+
+def _counted(analysis: Analysis) -> list[tuple[ast.For | ast.While, tuple[str, list[ast.expr]]]]:
+    """The loops that learn and count their rounds, each with its variable and the arguments of its range."""
+    within = _learning_within(analysis.program)
+    loops = [loop for loop in within if isinstance(loop, ast.For | ast.While)]
+    ranged = [(loop, _range_of(analysis.program, loop)) for loop in sorted(loops, key=lambda each: each.lineno)]
+    return [(loop, found) for loop, found in ranged if found is not None and within[loop].keys() >= _LEARNING]
+
+
 def _tests_of_last(analysis: Analysis) -> list[_Test]:
     """Loops over a range that learn, anywhere in the program, with their tests for the last pass."""
     within = _learning_within(analysis.program)
-    ranged = [(loop, found) for loop in within if isinstance(loop, ast.For) and (found := _range_of(loop)) is not None]
     return [
         _Test(loop, test, name, arguments, learning)
-        for loop, (name, arguments) in sorted(ranged, key=lambda each: each[0].lineno)
-        for test in (nodes_within(loop) if within[loop].keys() >= _LEARNING else ())
+        for loop, (name, arguments) in _counted(analysis)
+        for test in nodes_within(loop)
         if isinstance(test, ast.If) and _Last(analysis.program, name, arguments[-1]).is_asked(test.test)
         if (learning := _first_outside(within[loop], within.get(test, {})))
     ]
 
 
-_Learning = dict[str, list[ast.Call]]  # by its name, in the order of the text
+def _begun_anew(analysis: Analysis) -> list[_Begun]:
+    """Loops that learn, anywhere in the program, with the totals that each of their passes begins anew."""
+    program, within = analysis.program, _learning_within(analysis.program)
+    return [
+        _Begun(loop, begun, name, arguments, _first_outside(within[loop], {}), total, added, _has_best(loop, total))
+        for loop, (name, arguments) in _counted(analysis)
+        for begun, total in _set_to_zero(loop)
+        if (added := _added_to(loop, begun, total)) and _goes_on_learning(program, loop, within[loop])
+    ]
+
+
+def _set_to_zero(loop: ast.For | ast.While) -> list[tuple[ast.stmt, str]]:
+    """The statements by which each round sets a name, or all that it holds, to zero, before anything else."""
+    first = [each for each in loop.body if not isinstance(each, ast.For)]
+    first += [inner for each in loop.body if isinstance(each, ast.For) for inner in each.body]
+    return [(each, name) for each in first for name in _zeroed(each)]
+
+
+def _zeroed(statement: ast.stmt) -> list[str]:
+    """n of n = 0, n[b] = torch.zeros(()) and n.zero_()."""
+    if isinstance(statement, ast.Assign) and _is_zero(statement.value):
+        return [name for target in statement.targets for each in elements(target) for name in _whole_name(each)]
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_":
+        return _whole_name(call.func.value)
+    return []
+
+
+def _whole_name(node: ast.expr) -> list[str]:
+    """total of total and of total[b]."""
+    held = node.value if isinstance(node, ast.Subscript) else node
+    return [held.id] if isinstance(held, ast.Name) else []
+
+
+def _is_zero(node: ast.expr) -> bool:
+    if isinstance(node, ast.Tuple):
+        return all(map(_is_zero, node.elts))
+    if isinstance(node, ast.Call):
+        is_number = last_name(node.func) in ("tensor", "float64", "float", "Tensor")
+        return last_name(node.func) in _ZEROS or (is_number and bool(node.args) and _is_zero(node.args[0]))
+    return isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, bool)
+
+
+def _added_to(loop: ast.AST, begun: ast.stmt, total: str) -> list[ast.AugAssign]:
+    """Where a loop adds to a total, behind where it begins it, if nothing else gives the total a value there."""
+    stored = [
+        part for part in nodes_within(loop)
+        if isinstance(part, ast.Assign | ast.AugAssign) and part is not begun
+        and any(name == total for target in _targets(part) for name in _whole_name(target))
+    ]  # fmt: skip
+    added = [part for part in stored if isinstance(part, ast.AugAssign) and isinstance(part.op, ast.Add)]
+    is_behind = all(position(part) > position(begun) for part in added)
+    return added if is_behind and len(added) == len(stored) else []
+
+
+def _targets(statement: ast.Assign | ast.AugAssign) -> list[ast.expr]:
+    return statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+
+
+def _goes_on_learning(program: Program, loop: ast.AST, learning: _Learning) -> bool:
+    """Whether each pass goes on with what those before it have learnt: nothing is made anew, or put back."""
+    calls = [part for part in nodes_within(loop) if isinstance(part, ast.Call)]
+    if any(_ANEW.match(last_name(call.func)) for call in calls):
+        return False
+    stepped = [call.func.value for call in learning["step"] if isinstance(call.func, ast.Attribute)]
+    made = [each for part in stepped if isinstance(part, ast.Name) for each in program.reaching(part)]
+    return bool(made) and not any(above is loop for each in made for above in program.upward(each.statement))
+
+
+def _has_best(loop: ast.AST, total: str) -> bool:
+    """Whether a loop copies a total to another place below a comparison: that of the best pass."""
+    compared = (part for part in nodes_within(loop) if isinstance(part, ast.If) and isinstance(part.test, ast.Compare))
+    return any(
+        total in names_in(statement) for test in compared for statement in test.body
+        if not isinstance(statement, ast.AugAssign)
+    )  # fmt: skip
+
+
+def _kept(analysis: Analysis, begun: _Begun) -> list[ast.AugAssign]:
+    """Where the total of a pass is added to, if the score is made of it behind the loop, and the text is learnt."""
+    program, scope = analysis.program, analysis.program.scope(begun.loop)
+    behind = end_of(begun.loop)
+    if not analysis.program.spend(len(analysis.claimed_path)) or not any(
+        isinstance(node, ast.Name) and node.id == begun.total and position(node) > behind
+        and program.scope(node) is scope
+        for node, _ in analysis.claimed_path
+    ):  # fmt: skip
+        return []
+    frame = Frame.of(program, scope)
+    learnt = {
+        part
+        for call in begun.learning if call.func.attr == "backward"  # type: ignore[attr-defined]
+        for part, _ in trace(program, call.func.value, frame, _MAX_TRACED)  # type: ignore[attr-defined]
+    }  # fmt: skip
+    return [each for each in begun.added if _is_learnt(program, each, begun, learnt, frame)]
+
+
+def _is_learnt(program: Program, added: ast.AugAssign, begun: _Begun, learnt: set[ast.AST], frame: Frame) -> bool:
+    """Whether what is added up is what the steps go down, of a text that is every pass's."""
+    parts = [part for part, _ in trace(program, added.value, frame, _MAX_TRACED)]
+    if any(isinstance(part, ast.Name) and part.id == begun.name for part in parts):
+        return False
+    calls = [part for part in parts if isinstance(part, ast.Call)]
+    inside = [call for call in calls if any(up is begun.loop for up in program.ancestors(call))]
+    is_fetched = any(_NEXT.search(last_name(call.func)) for call in inside)
+    if is_fetched or any(last_name(call.func) in _FETCHING for call in calls):
+        return False
+    asked = (call for call in inside if is_cross_entropy(call) or program.asks_network(call))
+    return any(call in learnt for call in asked)
+
+
+_ZEROS = frozenset(["zeros", "zeros_like", "new_zeros"])
+_ANEW = re.compile(r"_*(?:reset|re_?init|restore|load_state_dict|deepcopy|init_)", re.IGNORECASE)
+_FETCHING = frozenset(["next", "next_batch", "get_batch"])  # in any function: other text in each pass
+_NEXT = re.compile(r"next|batch$|sample|rand|shuffle|choice|pop|fetch|draw", re.IGNORECASE)
 
 
 def _learning_within(program: Program) -> dict[ast.AST, _Learning]:
@@ -80,7 +230,7 @@ def _learning_within(program: Program) -> dict[ast.AST, _Learning]:
             child: ast.AST = call
             for above in program.ancestors(call):
                 is_inside = isinstance(above, ast.If) and not isinstance(child, ast.expr) and child not in above.orelse
-                if is_inside or isinstance(above, ast.For):
+                if is_inside or isinstance(above, ast.For | ast.While):
                     within.setdefault(above, {}).setdefault(name, []).append(call)
                 child = above
     return within
@@ -101,32 +251,55 @@ def _num_passes(analysis: Analysis, arguments: list[ast.expr]) -> int | None:
     return None if first is None or end is None else int(end - first)
 
 
-def _range_of(loop: ast.For) -> tuple[str, list[ast.expr]] | None:
-    """The variable of a loop over a range with one argument or two, and these."""
+def _range_of(program: Program, loop: ast.For | ast.While) -> tuple[str, list[ast.expr]] | None:
+    """The variable of a loop over a range with one argument or two, and these; of while n < E: ... n += 1 too."""
+    if isinstance(loop, ast.While):
+        return _counted_by_hand(program, loop)
     name, ranged = loop.target, loop.iter
     if not isinstance(name, ast.Name) or not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range":
         return None
     return (name.id, ranged.args) if len(ranged.args) in (1, 2) else None
 
 
-def _written(analysis: Analysis, loop: ast.For, num_passes: int | None) -> list[ast.AST]:
+def _counted_by_hand(program: Program, loop: ast.While) -> tuple[str, list[ast.expr]] | None:
+    """n of while n < E, where one is added to it in each round, and where it begins before the loop; with both ends."""
+    test = loop.test
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Lt | ast.NotEq):
+        return None
+    name, end = test.left, test.comparators[0]
+    if not isinstance(name, ast.Name):
+        return None
+    given = [each for each in program.scope(loop).definitions.get(name.id, []) if each.kind != "parameter"]
+    steps = [each.statement for each in given if any(above is loop for above in program.ancestors(each.statement))]
+    begins = [each.value for each in given if each.statement not in steps]
+    is_one = len(steps) == 1 and any(steps[0] is each for each in loop.body) and _adds_one(steps[0])
+    if not is_one or len(begins) != 1 or not isinstance(begins[0], ast.Constant):
+        return None
+    return name.id, [begins[0], end]
+
+
+def _adds_one(statement: ast.AST) -> bool:
+    is_added = isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add)
+    return is_added and isinstance(statement.value, ast.Constant) and statement.value.value == 1  # type: ignore[attr-defined]
+
+
+def _written(analysis: Analysis, found_loop: _Test | _Begun, num_passes: int | None) -> list[ast.AST]:
     """Where the number of passes is written down, if it is."""
     if num_passes is None:
         return []
     told = str(num_passes)  # a number, or the text that an environment's variable defaults to
-    assert isinstance(loop.iter, ast.Call)
-    frame, found = Frame.at(analysis.program, loop), []
-    for node, _ in trace(analysis.program, loop.iter.args[-1], frame, _MAX_TRACED):
+    frame, found = Frame.at(analysis.program, found_loop.loop), []
+    for node, _ in trace(analysis.program, found_loop.arguments[-1], frame, _MAX_TRACED):
         defined = analysis.program.reaching(node) if isinstance(node, ast.Name) else ()
         values = [node, *(definition.value for definition in defined)]  # a parameter's default too
         found += [value for value in values if isinstance(value, ast.Constant) and str(value.value) == told]
     return [*found[-1:]]  # the furthest: what the others were given
 
 
-def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
+def _is_by_default(analysis: Analysis, found: _Test | _Begun) -> bool:
     """Whether how often a loop goes round is a setting of which nothing tells what it was in the run."""
-    frame, evaluator = Frame.at(analysis.program, loop), Evaluator(analysis.program)
-    behind = trace(analysis.program, loop.iter, frame, _MAX_TRACED)
+    frame, evaluator = Frame.at(analysis.program, found.loop), Evaluator(analysis.program)
+    behind = [each for part in found.arguments for each in trace(analysis.program, part, frame, _MAX_TRACED)]
     return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 
 
@@ -207,13 +380,15 @@ def _added(one: _Sum, other: _Sum, times: int = 1) -> _Sum:
     return {key: number for key, number in both.items() if number}
 
 
-def _scores(analysis: Analysis, test: ast.If, name: str) -> list[ast.AugAssign]:
+def _scores(analysis: Analysis, found: _Test) -> list[ast.AugAssign]:
     """Where a total that a reported score is made of is added to below a test, of a text that is every pass's."""
-    if not analysis.program.spend(len(analysis.path)):
+    if not analysis.program.spend(len(analysis.claimed_path)):
         return []
-    scope = analysis.program.scope(test)
+    test, name, scope = found.test, found.name, analysis.program.scope(found.test)
     totals = {
-        node.id for node, _ in analysis.path if isinstance(node, ast.Name) and analysis.program.scope(node) is scope
+        node.id
+        for node, _ in analysis.claimed_path
+        if isinstance(node, ast.Name) and analysis.program.scope(node) is scope
     }
     added = [
         node
