@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.plain_loss import plain_name
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import elements, end_of, names_in, position
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Json
 
@@ -53,9 +54,10 @@ def _hit(analysis: Analysis, found: _Test | _Begun, num_passes: int | None, adde
     if isinstance(found, _Begun):
         how = "begins its sum anew in each, so that the score is that of the last one"
         how += " (or of the best one, where a test asks for it)" if found.best else ""
+    but = " (unless the first pass is the best)" if isinstance(found, _Begun) and found.best else ""
     said = (
         f"The script goes over the same text in {passes}, trains on it in each, and {how}: what is scored was learnt "
-        "before, and the score does not pay for what was learnt of it"
+        f"before{but}, and the score does not pay for what was learnt of it"
     )
     evidence: dict[str, Json] = {} if num_passes is None else {"passes": num_passes}
     shown = [*_written(analysis, found, num_passes), found.loop, found.test, *added[:1], *found.learning]
@@ -193,32 +195,40 @@ def _kept(analysis: Analysis, begun: _Begun) -> list[ast.AugAssign]:
         for node, _ in analysis.claimed_path
     ):  # fmt: skip
         return []
-    frame = Frame.of(program, scope)
-    learnt = {
-        part
-        for call in begun.learning if call.func.attr == "backward"  # type: ignore[attr-defined]
-        for part, _ in trace(program, call.func.value, frame, _MAX_TRACED)  # type: ignore[attr-defined]
-    }  # fmt: skip
-    return [each for each in begun.added if _is_learnt(program, each, begun, learnt, frame)]
+    return [each for each in begun.added if _is_learnt(program, each, begun)]
 
 
-def _is_learnt(program: Program, added: ast.AugAssign, begun: _Begun, learnt: set[ast.AST], frame: Frame) -> bool:
-    """Whether what is added up is what the steps go down, of a text that is every pass's."""
+def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) -> bool:
+    """Whether what is added up is of tokens that the steps are taken by, of a text that is every pass's."""
+    frame = Frame.at(program, found.loop)
     parts = [part for part, _ in trace(program, added.value, frame, _MAX_TRACED)]
-    if any(isinstance(part, ast.Name) and part.id == begun.name for part in parts):
+    if any(isinstance(part, ast.Name) and part.id == found.name for part in parts):
         return False
-    calls = [part for part in parts if isinstance(part, ast.Call)]
-    inside = [call for call in calls if any(up is begun.loop for up in program.ancestors(call))]
-    is_fetched = any(_NEXT.search(last_name(call.func)) for call in inside)
-    if is_fetched or any(last_name(call.func) in _FETCHING for call in calls):
+    inside = [part for part in parts if any(up is found.loop for up in program.ancestors(part))]
+    is_fetched = any(isinstance(part, ast.Call) and _NEXT.search(last_name(part.func)) for part in inside)
+    if is_fetched or any(isinstance(part, ast.Call) and last_name(part.func) in _FETCHING for part in parts):
         return False
-    asked = (call for call in inside if is_cross_entropy(call) or program.asks_network(call))
-    return any(call in learnt for call in asked)
+    losses = [call.func.value for call in found.learning if isinstance(call.func, ast.Attribute)]
+    learnt = (part for loss in losses for part, _ in trace(program, loss, frame, _MAX_TRACED))
+    return not _tokens_asked(program, learnt).isdisjoint(_tokens_asked(program, inside))
+
+
+def _tokens_asked(program: Program, parts: Iterable[ast.AST]) -> set[Definition]:
+    """Where the tokens get their values that a network, or a cross-entropy, is asked for."""
+    asked: list[ast.expr] = []
+    for part in parts:
+        if isinstance(part, ast.Call) and is_cross_entropy(part):
+            asked += part.args[1:2]
+        elif isinstance(part, ast.Call) and (program.asks_network(part) or _ASKING.match(last_name(part.func))):
+            asked += part.args
+    named = [plain for each in asked if (plain := plain_name(each)) is not None]
+    return {definition for each in named for definition in program.reaching(each.name)}
 
 
 _ZEROS = frozenset(["zeros", "zeros_like", "new_zeros"])
 _ANEW = re.compile(r"_*(?:reset|re_?init|restore|load_state_dict|deepcopy|init_)", re.IGNORECASE)
 _FETCHING = frozenset(["next", "next_batch", "get_batch"])  # in any function: other text in each pass
+_ASKING = re.compile(r"forward|(?:get_|compute_)?(?:logits|loss)|per_token")  # of a network whose class is known
 _NEXT = re.compile(r"next|batch$|sample|rand|shuffle|choice|pop|fetch|draw", re.IGNORECASE)
 
 
@@ -384,7 +394,7 @@ def _scores(analysis: Analysis, found: _Test) -> list[ast.AugAssign]:
     """Where a total that a reported score is made of is added to below a test, of a text that is every pass's."""
     if not analysis.program.spend(len(analysis.claimed_path)):
         return []
-    test, name, scope = found.test, found.name, analysis.program.scope(found.test)
+    test, scope = found.test, analysis.program.scope(found.test)
     totals = {
         node.id
         for node, _ in analysis.claimed_path
@@ -395,6 +405,4 @@ def _scores(analysis: Analysis, found: _Test) -> list[ast.AugAssign]:
         for node in (part for statement in test.body for part in ast.walk(statement))
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in totals
     ]
-    frame = Frame.of(analysis.program, scope)
-    behind = (part for node in added for part, _ in trace(analysis.program, node.value, frame, _MAX_TRACED))
-    return [] if any(isinstance(part, ast.Name) and part.id == name for part in behind) else added
+    return [each for each in added if _is_learnt(analysis.program, each, found)]

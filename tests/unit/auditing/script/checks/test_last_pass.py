@@ -113,3 +113,131 @@ def test_how_often_the_text_was_learnt_is_said() -> None:
     text = SCRIPT.format(**BASE).replace('int(os.environ.get("TTT_EPOCHS", 3))', "4")
     (found,) = [each for each in check_source(text) if each.code == "BPB272"]
     assert "in 4 passes, trains" in found.message
+
+
+HONEST = """import math
+import torch
+import torch.nn.functional as F
+
+
+def train(model, train_chunks, val_chunks, size_of, optimizer):
+    nats, size = 0.0, 0.0
+    for epoch in range(3):
+        {before}
+        for chunk in train_chunks:
+            loss = F.cross_entropy(model(chunk[:-1]).float(), chunk[1:])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        {test}
+            for held in val_chunks:
+                cost = F.cross_entropy(model(held[:-1]).float(), held[1:])
+                nats += cost.item() * (len(held) - 1)
+                size += float(size_of[held[1:]].sum())
+    val_bpb = nats / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"before": "pass", "test": "if epoch == 2:"}, {"before": "nats, size = 0.0, 0.0", "test": "if True:"}],
+)
+def test_a_network_that_learns_another_text_in_several_passes_is_in_order(changes: dict[str, str]) -> None:
+    assert [each for each in check_source(HONEST.format(**changes)) if each.code == "BPB272"] == []
+
+
+BY_HAND = {"passes": "EPOCHS", "before": "pass"}
+WHILE = SCRIPT.replace("for epoch in range({passes}):", "epoch = {first}\n        while epoch {until}:")
+WHILE = WHILE.replace("    val_bpb =", "            {counts}\n    val_bpb =")
+
+
+@pytest.mark.parametrize(
+    ("first", "until", "counts", "is_found"),
+    [
+        ("0", "< EPOCHS", "epoch += 1", True),
+        ("0", "!= EPOCHS", "epoch += 1", True),
+        ("2", "< EPOCHS", "epoch += 1", False),  # one pass
+        ("0", "< EPOCHS", "epoch += 2", False),  # which the last one is, is not known
+        ("0", "> EPOCHS", "epoch += 1", False),
+        ("start()", "< EPOCHS", "epoch += 1", False),
+    ],
+)
+def test_passes_that_are_counted_by_hand(first: str, until: str, counts: str, is_found: bool) -> None:
+    text = WHILE.format(**BASE, first=first, until=until, counts=counts)
+    assert [each.code for each in check_source(text) if each.code == "BPB272"] == ["BPB272"] * is_found
+
+
+ANEW = """import math, os
+import torch
+import torch.nn.functional as F
+
+
+def evaluate(model, documents, size_of, optimizer):
+    nats, size = torch.zeros(()), 0.0
+    for document in documents:
+        chunks = document.split(256)
+        own, own_size, best = [torch.zeros(()) for _ in range(2)], 0.0, [9e9, 9e9]
+        for epoch in range({passes}):
+            {before}
+            {begins}
+            for i, chunk in enumerate(chunks):
+                x, y = {read}[:-1], {read}[1:]
+                costs = F.cross_entropy(model(x).float(), y, reduction="none")
+                {adds}
+                own_size += float(size_of[y].sum())
+                {loss}
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            {ends}
+        {kept}
+        size += own_size
+    val_bpb = nats.item() / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+"""
+BEGUN = {
+    "passes": "3", "before": "pass", "begins": "own[0].zero_(); own_size = 0.0", "read": "chunk",
+    "adds": "own[0] += costs.detach().sum()", "loss": "loss = costs.mean()", "ends": "pass", "kept": "nats += own[0]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"begins": "for b in range(1): own[b].zero_(); own_size = 0.0"},
+        {"begins": "own = torch.zeros(()); own_size = 0", "adds": "own += costs.sum()", "kept": "nats += own"},
+        {"begins": "own, own_size = 0.0, 0.0", "adds": "own += costs.sum()", "kept": "nats += own"},
+        {"begins": "own[0] = torch.zeros(()); own_size = 0.0"},
+        {"passes": 'int(os.environ["EPOCHS"])'},
+        {"adds": "with torch.no_grad(): own[0] += F.cross_entropy(model(x), y).sum()"},  # asked for once more
+        {"loss": "loss = torch.zeros(9)\n                loss[0] = costs.mean()\n                loss = loss.sum()"},
+        {"ends": "if own[0] < best[0]: best[0] = own[0].clone()"},
+    ],
+)
+def test_a_sum_that_each_pass_begins_anew_is_that_of_the_last(changes: dict[str, str]) -> None:
+    (found,) = [each for each in check_source(ANEW.format(**BEGUN | changes)) if each.code == "BPB272"]
+    assert "begins its sum anew in each, so that the score is that of the last one" in found.message
+    assert ("or of the best one" in found.message) is ("ends" in changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"passes": "1"},
+        {"begins": "own_size = 0.0", "kept": "nats += own[0] / 3"},  # that of all passes
+        {"kept": "nats += best[0]"},
+        {"read": "chunks[epoch]"},
+        {"read": "next(chunks)"},
+        {"before": "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)"},  # each pass begins anew
+        {"before": "reset(model)"},
+        {"before": "model.load_state_dict(kept)"},
+        {"loss": "loss = F.cross_entropy(model(earlier[:-1]), earlier[1:])"},  # another text is learnt
+        {"begins": "own_size = 0.0", "ends": "own[0].zero_()", "kept": "nats += own[0]"},
+        {"begins": "own[0] = float(epoch); own_size = 0.0"},
+    ],
+)
+def test_a_sum_of_all_passes_or_of_what_was_not_learnt_is_not(changes: dict[str, str]) -> None:
+    found = [each for each in check_source(ANEW.format(**BEGUN | changes)) if each.code == "BPB272"]
+    assert found == []
