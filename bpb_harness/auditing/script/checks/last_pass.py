@@ -11,7 +11,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.plain_loss import plain_name
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import elements, end_of, names_in, position
@@ -21,7 +21,7 @@ from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Json
 
 _MAX_TRACED = 1_500
-_MAX_NAMES = 4  # that a test goes by, one after another
+_MAX_NAMES, _MAX_VALUES = 4, 12  # that a test goes by, one after another
 _LEARNING = frozenset({"backward", "step"})
 _Learning = dict[str, list[ast.Call]]  # by its name, in the order of the text
 
@@ -201,7 +201,8 @@ def _kept(analysis: Analysis, begun: _Begun) -> list[ast.AugAssign]:
 def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) -> bool:
     """Whether what is added up is of tokens that the steps are taken by, of a text that is every pass's."""
     frame = Frame.at(program, found.loop)
-    parts = [part for part, _ in trace(program, added.value, frame, _MAX_TRACED)]
+    starts = [(value, frame) for value in _values_within(program, added.value, found.test)]
+    parts = [part for part, _ in trace_all(program, starts, _MAX_TRACED)]
     if any(isinstance(part, ast.Name) and part.id == found.name for part in parts):
         return False
     inside = [part for part in parts if any(up is found.loop for up in program.ancestors(part))]
@@ -211,6 +212,17 @@ def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) ->
     losses = [call.func.value for call in found.learning if isinstance(call.func, ast.Attribute)]
     learnt = (part for loss in losses for part, _ in trace(program, loss, frame, _MAX_TRACED))
     return not _tokens_asked(program, learnt).isdisjoint(_tokens_asked(program, inside))
+
+
+def _values_within(program: Program, value: ast.expr, test: ast.stmt) -> list[ast.expr]:
+    """A value, and what its names are given below a test, whichever way that goes in the first round."""
+    values = [value]
+    for each in values:
+        named = [part for part in ast.walk(each) if isinstance(part, ast.Name) and len(values) < _MAX_VALUES]
+        given = [made for name in named for made in program.reaching(name) if made.value is not None]
+        inside = [made for made in given if any(above is test for above in program.ancestors(made.statement))]
+        values += [made.value for made in inside if made.value is not None and made.value not in values]
+    return values
 
 
 def _tokens_asked(program: Program, parts: Iterable[ast.AST]) -> set[Definition]:

@@ -69,12 +69,13 @@ def _lines(**changes: str) -> list[object]:
         {"before": "last = EPOCHS - 1", "test": "if epoch == last:"},
         {"passes": "1, EPOCHS + 1", "test": "if epoch == EPOCHS:"},
         {"test": "if is_last(epoch, EPOCHS):"},
+        {"test": "if epoch == EPOCHS - 1:\n                    cost = loss.detach(); loss = cost"},
     ],
 )
 def test_a_score_of_the_last_pass_over_text_that_is_learnt_is_found_with_its_line(changes: dict[str, str]) -> None:
     text = SCRIPT.format(**{**BASE, **changes}).splitlines()
     (line,) = _lines(**changes)
-    assert text[int(str(line)) - 1].strip() == changes.get("test", BASE["test"])
+    assert text[int(str(line)) - 1].strip() == changes.get("test", BASE["test"]).split("\n")[0]
 
 
 @pytest.mark.parametrize(
