@@ -13,7 +13,8 @@ from bpb_harness.auditing.script.domains.causal import is_causal
 from bpb_harness.auditing.script.domains.handed_back import MadeOf, made_of
 from bpb_harness.auditing.script.domains.in_evaluation import chosen_by, is_of_training, left_by
 from bpb_harness.auditing.script.domains.layers import Place, calls_to, is_in_layer, path_through_layers
-from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis, reduced_axes
+from bpb_harness.auditing.script.domains.reductions import OTHER_REDUCING, Reduction, multiplies_by_ones, reductions
+from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
 from bpb_harness.auditing.script.frontend.program import Program
@@ -32,37 +33,36 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
     the order; statistics that no logits are made of are not met. A network whose tokens are masked may look ahead.
     """
     program = analysis.program
-    names = (_REDUCING | _NORMALISING) & program.calls.keys()
-    if not names or not is_causal(analysis):
+    names = (_REDUCING | _NORMALISING | OTHER_REDUCING) & program.calls.keys()
+    if (not names and not multiplies_by_ones(program)) or not is_causal(analysis):
         return
     path = _path(analysis, names)
     for node, frame in path:
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
-            continue
-        reduced = reduced_axes(node)
-        if reduced is None or (reduced[1] is None and node.func.attr in _NORMALISING):
-            continue
-        if _is_left_out(analysis, node, frame) or not _is_of_places(program, *reduced, frame):
-            continue
-        is_normalised = node.func.attr in _NORMALISING
-        back = _weighed(program, node, frame) if is_normalised else _given_back(program, path, node, frame, reduced[1])
-        if back is not None:
-            yield _hit(analysis, node, back)
-            return
+        for reduced in reductions(program, node, _REDUCING | _NORMALISING):
+            if reduced.axes is None and reduced.name in _NORMALISING:
+                continue
+            if _is_left_out(analysis, node, frame) or not _is_of_places(program, reduced.tensor, reduced.axes, frame):
+                continue
+            is_normalised = reduced.name in _NORMALISING
+            back = _weighed(program, node, frame) if is_normalised else _given_back(program, path, reduced, frame)
+            if back is not None:
+                yield _hit(analysis, reduced, back)
+                return
 
 
 def _path(analysis: Analysis, names: Iterable[str]) -> list[Place]:
     """What the claimed score is computed from; of layers too, where some of them reduces anything along places."""
     program = analysis.program
-    reducing = (call for name in names for call in program.calls[name] if _may_reduce(call))
+    reducing: list[ast.AST] = [call for name in names for call in program.calls[name] if _may_reduce(program, call)]
+    reducing += multiplies_by_ones(program)
     in_layers = any(map(partial(is_in_layer, program), dict.fromkeys(map(program.scope, reducing))))
     return path_through_layers(analysis) if in_layers else analysis.claimed_path
 
 
-def _may_reduce(call: ast.Call) -> bool:
+def _may_reduce(program: Program, call: ast.Call) -> bool:
     """Whether a call reduces what might be the places: along one of these dimensions, or all."""
-    reduced = reduced_axes(call)
-    return reduced is not None and (reduced[1] is None or not reduced[1].isdisjoint((1, 2, -2)))
+    found = reductions(program, call, _REDUCING | _NORMALISING)
+    return any(each.axes is None or not each.axes.isdisjoint((1, 2, -2, -1)) for each in found)
 
 
 def _is_of_places(program: Program, tensor: ast.expr, axes: frozenset[int] | None, frame: Frame) -> bool:
@@ -83,12 +83,12 @@ def _sequence_axes(program: Program, axes: frozenset[int] | None) -> Iterator[Se
         yield SequenceAxis(program, of_three=True)
 
 
-def _hit(analysis: Analysis, node: ast.Call, back: ast.AST) -> Hit:
-    program = analysis.program
+def _hit(analysis: Analysis, reduced: Reduction, back: ast.AST) -> Hit:
+    program, node = analysis.program, reduced.node
     tests = [*program.tests_above(node), *program.tests_above(back)]
     open_test = next((test for test, wanted in tests if _holds(program, test, wanted) is None), None)
     under = "" if open_test is None else f", under the test {ast.unparse(open_test)!r}, which was not followed,"
-    what = _WORDS.get(getattr(node.func, "attr", ""), "statistic")
+    what = _WORDS.get(reduced.name, "statistic")
     said = (
         f"The network takes{under} a {what} over all places of the window, "
         "those behind a token too, and gives it back to every place: what each token is predicted from then depends on "
@@ -127,28 +127,29 @@ def _is_left_out(analysis: Analysis, node: ast.AST, frame: Frame) -> bool:
     return any(evaluator.setting_asked(part, at) is not None for part, at in asked)
 
 
-def _weighed(program: Program, node: ast.Call, frame: Frame) -> ast.AST | None:
+def _weighed(program: Program, node: ast.AST, frame: Frame) -> ast.AST | None:
     """What is normalised along the places; of running means, cumsum(w * v) / cumsum(w), what is shared cancels."""
     parts = (part for found in made_of(program, node, frame) for part in found.parts())
     is_running = any(isinstance(part, ast.Call) and last_name(part.func) == "cumsum" for part in parts)
     return None if is_running else node
 
 
-def _given_back(
-    program: Program, path: list[Place], node: ast.Call, frame: Frame, axes: frozenset[int] | None
-) -> ast.AST | None:
+def _given_back(program: Program, path: list[Place], reduced: Reduction, frame: Frame) -> ast.AST | None:
     """Where what is one value a window, or one of all windows, is put beside each place, on the way to the score."""
-    keeps = any(each.arg in ("keepdim", "keepdims") and getattr(each.value, "value", False) for each in node.keywords)
-    at_once = _in_arithmetic(program, node) if keeps else None
+    if reduced.is_spread:
+        return reduced.node
+    at_once = _in_arithmetic(program, reduced.node) if reduced.keeps else None
     if at_once is not None:
         return at_once
     on_path = {part for part, _ in path}
-    is_of_all = axes is None or 0 in axes
-    for found in made_of(program, node, frame):
+    is_of_all = reduced.axes is None or 0 in reduced.axes
+    for found in made_of(program, reduced.node, frame):
         for part in found.parts():
             if part not in on_path:
                 continue
-            if _is_beside(program, part, found) if is_of_all else _is_spread(part) or _is_read(program, part, found):
+            if (is_of_all or reduced.keeps) and _is_beside(program, part, found):
+                return part
+            if not is_of_all and (_is_spread(part) or _is_read(program, part, found)):
                 return part
     return None
 

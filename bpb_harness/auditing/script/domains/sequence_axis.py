@@ -58,15 +58,14 @@ class SequenceAxis:
         if isinstance(node, ast.UnaryOp):
             return self.is_sequence(node.operand, frame, depth + 1)
         if isinstance(node, ast.Subscript):
-            return _keeps(node.slice, 8 if self._of_three else self._axis + 1) and self.is_sequence(
-                node.value, frame, depth + 1
-            )
+            is_kept = _keeps(node.slice, self._axis, 8 if self._of_three else self._axis + 1)
+            return is_kept and self.is_sequence(node.value, frame, depth + 1)
         return isinstance(node, ast.Call) and self._called(node, frame, depth)
 
     def _is_named(self, name: ast.Name) -> bool:
         """B, T, D = x.shape."""
-        for node in self._program.nodes.get(ast.Assign, []):
-            if not isinstance(node, ast.Assign) or self._program.scope(node) is not self._program.scope(name):
+        for node in self._program.own_nodes(self._program.scope(name)):
+            if not isinstance(node, ast.Assign):
                 continue
             target, value = node.targets[0], node.value
             value = value.func if isinstance(value, ast.Call) and not value.args else value
@@ -186,7 +185,26 @@ def _are_batch_and_sequence(sizes: Sequence[ast.expr]) -> bool:
     return _BATCH.search(last_name(batch)) is not None and _SEQUENCE.search(last_name(length)) is not None
 
 
-def _keeps(index: ast.expr, first: int | None) -> bool:
-    """[:, 1:] and [:, :-1, :], which leave the first dimensions, or all, where they are."""
+def _keeps(index: ast.expr, axis: int, first: int | None) -> bool:
+    """[:, 1:] and [:, :-1, :], which leave the first dimensions, or all, where they are, and of the sequence the most.
+
+    A few places of it are no window: [:, :1].
+    """
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
-    return all(isinstance(part, ast.Slice) for part in parts[:first])
+    if not all(isinstance(part, ast.Slice) for part in parts[:first]):
+        return False
+    cut = parts[axis] if len(parts) > axis else None
+    return not isinstance(cut, ast.Slice) or _is_whole(cut)
+
+
+def _is_whole(cut: ast.Slice) -> bool:
+    """Whether a slice leaves out one place at each end at most: 1:, :-1, :seqlen."""
+    low = cut.lower.value if isinstance(cut.lower, ast.Constant) else None if cut.lower is not None else 0
+    end = cut.upper
+    if isinstance(end, ast.UnaryOp) and isinstance(end.op, ast.USub):
+        is_end = isinstance(end.operand, ast.Constant) and end.operand.value == 1
+    elif isinstance(end, ast.Call | ast.Subscript):
+        is_end = any(isinstance(part, ast.Attribute) and part.attr in ("shape", "size") for part in ast.walk(end))
+    else:
+        is_end = end is None or _SEQUENCE.search(last_name(end)) is not None
+    return low in (0, 1) and is_end and cut.step is None

@@ -72,7 +72,7 @@ class GPT(nn.Module):
                 blocks.append(Block(dim, 8))
         self.blocks = nn.ModuleList(blocks)
         self.net, self.gate = nn.Linear(dim, 2 * dim), nn.Linear(dim, 4)
-        self.stats = []
+        self.stats, self.pool = [], nn.AdaptiveAvgPool1d(1)
 
     def forward(self, ids, targets):
         batch, seqlen = ids.shape
@@ -157,6 +157,18 @@ def _found(changes: dict[str, str]) -> list[Finding]:
         ({"each": READ}, "mean"),
         ({"each": READ.replace("torch.bmm(read, slots)", "read @ slots")}, "mean"),
         ({"each": READ.replace("torch.bmm(x, slots.transpose(1, 2))", "torch.bmm(self.head(x), slots)")}, "mean"),
+        # by a name, with the dimension kept; by other functions than that of the name
+        ({"each": "m = x.mean(dim=1, keepdim=True); x = x - m"}, "mean"),
+        ({"each": "p = F.adaptive_avg_pool1d(x.transpose(1, 2), 1); x = x + p.transpose(1, 2)"}, "mean"),
+        ({"each": "p = F.adaptive_max_pool1d(x.transpose(1, 2), output_size=1); x = x + p.transpose(1, 2)"}, "maximum"),
+        ({"each": "x = x + self.pool(x.transpose(1, 2)).transpose(1, 2)"}, "mean"),
+        ({"each": "x = x + torch.einsum('btd->bd', x).unsqueeze(1)"}, "sum"),
+        ({"each": "x = x + torch.einsum('b t d -> b d', x)[:, None] / seqlen"}, "sum"),
+        ({"each": "x = x + torch.ones(1, seqlen) @ x / seqlen"}, "sum"),
+        ({"each": "every = torch.ones(seqlen, seqlen) / seqlen; x = x + every @ x"}, "sum"),
+        ({"each": "x = x + torch.matmul(torch.ones((seqlen, seqlen)), x)"}, "sum"),
+        ({"each": "a = x[:, :seqlen]; x = a - a.mean(dim=1, keepdim=True)"}, "mean"),
+        ({"each": "a = x[:, : x.size(1)]; x = a - a.mean(dim=1, keepdim=True)"}, "mean"),
         # one value of all windows, at once
         ({"each": "x = rounded(x)"}, "maximum"),
         ({"each": "x = rounded(x)", "scale": "x.detach().std()"}, "standard deviation"),
@@ -183,6 +195,9 @@ def test_an_embedding_of_a_dict_of_modules() -> None:
     trunk = "self.trunk = nn.ModuleDict(dict(wte=nn.Embedding(vocab, dim), drop=nn.Dropout(0.1)))"
     text = told.replace("blocks = []\n", f"blocks = []\n        {trunk}\n")
     text = text.replace("x = self.tok_emb(ids)", "x = self.trunk.drop(self.trunk.wte(ids))")
+    text = text.replace("B, T, D = x.shape", "D = x.shape[-1]").replace("reshape(B, T, D)", "reshape(x.shape)")
+    text = text.replace(".view(B, T, 3, self.heads, -1)", ".unflatten(-1, (3, self.heads, -1))")
+    text = text.replace("batch, seqlen = ids.shape", "seqlen = ids.shape[1]")
     assert text.count("self.trunk") == 3
     found = check_source(text, ScriptContext(rules=GOLF))
     assert "BPB278" in {each.code for each in found}
@@ -190,6 +205,15 @@ def test_an_embedding_of_a_dict_of_modules() -> None:
         text.replace("wte=nn.Embedding(vocab, dim)", "wte=nn.Linear(vocab, dim)"), ScriptContext(rules=GOLF)
     )
     assert "BPB278" not in {each.code for each in other}
+
+
+def test_places_that_a_layer_names() -> None:
+    told = SCRIPT.format(**{**BASE, "in_block": "x = x - x.mean(dim=1, keepdim=True)"})
+    text = told.replace("self.tok_emb, self.head = nn.Embedding(vocab, dim)", "self.tok_emb, self.head = Hashed(dim)")
+    text = text.replace("batch, seqlen = ids.shape", "seqlen = ids.shape[1]")
+    for named, is_found in (("B, T, D = x.shape", True), ("rows, cols, D = x.shape; B, T = rows, cols", False)):
+        found = check_source(text.replace("B, T, D = x.shape", named), ScriptContext(rules=GOLF))
+        assert ("BPB278" in {each.code for each in found}) is is_found
 
 
 @pytest.mark.parametrize("number", ["> 1", "== 2", "!= 0"])
@@ -211,6 +235,21 @@ def test_what_is_told_in_some_turns_of_a_loop_alone(number: str) -> None:
         {"last": "for turn in range(3):\n            if turn > 3: x = x - x.mean(dim=1, keepdim=True)"},
         # what came before alone
         {"each": "x = x + x.cumsum(dim=1) / torch.arange(1, seqlen + 1).view(1, -1, 1)"},
+        {"each": "x = x + torch.tril(torch.ones(seqlen, seqlen)) @ x"},
+        {"each": "w = torch.ones(seqlen, seqlen).tril(); x = x + w @ x"},
+        {"each": "w = torch.ones(seqlen, seqlen); w.tril_(); x = x + w @ x"},
+        {"each": "w = torch.ones(seqlen, seqlen); w[0] = 0; w = w.tril(); x = x + w @ x"},
+        # the first places alone, a few of them, or nobody knows which
+        {"each": "x = x + x[:, :1].mean(1, keepdim=True)"},
+        {"each": "first = x[:, :4].mean(dim=1); x = x + first.unsqueeze(1)"},
+        {"each": "x = x + x[:, :i].mean(dim=1, keepdim=True)"},
+        {"each": "x = x + x[:, 8:].mean(dim=1, keepdim=True)"},
+        # other dimensions, or more places than one
+        {"each": "x = x + torch.einsum('btd->bt', x).unsqueeze(-1)"},
+        {"each": "x = x + torch.einsum('bts,bsd->btd', self.scores(x), x)"},
+        {"each": "x = x + F.adaptive_avg_pool1d(x, 1)"},
+        {"each": "p = F.adaptive_avg_pool1d(x.transpose(1, 2), 8); self.stats.append(p)"},
+        {"each": "x = x + x @ torch.ones(512, 512)"},
         # other dimensions: of features, of heads, of experts, of what is no window any more
         {"each": "x = x - x.mean(dim=-1, keepdim=True)"},
         {"each": "x = x - x.mean(dim=2, keepdim=True)"},
