@@ -11,8 +11,8 @@ domains/     what expressions stand for, a walker each: numbers (values), produc
              value is computed from (trace), how much of a text it has been (extent), where the score is reported
              (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
              hidden_at_random, in_evaluation), what they hide (hiding, embedded, hidden_text), what a loss is of
-             (plain_loss), which dimension is the sequence (sequence_axis), which of them heads have (layout), the calls
-             that come to a node (ways), what is made of a value behind it (handed_back), layers that are called out of
+             (plain_loss), which dimension is the sequence (sequence_axis), what is one value of many along it
+             (reductions), which of them heads have (layout), the calls that come to a node (ways), what is made of a value behind it (handed_back), layers that are called out of
              a list (layers), what a tensor was at first (roots), whether a network is causal (causal), functions that
              are handed over (handed_over), what logs show of them (shown_in_logs), of tests
              (switches_in_logs), of a loop's rounds (printed_passes, rounds_in_logs), of scores (printed_scores) and of
