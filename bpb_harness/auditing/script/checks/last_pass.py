@@ -34,6 +34,7 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     begins its total anew, and what the last one has added up is used behind the loop.
     """
     tests, begun = _tests_of_last(analysis), _begun_anew(analysis)
+    settings = dict(analysis.program.taken)
     scopes = {frame.scope for _, frame in analysis.claimed_path} if tests or begun else set()
     found: list[_Test | _Begun] = [*tests, *begun]
     for each in (each for each in found if analysis.program.scope(each.loop) in scopes):
@@ -44,6 +45,7 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
         if added:
             yield _hit(analysis, each, num_passes, added)
             return
+    analysis.program.taken = settings  # a reader is told of those alone that decided something
 
 
 def _hit(analysis: Analysis, found: _Test | _Begun, num_passes: int | None, added: Sequence[ast.AST]) -> Hit:
