@@ -70,7 +70,8 @@ def _finding(
     evidence: Evidence, logs: Sequence[LogRecord], twins: Sequence[Twin], programs: Programs
 ) -> Finding | None:
     names = first_of([log.file for log in logs], _MAX_NAMES)
-    are = f"{'are' if len(logs) > 1 else 'is'} byte for byte {_shown(logs, twins)}of {twins[0].name}"
+    how = "byte for byte" if all(twin.is_exact for twin in twins) else "but for blanks and ends of lines"
+    are = f"{'are' if len(logs) > 1 else 'is'} {how} {_shown(logs, twins)}of {twins[0].name}"
     are = f"{names}, which the score stands in, {are}, which names another author"
     facts: Mapping[str, Json] = {"logs": [log.file for log in logs], "other": twins[0].name}
     size = _code_of_other(evidence, logs[0], twins[0])

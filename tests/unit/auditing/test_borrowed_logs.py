@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,20 @@ def test_a_log_of_another_authors_script(tmp_path: Path) -> None:
     first = _reports(tmp_path)["a"]
     assert (first.verdict, first.with_code("BPB454"), first.with_code("BPB455")) == ("consistent", [], [])
     assert audit(tmp_path / "b").verdict == "consistent"  # by itself nothing tells
+
+
+@pytest.mark.parametrize("changed", [lambda t: t + "\n", lambda t: t.replace("\n", "\r\n"), lambda t: "\n" + t])
+def test_a_log_that_differs_in_blanks_alone(tmp_path: Path, changed: Callable[[str], str]) -> None:
+    _submit(tmp_path / "a", {"train.log": _log()}, SCRIPT, **ANN)
+    _submit(tmp_path / "b", {"train_1.log": changed(_log())}, OTHER, **BOB)
+    (found,) = _reports(tmp_path)["b"].with_code("BPB454")
+    assert "is but for blanks and ends of lines train.log of a, which names another author" in found.message
+
+
+def test_a_log_with_another_number_is_another(tmp_path: Path) -> None:
+    _submit(tmp_path / "a", {"train.log": _log()}, SCRIPT, **ANN)
+    _submit(tmp_path / "b", {"train_1.log": _log().replace("train_time:41ms", "train_time:42ms")}, OTHER, **BOB)
+    assert _reports(tmp_path)["b"].with_code("BPB454") == []
 
 
 def test_a_log_and_a_script_of_another_author(tmp_path: Path) -> None:

@@ -45,18 +45,34 @@ _OPEN_TABLE = frozenset(["set", "range", "load", "loads", "open", "read", "Count
 
 def losses_of_text(program: Program) -> Iterator[Loss]:
     """Where a text may lose something on its way to tokens; nothing in a program that makes none of a text."""
-    folding = [call for name in _CASE for call in program.calls.get(name, ()) if not call.args]
+    folding = [*_folding(program)]
     calls = (call for name in ENCODERS for call in program.calls.get(name, ()))
     encodes = any(map(_is_of_text, calls)) or "frombuffer" in program.calls or (bool(folding) and _looks_up(program))
-    for call in folding:
-        text = call.func.value if isinstance(call.func, ast.Attribute) else None
-        is_part = text is not None and _of_loop(program, text)
-        if text is not None and (is_part or encodes):
+    for call, text in folding:
+        is_part = _of_loop(program, text)
+        if is_part or encodes:
             yield Loss(call, text, "Letters are folded to one case", Form.PART if is_part else Form.TEXT)
     yield from _replaced(program) if encodes else ()
     yield from _not_ascii(program)
     yield from _unknown(program)
     yield from _normalized(program)
+
+
+def _folding(program: Program) -> Iterator[tuple[ast.Call, ast.expr]]:
+    """text.lower(), str.lower(text) and map(str.lower, texts), each with the text."""
+    for call in (call for name in _CASE for call in program.calls.get(name, ())):
+        if isinstance(call.func, ast.Attribute) and not call.args:
+            yield call, call.func.value
+        elif len(call.args) == 1 and _is_of_str(call.func):
+            yield call, call.args[0]
+    for call in program.calls.get("map", ()):
+        if len(call.args) == 2 and _is_of_str(call.args[0]):
+            yield call, call.args[1]
+
+
+def _is_of_str(func: ast.expr) -> bool:
+    is_method = isinstance(func, ast.Attribute) and func.attr in _CASE
+    return is_method and last_name(func.value) == "str"  # type: ignore[attr-defined]
 
 
 def is_so_by_definition(program: Program) -> bool:

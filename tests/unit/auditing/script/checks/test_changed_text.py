@@ -78,6 +78,9 @@ BY_SCRIPT = "ids = torch.tensor(tokens_of(text))"
     [
         ("ids = torch.tensor(enc.encode(text.lower()))", "", "Letters are folded to one case"),
         ("ids = torch.tensor(enc.encode(text.casefold())).long()", "", "Letters are folded"),
+        ("ids = torch.tensor(enc.encode(str.lower(text)))", "", "Letters are folded to one case"),
+        ("ids = []\nfor t in map(str.lower, text.split('.')): ids.extend(enc.encode(t))", "", "Letters are folded"),
+        ("ids = torch.tensor([own[c] for c in map(str.lower, text)])", "", "Letters are folded"),
         ("ids = torch.tensor(enc.encode(fold(text)))", FOLD, "Letters are folded"),
         ("low = fold(text)\nids = torch.tensor(enc.encode(low))[:100_000]", FOLD, "Letters are folded"),
         ("ids = torch.tensor([own[c] for c in text.lower()])", "", "Letters are folded"),
@@ -134,6 +137,8 @@ def test_a_change_that_loses_something_is_a_doubt(tokens: str, helper: str, what
         ("print(len(enc.encode(text.lower())))\nids = torch.tensor(enc.encode(text))", ""),
         ("seen = Counter(enc.encode(text.lower()))\nids = torch.tensor(enc.encode(text))", ""),
         ("ids = torch.tensor(enc.encode(text))\nprompt = 'Once'\nnp.save('val', enc.encode(prompt.lower()))", ""),
+        ("names = sorted(map(str.lower, own))\nids = torch.tensor(enc.encode(text))", ""),
+        ("hints = [hash(str.lower(w)) % 1024 for w in text.split()]\nids = torch.tensor(enc.encode(text))", ""),
         ("hints = [hash(w.lower()) % 1024 for w in text.split()]\nids = torch.tensor(enc.encode(text))", ""),
         ("kinds = [w.lower() in chars for w in text.split()]\nids = torch.tensor(enc.encode(text))", ""),
         ("ids = torch.tensor([own.get(c, 0) for c in text])", ""),  # its alphabet is the text's
