@@ -155,7 +155,8 @@ _PARTS_OF: dict[str, frozenset[str]] = {
     **dict.fromkeys(("BPB154", "BPB155", "BPB156"), frozenset({"BPB151", "BPB152", "BPB153", "BPB154"})),
     codes.BYTES_STATED.code: frozenset({codes.BYTES_CONSTANT.code, "BPB150"}),
     **dict.fromkeys(
-        (codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code), frozenset({"BPB267", "BPB272", "BPB274", "BPB275"})
+        (codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code),
+        frozenset({"BPB267", "BPB272", "BPB273", "BPB274", "BPB275"}),
     ),
 }
 

@@ -78,9 +78,9 @@ _SUBSET = "BPB350"  # the script scores a subset
 _CONSTANT_TOTAL = "BPB355"  # and divides by the whole text's number, or prints it, whatever that is
 _CONSTANTS = frozenset({codes.BYTES_CONSTANT.code, "BPB150"})  # stated, and in a script
 # What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt,
-# a price without target among those that are mixed, the better of two prices.
-_VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272", "BPB274", "BPB275"})
-_OF_MIXTURES = frozenset({"BPB274", "BPB275"})
+# a price without target among those that are mixed, the better of two prices, steps on a window before its score.
+_VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272", "BPB273", "BPB274", "BPB275"})
+_OF_CLAIMED_LINE = frozenset({"BPB273", "BPB274", "BPB275"})
 # The score itself shows that something of the kind is behind it.
 _WONDERS = {
     codes.BEYOND_PLAIN.code: "far below what the network itself scores in the same run",
@@ -211,10 +211,10 @@ def _tells_constant(finding: Finding) -> bool:
 def _voids_what_is_so_low(finding: Finding) -> bool:
     """Whether a doubt of a script refutes a score that is as low as what it says would make it.
 
-    A mixture has to be followed from the very line that carries the claim. Where a bound on the token's own price
-    decides, and not another price of it, all prices may be of less than 1.
+    A mixture, and a window's steps, have to be followed from the very line that carries the claim. Where a bound on the
+    token's own price decides, and not another price of it, all prices may be of less than 1.
     """
-    is_sure = finding.code not in _OF_MIXTURES or finding.evidence.get("is_of_claimed_line") is True
+    is_sure = finding.code not in _OF_CLAIMED_LINE or finding.evidence.get("is_of_claimed_line") is True
     is_more = finding.code != "BPB275" or finding.evidence.get("better_of_two") is True
     return finding.code in _VOIDS_WHAT_IS_SO_LOW and is_sure and is_more
 

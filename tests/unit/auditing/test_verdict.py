@@ -289,7 +289,7 @@ class TestReconcile:
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild
 
-    @pytest.mark.parametrize("code", ["BPB267", "BPB272", "BPB274", "BPB275"])
+    @pytest.mark.parametrize("code", ["BPB267", "BPB272", "BPB273", "BPB274", "BPB275"])
     @pytest.mark.parametrize("wonder", ["BPB414", "BPB420"])
     def test_a_script_that_makes_scores_too_low_and_one_that_is_refute_it(self, wonder: str, code: str) -> None:
         hashed = _found(code, better_of_two=True, is_of_claimed_line=True)
@@ -313,6 +313,7 @@ class TestReconcile:
             _found("BPB275", better_of_two=False, is_of_claimed_line=True),
             _found("BPB275", better_of_two=True, is_of_claimed_line=False),  # which line is claimed is not known
             _found("BPB274", is_of_claimed_line=False),
+            _found("BPB273"),
             _found("BPB276"),
         ):
             assert found in reconcile([_found("BPB414"), found])

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar
 
 from bpb_harness.auditing.script import codes
@@ -66,9 +66,10 @@ def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
     if program.work_left < _LEAST_WORK or not (sites := _sites(program)):
         return
     found: dict[int, list[_Found]] = {}
-    unfitted: set[int] = set()
+    unfitted, by_default = set[int](), set[int]()
     for tokens in scored_tokens(analysis):
         here = [*_learnt_before(analysis, tokens, sites)]
+        by_default |= {tokens.sink} if not any(place.by_default is not None for place in here) else set()
         found.setdefault(tokens.sink, []).extend(here)
         unfitted |= {tokens.sink} if not any(place.fitted is not None for place in here) else set()
     taken_here = {sink: [place for place in each if place.absent is None] for sink, each in found.items()}
@@ -85,7 +86,9 @@ def check_learns_first(analysis: Analysis) -> Iterator[Hit]:
         any(analysis.prints_same(number, claimed) for number in found) for claimed in analysis.claimed
     )
     if first.is_window:
-        yield _hit_of_window(analysis, first, is_known=is_named and unfitted.isdisjoint(analysis.claimed))
+        hit = _hit_of_window(analysis, first, is_known=is_named and unfitted.isdisjoint(analysis.claimed))
+        is_of_claim = hit.severity is None and is_named and by_default.isdisjoint(analysis.claimed)
+        yield replace(hit, evidence={**hit.evidence, "is_of_claimed_line": True}) if is_of_claim else hit
     else:
         yield _hit(analysis, first, is_known=is_named and not any(place.is_window for place in best))
 
@@ -203,6 +206,7 @@ class _Found:
         open: why it is not shown that the claimed score is one of the trained weights; empty where it is.
         absent: what the logs show of it not having come.
         fitted: how many steps are known to be taken on a window before it is scored, if any are.
+        by_default: how many are by the script's own settings, if any are.
         pattern: of the files that are learnt, in words, where it is that alone which takes in the scored ones.
         is_shape: whether it may be the shape of the text alone that the tokens trained on have of it.
     """
@@ -214,6 +218,7 @@ class _Found:
     open: str = ""
     absent: NotTaken | None = None
     fitted: Rounds | None = None
+    by_default: Rounds | None = None
     pattern: str = ""
     is_shape: bool = False
 
@@ -424,7 +429,8 @@ def _learnt_before(
                 if found is None:
                     continue
                 if found.is_window:
-                    yield replace(found, fitted=steps_taken(analysis, tokens, loss, way[met:], other[met][0]))
+                    steps = partial(steps_taken, analysis, tokens, loss, way[met:], other[met][0])
+                    yield replace(found, fitted=steps(), by_default=steps(by_default=True))
                     return
                 if (
                     shown is None

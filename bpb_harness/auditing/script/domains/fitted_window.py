@@ -16,8 +16,9 @@ from bpb_harness.auditing.script.domains.plain_loss import Plain, cost_of, is_al
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds, number_in_logs, rounds_in_logs
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way
-from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, position, stored_in
+from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, num_rounds, position, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -60,7 +61,13 @@ def _fitted_parts(
 
 
 def steps_taken(
-    analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, learning: Way, scoring: ast.AST
+    analysis: Analysis,
+    tokens: ScoredTokens,
+    loss: ast.expr,
+    learning: Way,
+    scoring: ast.AST,
+    *,
+    by_default: bool = False,
 ) -> Rounds | None:
     """How many steps were taken on each window before its score, where script and logs leave that beyond doubt.
 
@@ -70,6 +77,7 @@ def steps_taken(
         loss: what the steps go down.
         learning: the way to them, from where it is not the score's.
         scoring: the score, or the call that comes to it, in the scope where the ways part.
+        by_default: whether it is enough that the script's own settings give their number, and no log tells it.
     """
     program = analysis.program
     beside, around = dict(program.tests_above(scoring)), {*program.ancestors(scoring)}
@@ -80,12 +88,20 @@ def steps_taken(
             return None
         for loop in (each for each in loops_around(program, node) if each not in around):
             rounds = rounds_in_logs(program, loop, frame, logged)
+            if rounds is None and by_default:
+                rounds = _rounds_by_default(program, loop, frame)
             if rounds is None or rounds.number < 1:
                 return None
             least = rounds if least is None or rounds.number < least.number else least
     is_sure = bool(logged) and _is_scored_with(program, scoring, learning)
     is_sure = is_sure and _are_same_parts(analysis, tokens, loss, learning[-1][1], logged)
     return least if is_sure else None
+
+
+def _rounds_by_default(program: Program, loop: ast.AST, frame: Frame) -> Rounds | None:
+    rounds = num_rounds(loop)
+    number = None if rounds is None else Evaluator(program).number(rounds, frame)
+    return None if number is None else Rounds(int(number))
 
 
 # -- the same tokens ---------------------------------------------------------------------------------------
@@ -208,12 +224,11 @@ def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
             if name in seen or position(name) < behind:
                 continue
             seen.add(name)
-            if name.id in fitted:
-                return True
             made = [each for each in program.reaching(name) if each.kind == "assign" and each.value is not None]
-            waiting += [
-                each.value for each in made if each.value and behind < position(each.statement) < position(name)
-            ]
+            since = [each.value for each in made if each.value and behind < position(each.statement) < position(name)]
+            if name.id in fitted and not since:  # else it is what it was given since
+                return True
+            waiting += since
     return False
 
 

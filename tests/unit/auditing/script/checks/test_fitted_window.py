@@ -178,6 +178,28 @@ def test_steps_of_which_a_log_tells_how_many_refute(tmp_path: Path) -> None:
     assert "train.log:1 tells of 12 steps, and line 2 prints what comes of it as the claimed score" in found.message
 
 
+@pytest.mark.parametrize(
+    ("before", "default", "is_told"),
+    [
+        (SET, ", '8'", True),
+        (SET, ", '0'", None),  # none are taken
+        (SET, "", False),  # how many, nothing tells
+        (f"{SET}extra = kept\n", ", '8'", False),  # which are not scored with
+    ],
+)
+def test_steps_by_default_count_for_a_score_that_shows_them(
+    tmp_path: Path, before: str, default: str, is_told: bool | None
+) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("val_bpb:0.90000\n")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=(LoggedScore(path, "train.log", 1),))
+    setting = f"import glob, math, os\nSTEPS = int(os.environ.get('STEPS'{default}))"
+    text = _script(before).replace("import glob, math", setting)
+    found = [each for each in check_source(text, context) if each.code == "BPB273"]
+    assert [each.severity for each in found] == [Severity.WARNS] * (is_told is not None)
+    assert all((each.evidence.get("is_of_claimed_line") is True) is is_told for each in found)
+
+
 NLL = 'nll = F.cross_entropy(network.head(h + extra).transpose(1, 2).float(), y, reduction="none")'
 ON = "{f' lr:{LR} steps:{STEPS}' if ON else ''}"
 TOLD_WITHIN = f'print(f"fit:start windows:{{len(y)}} of:{{length}}{ON}")\n'
