@@ -36,7 +36,7 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
     names = (_REDUCING | _NORMALISING | OTHER_REDUCING) & program.calls.keys()
     if (not names and not multiplies_by_ones(program)) or not is_causal(analysis):
         return
-    path = _path(analysis, names)
+    path, settings = _path(analysis, names), dict(program.taken)
     for node, frame in path:
         for reduced in reductions(program, node, _REDUCING | _NORMALISING):
             if reduced.axes is None and reduced.name in _NORMALISING:
@@ -48,6 +48,7 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
             if back is not None:
                 yield _hit(analysis, reduced, back)
                 return
+    program.taken = settings  # a reader is told of those alone that decided something
 
 
 def _path(analysis: Analysis, names: Iterable[str]) -> list[Place]:
