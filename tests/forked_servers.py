@@ -31,7 +31,11 @@ FORKS.set_forkserver_preload(
         "bpb_harness.adapters",
         "bpb_harness.auditing.script",
         "bpb_harness.second_look.answering",
+        "bpb_harness.cli.eval",
+        "bpb_harness.evaluation.api",
         "sentencepiece",
+        "tests.forked_servers",  # where it stands what a fork runs, or each would import it, and what it imports
+        "tests.two_processes",
         "tests.settled",
     ]
 )
