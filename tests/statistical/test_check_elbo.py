@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -419,6 +420,20 @@ def test_exact_means_equal_the_oracles(s, time_conditioned: bool) -> None:
     assert exact == pytest.approx(continuous_bound(beliefs, (2, 0, 1), s).total, rel=1e-9)
     exact = float(bound(product, 3, 3, 5).mean_nats(probe)[0])
     assert exact == pytest.approx(t_step_bound(beliefs, (2, 0, 1), s, 5).total, rel=1e-9)
+
+
+def test_costs_are_those_of_each_windows_own_text() -> None:
+    """Where all windows hold the same text, one stands for them."""
+    x0 = torch.tensor([[2, 0, 1], [2, 0, 1], [0, 0, 1]])
+    probe = ArbitraryProbe.random(
+        x0, 3, mask_column=False, time_conditioned=False, generator=torch.Generator().manual_seed(1)
+    )
+    costs = probe.masked_costs(np.zeros(1))
+    for row in range(3):
+        alone = replace(probe, x0=x0[row : row + 1]).masked_costs(np.zeros(1))
+        np.testing.assert_allclose(costs[:, row : row + 1], alone, rtol=1e-12)
+    np.testing.assert_allclose(replace(probe, x0=x0[:2]).masked_costs(np.zeros(1)), costs[:, :2], rtol=1e-12)
+    assert (costs[0, 2, 1:] != costs[0, 1, 1:]).any()
 
 
 def test_each_count_probe_reads_off_one_coefficient() -> None:
