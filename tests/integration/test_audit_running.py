@@ -242,8 +242,8 @@ CASES = {
         ("def nelbo(model, x, num_steps)", "def nelbo(scorer, x, num_steps)"), ("nelbo(model, load", "nelbo(Scorer(model), load"),
     ), "BPB271", "a second network is given what the first makes of the hidden tokens, which is a joint price"),
     "one window at a time, one rate": Case(COUNTING, (
-        ("level = (stratum + self.rng.random()) / 8", "level = 0.5"), ("x = torch.as_tensor(tokens)[None]", "x = torch.as_tensor(tokens)[None].repeat(4, 1)"),
-        (".item() / level / 8", ".item() / level / 8 / 4"),
+        ("level = (stratum + self.rng.random()) / 8", "level = 0.5"), ("in range(8)", "in range(4)"), ("x = torch.as_tensor(tokens)[None]", "x = torch.as_tensor(tokens)[None].repeat(4, 1)"),
+        (".item() / level / 8", ".item() / level / 4 / 4"),
     ), "BPB270", "pseudo-log-likelihood at the one mask rate 0.5"),
     "logits for words alone": Case(CAUSAL, (
         ("    val_batch = 4096\n", "    val_batch = 4096\n    mask_id = 512\n"),

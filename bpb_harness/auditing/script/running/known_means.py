@@ -78,8 +78,9 @@ class Setting:
     levels: tuple[float, ...]
 
 
+@cache
 def costs_of(probe: str, num_clean: int, rotation: int) -> Floats:
-    """C(M) of every mask, (2^L,) nats.
+    """C(M) of every mask, (2^L,) nats; not to be written to.
 
     Args:
         probe: one of `PROBES`.
@@ -90,6 +91,7 @@ def costs_of(probe: str, num_clean: int, rotation: int) -> Floats:
     if probe != EVERY_MASK:
         count = int(probe.split()[1])
         costs[count == _COUNTS] = count * math.log(num_clean)
+        costs.flags.writeable = False
         return costs
     for code in range(1 << LENGTH):
         for i in range(LENGTH):
@@ -97,6 +99,7 @@ def costs_of(probe: str, num_clean: int, rotation: int) -> Floats:
                 logits = [2.0 * math.sin(1.0 + 0.7 * code + 1.3 * i + 2.1 * j) for j in range(LENGTH)]
                 total = sum(map(math.exp, logits)) + num_clean - LENGTH
                 costs[code] += math.log(total) - logits[(i + rotation) % LENGTH]
+    costs.flags.writeable = False
     return costs
 
 
@@ -280,6 +283,7 @@ def _of_times(rate: Callable[[Floats], Floats], weigh: Callable[[Floats], Floats
     return _sum(rate(node), weight * weigh(node))
 
 
+@cache
 def _drawn_half_even() -> Floats:
     edges = np.linspace(0.0, 1.0, 80_001)
     drawn = np.maximum(np.round((edges[:-1] + edges[1:]) / 2.0 * LENGTH), 1.0).astype(int)
