@@ -12,6 +12,7 @@ import pytest
 
 from bpb_harness.auditing.script.frontend import trees
 from bpb_harness.auditing.script.frontend.trees import Lease, SharedTrees, parse
+from tests.tiers import times
 
 SCRIPTS = sorted((Path(__file__).parents[5] / "fixtures" / "scripts").glob("[hmw]*.py"))[::3]
 ONE, TWO = "def one(x):\n    return x + 1\n\n\n", "class Two:\n    a: int = 2\n"
@@ -65,7 +66,7 @@ def _variants(text: str, draws: random.Random) -> Iterator[str]:
 
 
 def test_a_script_has_the_same_tree_whatever_was_read_before_it() -> None:
-    for seed in range(2):
+    for seed in range(times(1, thorough=2)):
         draws = random.Random(seed)
         texts = [each for path in SCRIPTS for each in _variants(path.read_text(encoding="utf-8"), draws)]
         draws.shuffle(texts)
