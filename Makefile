@@ -15,6 +15,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
+# glibc keeps what tests free, up to a gigabyte, and asks for 16 MiB at a time: tensors that come and go by the thousand
+# would be pages given back and asked for again, a twenty-fifth of the processor's time.
+tests thorough quick: export MALLOC_TRIM_THRESHOLD_ ?= 1000000000
+tests thorough quick: export MALLOC_TOP_PAD_ ?= 16777216
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
