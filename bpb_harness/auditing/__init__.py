@@ -24,7 +24,8 @@ checks/            one file a family of codes:
     record.py      BPB4xx the record against itself; found_in_log.py BPB401 how its logs give the score, absent_logs.py
                    logs that a README names alone,
                    before_packing.py BPB425 a score of no artifact, log_of_a_run.py and shared_losses.py BPB426 lines
-                   that no run prints, retold_logs.py that were put together later, own_result.py a score's own file,
+                   that no run prints, retold_logs.py that were put together later, another_label.py BPB407 a score
+                   that the README calls a sliding window's, own_result.py a score's own file,
                    lowest_known.py what nobody has reached,
                    losses.py claims in nats per token, summaries.py what wandb kept of the run, log_origin.py BPB427 a
                    log that no script beside it can have written, unlike_its_script.py BPB432 that none prints as it is,

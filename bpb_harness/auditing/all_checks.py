@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bpb_harness.auditing.checks.another_label import check_another_label
 from bpb_harness.auditing.checks.another_run import check_another_run
 from bpb_harness.auditing.checks.before_packing import check_before_packing
 from bpb_harness.auditing.checks.best_seed import check_best_seed
@@ -85,6 +86,7 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_another_run(evidence)
     yield from check_log_of_a_run(evidence)
     yield from check_retold_logs(evidence)
+    yield from check_another_label(evidence)
     yield from check_cut_short(evidence)
     yield from check_unlike_networks(evidence)
     yield from check_versions_of_a_mean(evidence)
