@@ -10,6 +10,7 @@ from bpb_harness.auditing import AuditReport, audit
 from fixtures.claims.patterns import SP1024, bpb
 
 PLAIN, SLID = bpb(2.0312, SP1024), bpb(2.0012, SP1024)
+BOTH = ("quantized", "quantized_sliding_window")
 
 
 def _report(
