@@ -13,9 +13,7 @@ PLAIN, SLID = bpb(2.0312, SP1024), bpb(2.0012, SP1024)
 BOTH = ("quantized", "quantized_sliding_window")
 
 
-def _report(
-    folder: Path, line: str, labels: tuple[str, str] = ("quantized", "quantized_sliding_window")
-) -> AuditReport:
+def _report(folder: Path, line: str, labels: tuple[str, str] = BOTH) -> AuditReport:
     printed = zip(labels, ((2.0312, PLAIN), (2.0012, SLID)), strict=True)
     lines = [f"{label} val_loss:{nats:.8f} val_bpb:{score:.8f}\n" for label, (nats, score) in printed]
     (folder / "train.log").write_text("".join(lines))
