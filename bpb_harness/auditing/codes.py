@@ -152,7 +152,7 @@ OTHER_VERSION = register("BPB431", "log-of-another-version", _INFORMS,
     "No script of the record wrote the log as it lies there: another version of it did, or one that was packed.")
 UNLIKE_ITS_SCRIPT = register("BPB432", "log-unlike-its-script", _WARNS,
     "No script of the record prints the log of the claimed score as it is: lines of rounds at which none is printed, "
-    "other decimals, a time shorter than one that it encloses.")
+    "other decimals, a time shorter than one that it encloses; or, beside its size, lines that are cut off or foreign.")
 UNLIKE_NETWORKS = register("BPB428", "unlike-networks", _WARNS,
     "The score is a mean over networks of other numbers of parameters.")
 CUT_SHORT = register("BPB429", "search-cut-short", _WARNS,

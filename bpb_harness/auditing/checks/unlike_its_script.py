@@ -2,7 +2,8 @@
 
 The rounds of a loop at which a line is printed, the decimals of its numbers, and a time that is shorter than one which
 it encloses. One sign is what another version of the script leaves as well, and nothing is said of it. Lines count whose
-first words stand in nothing else of the record's programs.
+first words stand in nothing else of the record's programs. In a log that tells the size of the script by itself, lines
+that it lacks or cuts count alone: lines_of_its_script.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.lines_of_its_script import unlike_of_its_size
 from bpb_harness.auditing.checks.log_origin import logs_to_explain
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
@@ -61,12 +63,20 @@ def check_unlike_its_script(evidence: Evidence, programs: Programs) -> Iterator[
         printed = _by_head(programs) if printed is None else printed
         signs = _signs_of(log, printed) if printed else _Signs()
         told = signs.told(log.file)
+        of_size = unlike_of_its_size(evidence, programs, log, printed)
         if len(told) >= _FEWEST_SIGNS:
             lines = [number for number, *_ in (*signs.rounds, *signs.decimals)]
-            message = f"no script of the record prints {log.file} as it is: {listed(told)}"
-            missing = f"the log as the run printed it, or the script that wrote {log.file}"
-            yield codes.UNLIKE_ITS_SCRIPT.finding(message, log=log.file, lines_of_log=[*lines], missing=missing)
+            yield _finding(log, f": {listed(told)}", lines)
             return
+        if of_size is not None:
+            yield _finding(log, f", {of_size[0]}", of_size[1])
+            return
+
+
+def _finding(log: LogRecord, how: str, lines: Sequence[int]) -> Finding:
+    missing = f"the log as the run printed it, or the script that wrote {log.file}"
+    message = f"no script of the record prints {log.file} as it is{how}"
+    return codes.UNLIKE_ITS_SCRIPT.finding(message, log=log.file, lines_of_log=[*lines], missing=missing)
 
 
 def _by_head(programs: Programs) -> dict[str, list[tuple[str, PrintedLine]]]:

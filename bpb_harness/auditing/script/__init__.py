@@ -35,7 +35,7 @@ context      what the record says
 from bpb_harness.auditing.script.check import check_scripts, check_source
 from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
 from bpb_harness.auditing.script.domains.printed_lines import PrintedLine, Rounds, printed_lines
-from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
+from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes, told_code_size
 from bpb_harness.auditing.script.frontend.printable import Printable
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
 from bpb_harness.auditing.script.frontend.trees import Lease
@@ -57,4 +57,5 @@ __all__ = [
     "parsed_source",
     "printed_lines",
     "stated_code_sizes",
+    "told_code_size",
 ]

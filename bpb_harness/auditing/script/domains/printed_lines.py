@@ -20,6 +20,7 @@ _FIXED = re.compile(r"[-+ ]?0?[0-9]{0,2}\.([1-9])f")
 _CLOCKS = frozenset(["perf_counter", "time", "monotonic"])
 _LONGEST = 600  # characters of a pattern
 _NUMBER = r"[-+ ]*(?:[0-9]+\.[0-9]{{{}}}(?![0-9])|nan|inf)"
+_DECIMALS = r"[0-9]+\.[0-9]{"  # in the pattern of such a number
 _LOOPS = (ast.For, ast.AsyncFor)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -59,6 +60,8 @@ class PrintedLine:
         rounds: at which rounds of the loop around it; None where that is open.
         time: the group that tells how long something took, and how many seconds one of its unit is.
         encloses: lines of the script that are printed within that time, whose own times are a part of it.
+        cut: patterns of the line without its last places, where a number with fixed decimals is left, each with the
+            words in front of the first place that is not there.
     """
 
     line: int
@@ -68,6 +71,7 @@ class PrintedLine:
     rounds: Rounds | None = None
     time: tuple[int, float] | None = None
     encloses: tuple[int, ...] = ()
+    cut: tuple[tuple[str, str], ...] = ()
 
 
 def printed_lines(tree: ast.Module) -> list[PrintedLine]:
@@ -131,7 +135,7 @@ def _line_of(text: ast.JoinedStr, above: Sequence[ast.stmt], clocks: _Clock) -> 
     head = first.value.strip() if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
     if sum(letter.isalnum() for letter in head) < _FEWEST_LETTERS or "\n" in head:
         return None
-    loose, strict, places = "", "", list[ast.FormattedValue]()
+    loose, strict, places, cut = "", "", list[ast.FormattedValue](), list[tuple[str, str]]()
     for number, part in enumerate(text.values):
         if isinstance(part, ast.FormattedValue):
             places.append(part)
@@ -141,6 +145,8 @@ def _line_of(text: ast.JoinedStr, above: Sequence[ast.stmt], clocks: _Clock) -> 
         elif isinstance(part, ast.Constant) and isinstance(part.value, str):
             if "\n" in part.value.strip():
                 return None
+            is_named = sum(map(str.isalpha, part.value)) >= _FEWEST_LETTERS and number + 1 < len(text.values)
+            cut += [(strict, part.value.strip())] if is_named and _DECIMALS in strict else []
             written = r"\s*".join(map(re.escape, part.value.split()))
             padded = rf"\s*{written}\s*" if part.value.strip() else r"\s*"
             loose, strict = loose + padded, strict + padded
@@ -148,7 +154,7 @@ def _line_of(text: ast.JoinedStr, above: Sequence[ast.stmt], clocks: _Clock) -> 
         return None
     time, encloses = _time_of(places, clocks)
     patterns = (re.compile(loose + r"\s*\Z"), re.compile(strict + r"\s*\Z"))
-    return PrintedLine(text.lineno, head, *patterns, _rounds(places, above), time, encloses)
+    return PrintedLine(text.lineno, head, *patterns, _rounds(places, above), time, encloses, tuple(cut))
 
 
 def _of_place(place: ast.FormattedValue, following: ast.expr | None) -> str:

@@ -90,3 +90,40 @@ def _compressed(name: str, data: bytes) -> Iterator[bytes]:
         yield from (zlib.compress(data, level) for level in (6, 9))
         return
     yield from (lzma.compress(data, preset=preset) for preset in (6, 9, 9 | lzma.PRESET_EXTREME))
+
+
+def told_code_size(text: str, script: Path) -> int | None:
+    """The size of a script, if a log tells it: as that of its code, or by what a total has more than the model's.
+
+    The latter where nothing is stated, of two sizes with one name of which one stands right behind the other.
+
+    Raises:
+        ClaimError: if the script cannot be read.
+    """
+    told = stated_code_sizes(text) or [*_added_sizes(text)]
+    return max((size for size in _sizes_of(script) if size in told), default=None) if told else None
+
+
+_MODEL, _TOTAL = "Serialized model", "Total submission size"
+_SUM = re.compile(rf"^\s{{0,8}}({_MODEL}|{_TOTAL})([^:\n]{{0,60}}): ([0-9]{{1,12}}) bytes\s{{0,3}}$")
+
+
+def _added_sizes(text: str) -> Iterator[int]:
+    if _TOTAL not in text or _MODEL not in text:
+        return
+    before: re.Match[str] | None = None
+    for line in text.split("\n"):
+        found = _SUM.match(line) if "bytes" in line[-8:] else None
+        if found is not None and before is not None and found[1] == _TOTAL and before[1] == _MODEL:
+            yield from [int(found[3]) - int(before[3])] if found[2] == before[2] else []
+        before = found
+
+
+def _sizes_of(script: Path) -> set[int]:
+    """The sizes of a script in bytes and characters, packed or not, however its lines end."""
+    sizes: set[int] = set()
+    source, written = decode_source(script).text, read_text(script, script.name).text
+    for each in (source, written, written.replace("\r\n", "\n")):
+        for same in (each, each.rstrip("\n")):
+            sizes |= {len(same), len(same.encode("utf-8", "replace"))}
+    return sizes
