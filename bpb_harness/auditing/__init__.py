@@ -29,6 +29,7 @@ checks/            one file a family of codes:
                    lowest_known.py what nobody has reached,
                    losses.py claims in nats per token, summaries.py what wandb kept of the run, log_origin.py BPB427 a
                    log that no script beside it can have written, unlike_its_script.py BPB432 that none prints as it is,
+                   lines_of_its_script.py by the size of one,
                    other_version.py BPB431 that none wrote as it lies there, unlike_networks.py BPB428 a mean over other
                    networks, versions_of_a_mean.py BPB453 over versions of a script, sizes_add_up.py BPB459 a total that
                    is no sum, cut_short.py BPB429 a search's candidate, another_run.py BPB451 a README of another run

@@ -58,7 +58,8 @@ def unlike_of_its_size(
     told += [_told_cut(cut, log)] if cut else []
     if not told:
         return None
-    return f"though it tells the size of {script.name}: {listed(told)}", [each[0] for each in (*strange, *cut)]
+    numbers = [number for number, *_ in strange] + [number for number, *_ in cut]
+    return f"though it tells the size of {script.name}: {listed(told)}", numbers
 
 
 def _script_of_size(programs: Programs, log: LogRecord) -> Path | None:
@@ -88,20 +89,20 @@ def _of_no_line(lines: Sequence[tuple[int, str]], source: str, programs: Program
     """Lines that no program prints, with the label that they and some lines of a script begin with."""
     from bpb_harness.auditing.script import Printable  # deferred, as above
 
-    labels = {found["label"] for _, line in lines if (found := _LABEL.match(line)) is not None}
+    labels = {each["label"] for _, line in lines if (each := _LABEL.match(line)) is not None}
     own = {label for label in labels if len(re.findall(rf"[\"']\s{{0,8}}{label}:", source)) >= _FEWEST_BEGINNINGS}
     printable = Printable(programs.texts) if own else None
     if printable is None or not printable.is_known or printable.has_trainer:
         return []
-    found = []
+    strange: list[tuple[int, str, str]] = []
     for number, line in lines:
         begun = _LABEL.match(line)
         if begun is None or begun["label"] not in own or _VALUE_ALONE.match(line) or not line.isascii():
             continue
         text = " ".join(line.split())
         if not printable.holds(FigureLine(number, text, len(text))):
-            found.append((number, text, begun["label"]))
-    return found
+            strange.append((number, text, begun["label"]))
+    return strange
 
 
 def _cut_off(lines: Sequence[tuple[int, str]], heads: Heads) -> list[tuple[int, str, str, str]]:
