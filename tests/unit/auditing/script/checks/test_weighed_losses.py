@@ -102,6 +102,8 @@ def test_a_weighted_mean_is_no_code_length_either_but_may_be_above_it(given: str
         f"{PRICES}\n        return (ce * (1.0 - torch.exp(-ce)) ** 0.0).mean()",
         f"{PRICES}\n        return (ce * torch.exp(-ce / ce.mean())).mean()",
         f"{RAMP}if ids is None:\n            return (ce * w).mean()\n        return ce.mean()",
+        f"{RAMP}if self.training:\n            return (ce * w).mean()\n        return self.measured(ids, targets)",
+        f"{RAMP}if self.unknown:\n            return (ce * w).mean()\n        return self.measured(ids, targets)",
     ],
 )
 def test_losses_that_may_be_in_order(given: str) -> None:
@@ -149,3 +151,41 @@ def test_a_score_beside_it_that_does_without() -> None:
          "batch_loss = F.cross_entropy(model.logits_of(x).float().flatten(0, 1), y.flatten())"),
     ]  # fmt: skip
     assert not found(*sliding)
+
+
+PLAIN = """    def plain(self, ids, targets):
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x)
+        logits = F.linear(F.rms_norm(x, (x.size(-1),)), self.embed.weight)
+        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+"""
+BOTH = (LOSS, f"{RAMP}return (ce * w).mean()\n\n{PLAIN}")
+
+
+def test_another_way_to_the_score_that_does_without() -> None:
+    either = "batch_loss = (model(x, y) if first else model.plain(x, y)).detach()"
+    assert not found(BOTH, ("batch_loss = model(x, y).detach()", either))
+
+
+def test_of_scores_none_of_which_is_claimed_all_have_to_be_weighed() -> None:
+    """One of two that are printed need not be the record's."""
+    first, last = SCRIPT.index("def eval_val"), SCRIPT.index("def main")
+    again = SCRIPT[first:last].replace("eval_val", "eval_last").replace("model(x, y)", "model.plain(x, y)")
+    final = "    val_loss, val_bpb = eval_val(s, compiled"
+    changes = [BOTH, ("def main", f"{again}def main"), (final, final.replace("eval_val", "eval_last"))]
+    changes += [("step:{step}/{s.iterations} val_loss", "quick val_loss")]
+    assert SCRIPT.count(final) == 1
+    assert not found(*changes)
+    assert found(*changes, context=ScriptContext(rules=GOLF, claimed_labels=("quick val_loss",)))
+
+
+def test_a_weight_that_is_given_its_value_round_a_loop_is_not_known() -> None:
+    changes = [
+        (LOSS, f"return {PRICES.removeprefix('ce = ')}"),
+        ("    model.eval()\n", "    model.eval()\n    share = 1.0\n"),
+        ("batch_loss = model(x, y).detach()",
+         "batch_loss = (model(x, y).detach() * share).mean()\n                share = (torch.arange(s.seq_len)"
+         ".repeat(last - first) / 64).clamp(max=1.0)"),
+    ]  # fmt: skip
+    assert not found(*changes)
