@@ -18,6 +18,7 @@ from bpb_harness.auditing.checks.other_version import check_other_version
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.checks.sizes_add_up import check_sizes_add_up
+from bpb_harness.auditing.checks.stated_digests import check_stated_digests
 from bpb_harness.auditing.checks.title_alone import check_title_alone
 from bpb_harness.auditing.checks.unlike_its_script import check_unlike_its_script
 from bpb_harness.auditing.checks.unread_settings import check_unread_settings
@@ -101,6 +102,7 @@ def audited(
         )
     )
     folders = [path for path in paths_of(paths) if path.is_dir()]
+    findings += check_stated_digests(evidence, folders)
     findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
     report = _report(evidence, findings, rescored)
     if report.verdict is Verdict.CONSISTENT:  # the one check that reads logs and scripts again
