@@ -12,7 +12,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.found_in_log import label_of, nearly_that
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import text_of_log
-from bpb_harness.claim import Printed, ScoreLine
+from bpb_harness.claim import LogRecord, Printed, ScoreLine
 from bpb_harness.findings import Finding, Severity, first_of
 
 _NOT_PACKED = re.compile(r"pre[-_ ]?quant|post[-_ ]?ema", re.IGNORECASE)
@@ -45,7 +45,10 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     (line,) = evidence.lines
     log = evidence.log_of(line)
     place = line.bpb.source
-    if log is None or place.line is None or not (line.is_training_step or _NOT_PACKED.search(line.label)):
+    if log is None or place.line is None:
+        return
+    if not (line.is_training_step or _NOT_PACKED.search(line.label)):
+        yield from _packed_behind(evidence, line, log)
         return
     if any(other.bpb.source == place and _OF_PACKED.search(other.bpb.name) for other in log.lines):
         return
@@ -96,6 +99,28 @@ def _scored_behind(evidence: Evidence, line: ScoreLine, behind: Sequence[ScoreLi
     yield codes.BEFORE_PACKING.finding(message, severity=Severity.INFORMS, place=str(line.bpb.source))
 
 
+def _packed_behind(evidence: Evidence, line: ScoreLine, log: LogRecord) -> Iterator[Finding]:
+    """The remark that all that a log tells of a packed network stands behind the score, the packed one's score too."""
+    run = [each for each in log.lines if each.run == line.run]
+    at, score = line.bpb.source.line or 0, evidence.claim.score
+    packed = [size for size in log.packed if (size.source.line or 0) < (run[-1].bpb.source.line or 0)]
+    again = [each for each in run if _OF_PACKED.search(each.label) and not each.is_training_step]
+    if score is None or not packed or not again or len({each.run for each in log.lines}) > 1:
+        return
+    first = packed[0].source.line or 0
+    if _OF_PACKED.search(line.label) or at > first or any((each.bpb.source.line or 0) < first for each in again):
+        return
+    if any(abs(score.value - each.bpb.value) < _SAME_NETWORK for each in again):
+        return
+    shown = first_of([f"{each.bpb} of {each.label!r} ({each.bpb.source})" for each in again[-1:]], _MOST_SHOWN)
+    message = (
+        f"the score is {nearly_that(evidence)} of {label_of(line)!r} at {line.bpb.source}, which stands before all "
+        f"that the log tells of a packed network ({packed[0].source}); behind that it prints {shown}"
+    )
+    yield codes.BEFORE_PACKING.finding(message, severity=Severity.INFORMS, place=str(line.bpb.source))
+
+
+_SAME_NETWORK = 0.05  # bits per byte; what packing, or scoring in another way, may change
 _MOST_SHOWN = 2
 
 
