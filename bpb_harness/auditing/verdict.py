@@ -212,11 +212,13 @@ def _voids_what_is_so_low(finding: Finding) -> bool:
     """Whether a doubt of a script refutes a score that is as low as what it says would make it.
 
     A mixture, and a window's steps, have to be followed from the very line that carries the claim. Where a bound on the
-    token's own price decides, and not another price of it, all prices may be of less than 1.
+    token's own price decides, and not another price of it, all prices may be of less than 1. One pass over a text,
+    where neither log nor README tells how many there were, would be in order.
     """
     is_sure = finding.code not in _OF_CLAIMED_LINE or finding.evidence.get("is_of_claimed_line") is True
     is_more = finding.code != "BPB275" or finding.evidence.get("better_of_two") is True
-    return finding.code in _VOIDS_WHAT_IS_SO_LOW and is_sure and is_more
+    is_told = finding.evidence.get("passes_not_told") is not True
+    return finding.code in _VOIDS_WHAT_IS_SO_LOW and is_sure and is_more and is_told
 
 
 def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:

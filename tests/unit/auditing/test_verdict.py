@@ -307,7 +307,7 @@ class TestReconcile:
         judged = judge(_of(), voided, None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
 
-    def test_what_is_not_sure_of_a_mixture_stays_a_doubt(self) -> None:
+    def test_what_is_not_sure_of_a_mixture_or_of_passes_stays_a_doubt(self) -> None:
         """Under a bound prices may be of less than 1: what is taken from the others may have been likelier."""
         for found in (
             _found("BPB275", better_of_two=False, is_of_claimed_line=True),
@@ -315,6 +315,7 @@ class TestReconcile:
             _found("BPB274", is_of_claimed_line=False),
             _found("BPB273"),
             _found("BPB276"),
+            _found("BPB272", passes_not_told=True),  # one pass would be in order
         ):
             assert found in reconcile([_found("BPB414"), found])
 

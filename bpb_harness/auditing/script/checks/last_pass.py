@@ -10,9 +10,9 @@ from typing import NamedTuple
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.passes_of_run import Passes, passes_of_run
 from bpb_harness.auditing.script.domains.plain_loss import plain_name
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
-from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import elements, end_of, names_in, position
 from bpb_harness.auditing.script.frontend.program import Program
@@ -38,20 +38,17 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     scopes = {frame.scope for _, frame in analysis.claimed_path} if tests or begun else set()
     found: list[_Test | _Begun] = [*tests, *begun]
     for each in (each for each in found if analysis.program.scope(each.loop) in scopes):
-        num_passes = _num_passes(analysis, each.arguments)
-        if num_passes is not None and num_passes <= 1:
+        passes = passes_of_run(analysis, each.loop, each.arguments)
+        if passes.number is not None and passes.number <= 1:
             continue
         added = _scores(analysis, each) if isinstance(each, _Test) else _kept(analysis, each)
         if added:
-            yield _hit(analysis, each, num_passes, added)
+            yield _hit(analysis, each, passes, added)
             return
     analysis.program.taken = settings  # a reader is told of those alone that decided something
 
 
-def _hit(analysis: Analysis, found: _Test | _Begun, num_passes: int | None, added: Sequence[ast.AST]) -> Hit:
-    passes = f"{num_passes} passes" if num_passes is not None else "several passes"
-    if num_passes is not None and _is_by_default(analysis, found):
-        passes = f"several passes ({num_passes} by its default)"
+def _hit(analysis: Analysis, found: _Test | _Begun, passes: Passes, added: Sequence[ast.AST]) -> Hit:
     how = "adds up the score in the last one alone"
     if isinstance(found, _Begun):
         how = "begins its sum anew in each, so that the score is that of the last one"
@@ -61,8 +58,9 @@ def _hit(analysis: Analysis, found: _Test | _Begun, num_passes: int | None, adde
         f"The script goes over the same text in {passes}, trains on it in each, and {how}: what is scored was learnt "
         f"before{but}, and the score does not pay for what was learnt of it"
     )
-    evidence: dict[str, Json] = {} if num_passes is None else {"passes": num_passes}
-    shown = [*_written(analysis, found, num_passes), found.loop, found.test, *added[:1], *found.learning]
+    evidence: dict[str, Json] = {} if passes.number is None else {"passes": passes.number}
+    evidence |= {} if passes.is_sure else {"passes_not_told": True}
+    shown = [*_written(analysis, found, passes.number), found.loop, found.test, *added[:1], *found.learning]
     return analysis.hit(codes.LAST_PASS, said, found.test, shown=shown, evidence=evidence)
 
 
@@ -268,13 +266,6 @@ def _first_outside(all_: _Learning, inside: _Learning) -> list[ast.Call]:
     return [next(call for call in calls if call not in inside.get(name, ())) for name, calls in outside.items()]
 
 
-def _num_passes(analysis: Analysis, arguments: list[ast.expr]) -> int | None:
-    """How often a loop over a range goes round; None where that is not known."""
-    first = 0.0 if len(arguments) == 1 else analysis.number(arguments[0])
-    end = analysis.number(arguments[-1])
-    return None if first is None or end is None else int(end - first)
-
-
 def _range_of(program: Program, loop: ast.For | ast.While) -> tuple[str, list[ast.expr]] | None:
     """The variable of a loop over a range with one argument or two, and these; of while n < E: ... n += 1 too."""
     if isinstance(loop, ast.While):
@@ -318,13 +309,6 @@ def _written(analysis: Analysis, found_loop: _Test | _Begun, num_passes: int | N
         values = [node, *(definition.value for definition in defined)]  # a parameter's default too
         found += [value for value in values if isinstance(value, ast.Constant) and str(value.value) == told]
     return [*found[-1:]]  # the furthest: what the others were given
-
-
-def _is_by_default(analysis: Analysis, found: _Test | _Begun) -> bool:
-    """Whether how often a loop goes round is a setting of which nothing tells what it was in the run."""
-    frame, evaluator = Frame.at(analysis.program, found.loop), Evaluator(analysis.program)
-    behind = [each for part in found.arguments for each in trace(analysis.program, part, frame, _MAX_TRACED)]
-    return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 
 
 _Sum = dict[str, int]  # how often each thing is added up, by its text; numbers by none

@@ -259,7 +259,7 @@ def test_a_test_that_two_claimed_lines_contradict_is_left_open() -> None:
 def test_text_learnt_before_is_found_behind_a_setting_that_the_log_shows() -> None:
     assert _found(SEVERAL, "BPB272") == []
     (found,) = _found(SEVERAL, "BPB272", claimed_labels=("final_learnt seed:7",))
-    assert "in several passes (4 by its default)" in found.message
+    assert "in several passes (4 by its default; in one" in found.message
     (found,) = _found(SEVERAL, "BPB272", claimed_labels=("final_learnt seed:7",), settings={"PASSES": "3"})
     assert "in 3 passes" in found.message
     assert _found(SEVERAL, "BPB272", claimed_labels=("final_learnt seed:7",), settings={"PASSES": "1"}) == []

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.golf_rules import check_source
+from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.auditing.script.context import LoggedScore
+from bpb_harness.findings import Finding
+from tests.golf_rules import GOLF, check_source
 
 SCRIPT = """import math, os
 import torch
@@ -105,7 +110,7 @@ def test_what_scores_before_it_learns_is_not(changes: dict[str, str]) -> None:
 
 def test_how_often_the_text_was_learnt_is_said() -> None:
     (found,) = [each for each in check_source(SCRIPT.format(**BASE)) if each.code == "BPB272"]
-    assert "in several passes (3 by its default)" in found.message
+    assert "in several passes (3 by its default; in one" in found.message
     # The number of passes, their loop, the last of them, what is added up there, and the learning.
     for epochs in ("3", '"3"'):
         (found,) = [each for each in check_source(SCRIPT.format(**BASE | {"epochs": epochs})) if each.code == "BPB272"]
@@ -242,3 +247,66 @@ def test_a_sum_that_each_pass_begins_anew_is_that_of_the_last(changes: dict[str,
 def test_a_sum_of_all_passes_or_of_what_was_not_learnt_is_not(changes: dict[str, str]) -> None:
     found = [each for each in check_source(ANEW.format(**BEGUN | changes)) if each.code == "BPB272"]
     assert found == []
+
+
+TELLING = SCRIPT.replace("    for document in documents:", "    {told}\n    for document in documents:", 1)
+PRINTED = 'print(f"learning rank=8 epochs={EPOCHS} chunk=256")'
+
+
+def _of_a_run(
+    tmp_path: Path, *logs: str, told: str = PRINTED, readme: str = "", settings: dict[str, str] | None = None
+) -> list[Finding]:
+    """What is found of a script by the logs of a claim, each of which ends with a score of it."""
+    scores = []
+    for number, log in enumerate(logs):
+        path = tmp_path / f"seed{number}.log"
+        path.write_text(f"{log}\nval_bpb:0.900000\n")
+        scores.append(LoggedScore(path, path.name, log.count("\n") + 2))
+    context = ScriptContext(
+        rules=GOLF, claimed_labels=("val_bpb:",), logged=tuple(scores), readme=readme, settings=settings or {}
+    )
+    found = check_source(TELLING.format(**BASE, told=told), context)
+    return [finding for finding in found if finding.code == "BPB272"]
+
+
+def test_a_log_that_prints_the_number_of_passes_knows_better_than_a_default_or_a_command(tmp_path: Path) -> None:
+    for settings in ({}, {"TTT_EPOCHS": "7"}):
+        (found,) = _of_a_run(tmp_path, "learning rank=8 epochs=2 chunk=256", settings=settings)
+        assert "over the same text in 2 passes (seed0.log:1 prints their number), trains" in found.message
+        assert (found.evidence["passes"], found.evidence.get("passes_not_told")) == (2, None)
+
+
+def test_one_pass_by_a_log_is_in_order_whatever_a_default_says(tmp_path: Path) -> None:
+    assert _of_a_run(tmp_path, "learning rank=8 epochs=1 chunk=256") == []
+    both = ("learning rank=8 epochs=1 chunk=256", "learning rank=8 epochs=4 chunk=256")
+    assert _of_a_run(tmp_path, *both) == []  # of a mean one score is in order
+
+
+@pytest.mark.parametrize(
+    ("readme", "passes"),
+    [
+        ("Each document is gone over in 2 epochs.", 2), ("A two-epoch adaptation; 2 epochs a document.", 2),
+        ("Run with TTT_EPOCHS=5 in the environment.", 5), ("`ttt_epochs`: 4", 4), ("Test-time training: 3 passes.", 3),
+    ],
+)  # fmt: skip
+def test_a_readme_tells_the_passes_where_no_log_does(tmp_path: Path, readme: str, passes: int) -> None:
+    (found,) = _of_a_run(tmp_path, "nothing", told="pass", readme=readme)
+    assert f"in {passes} passes (its README says so), trains" in found.message
+    assert found.evidence.get("passes_not_told") is None
+
+
+@pytest.mark.parametrize(
+    "readme", ["A single epoch a document.", "TTT_EPOCHS=1", "one-pass TTT", "1 epoch of adaptation"]
+)
+def test_one_pass_by_a_readme_is_in_order(tmp_path: Path, readme: str) -> None:
+    assert _of_a_run(tmp_path, "nothing", told="pass", readme=readme) == []
+
+
+@pytest.mark.parametrize(
+    "readme",
+    ["", "TTT of 2 epochs here, and 1 epoch there", "multi-epoch TTT", "0 epochs of TTT", "trained for 2 epochs"],
+)
+def test_passes_that_nothing_tells_are_those_of_a_default_and_no_more_than_a_doubt(tmp_path: Path, readme: str) -> None:
+    (found,) = _of_a_run(tmp_path, "nothing", told="pass", readme=readme)
+    assert "several passes (3 by its default; in one pass the same lines would be in order)" in found.message
+    assert found.evidence["passes_not_told"] is True
