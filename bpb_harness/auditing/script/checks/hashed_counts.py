@@ -75,7 +75,30 @@ def _divided(
     is_cut = any(last_name(part.func) in _BOUNDING for part in parts) or _is_cut_before(
         program, over, frame, above, below
     )
-    return f"A count of a hashed context with its target{_CUT if is_cut else ''}{_OF_CONTEXT}"
+    with_prior, by_prior = _prior(program, over, under)
+    comma = "," if is_cut or with_prior else ""
+    cut = _CUT if is_cut else ""
+    by = f"{_OF_CONTEXT}{by_prior}"
+    return f"A count of a hashed context with its target{cut}{with_prior}{comma} is divided by {by}{_FOR_ONE}"
+
+
+def _prior(program: Program, over: ast.expr, under: ast.expr) -> tuple[str, str]:
+    """What is added to a count, and to that of its context, in words: of (n + c p) / (m + c) a price times c, and c."""
+    above, below = (_summands(program.only_value(each) or each) for each in (over, under))
+    added = {ast.dump(each) for each in below}
+    products = [each for each in above if isinstance(each, ast.BinOp) and isinstance(each.op, ast.Mult)]
+    if any(ast.dump(side) in added for each in products for side in (each.left, each.right)):
+        return ", plus c times another price", " plus c"
+    return ", plus another number" if len(above) > 1 else "", " plus another number" if len(below) > 1 else ""
+
+
+def _summands(node: ast.expr) -> list[ast.expr]:
+    """What is added up, behind a bound on it: of np.maximum(n + 1024, 1) these two."""
+    if isinstance(node, ast.Call) and last_name(node.func) in _RAISING | _BOUNDING | IDENTITY and operands(node):
+        return _summands(operands(node)[0])
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_summands(node.left), *_summands(node.right)]
+    return [node]
 
 
 def _is_cut_before(program: Program, over: ast.expr, frame: Frame, above: set[str], below: set[str]) -> bool:
@@ -157,10 +180,9 @@ def _addends(node: ast.expr) -> list[ast.expr]:
 
 _RAISING = frozenset(["maximum", "max", "clamp", "clamp_min", "clip", "float"])
 _BOUNDING = frozenset(["minimum", "min", "fmin", "clamp", "clamp_max", "clip"])
-_CUT = ", cut to at most that of the context,"
-_OF_CONTEXT = (
-    " is divided by the count of the context, for the target alone: targets that collide add up to more than 1"
-)
+_CUT = ", cut to at most that of the context"
+_OF_CONTEXT = "the count of the context"
+_FOR_ONE = ", for the target alone: targets that collide add up to more than 1"
 _OF_ITSELF = (
     "A count of a hashed context with its target is divided by itself and a constant, for the target alone: over all "
     "tokens such quotients do not add up to 1"

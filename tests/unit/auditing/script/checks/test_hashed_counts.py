@@ -207,6 +207,31 @@ def test_by_what_a_count_is_divided_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("quotient", "said"),
+    [
+        ("(full[b] + 2 * p_net[i]) / (ctx[a] + 2)",
+         "with its target, plus c times another price, is divided by the count of the context plus c, for"),
+        ("(conc * p_net[i] + full[b]) / (conc + ctx[a])",
+         "with its target, plus c times another price, is divided by the count of the context plus c, for"),
+        ("(np.minimum(full[b], ctx[a]) + conc * p_net[i]) / np.maximum(ctx[a] + conc, 1)",
+         "cut to at most that of the context, plus c times another price, is divided by the count of the context plus c"),
+        ("full[b] / (ctx[a] + 1)", "with its target is divided by the count of the context plus another number, for"),
+        ("(full[b] + 0.5) / (ctx[a] + 512)",
+         "with its target, plus another number, is divided by the count of the context plus another number, for"),
+        ("full[b] / np.maximum(ctx[a], 1)", "with its target is divided by the count of the context, for"),
+    ],
+)  # fmt: skip
+def test_what_is_added_to_counts_before_they_are_divided_is_said(quotient: str, said: str) -> None:
+    tables, lookup, update = HASHED["mask"]
+    lookup = lookup.replace("full[b] / max(ctx[a], 1)", quotient)
+    text = SCRIPT.format(tables=tables, lookup=lookup, update=update).replace(
+        "    nats = 0.0", "    conc, nats = 3.0, 0.0"
+    )
+    (found,) = [found for found in check_source(text) if found.code == "BPB267"]
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
     ("kept", "is_cut"),
     [
         ("np.minimum(n, c)", True),
