@@ -13,10 +13,10 @@ from functools import partial
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import IDENTITY
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _MAX_TRACED = 400
@@ -48,7 +48,7 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         return  # what a quotient of the path is made of is on the path too
     for node, frame in analysis.claimed_path:
         quotient = _quotient(node)
-        if quotient is None or node not in analysis.claimed_values:
+        if quotient is None or node not in analysis.claimed_values or _is_left_before(analysis.program, node, frame):
             continue
         above = _hashed_entries(analysis.program, quotient[0], frame, counted)
         below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
@@ -62,6 +62,24 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
             said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
             yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables})
             return
+
+
+def _is_left_before(program: Program, node: ast.AST, frame: Frame) -> bool:
+    """Whether a function has returned before it comes to a node, by a test that the settings of the run decide."""
+    child, above = node, program.parent(node)
+    while above is not None and not isinstance(child, FUNCTIONS):
+        body = _body(above)
+        before = body[: body.index(child)] if child in body else []
+        tests = (each.test for each in before if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return))
+        if any(Evaluator(program).all_hold(((test, True),), frame) for test in tests):
+            return True
+        child, above = above, program.parent(above)
+    return False
+
+
+def _body(node: ast.AST) -> list[ast.AST]:
+    body = getattr(node, "body", ())
+    return body if isinstance(body, list) else []
 
 
 def _divided(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bpb_harness.auditing.script.domains.environment import asks_environment
 from bpb_harness.auditing.script.frontend.answers import ASKER, Answers
 from bpb_harness.auditing.script.frontend.nodes import position
 from bpb_harness.auditing.script.frontend.program import Program
@@ -111,7 +112,6 @@ IDENTITY = frozenset([
     "permute", "transpose",
 ])  # fmt: skip
 MAX_TEXT = 1_000  # characters that are put together
-_FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
 _DEEPEST_INLINED = 12  # of frames of functions that are called
 _REMEMBERED = frozenset([ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.IfExp, ast.Compare, ast.BoolOp])
 _LARGEST_KEPT = 2**128
@@ -683,7 +683,7 @@ class Evaluator(Walker[object]):
 
     def _known(self, node: ast.Call, name: str, frame: Frame) -> object:
         worked_on = operands(node)
-        if name in ("get", "getenv") and dotted(node.func) in _FROM_ENVIRONMENT:
+        if name in ("get", "getenv") and asks_environment(self.program, node, frame):
             return self._setting(node, frame)
         if name in ("range", "arange", "linspace"):
             return self._grid(node, name, frame)
@@ -724,11 +724,12 @@ class Evaluator(Walker[object]):
 
     def is_default(self, node: ast.Call, frame: Frame) -> bool:
         """Whether a call asks the environment for what is not known to stand there."""
-        return dotted(node.func) in _FROM_ENVIRONMENT and bool(node.args) and self._given(node.args[0], frame) is None
+        is_asked = bool(node.args) and asks_environment(self.program, node, frame)
+        return is_asked and self._given(node.args[0], frame) is None
 
     def setting_asked(self, node: ast.AST, frame: Frame) -> str | None:
         """The setting for which a call asks the environment, where its name is known; None of anything else."""
-        if not isinstance(node, ast.Call) or dotted(node.func) not in _FROM_ENVIRONMENT or not node.args:
+        if not isinstance(node, ast.Call) or not node.args or not asks_environment(self.program, node, frame):
             return None
         try:
             asked = self._elsewhere().visit(node.args[0], frame)

@@ -367,7 +367,7 @@ class Program:
         if isinstance(node.value, ast.Name) and node.value.id == "self":
             owner = self._owner(node)
             own = [value for value in values if self._owner(value) == owner]
-            return own or values
+            return self._as_made(node.attr, own or values)
         given = self._given.get(node.attr)
         if given is not None and not given.is_default:
             self.taken[given.flag] = given.text
@@ -377,7 +377,18 @@ class Program:
             return self._of_option(node, self.options[node.attr])
         # Class-level fields are settings; what an __init__ stores is usually handed over from them.
         fields = [value for value in values if self._is_field(value)]
-        return fields or values
+        return self._as_made(node.attr, fields or values)
+
+    def _as_made(self, name: str, values: list[ast.expr]) -> list[ast.expr]:
+        """Values of an attribute, with what a class without __init__ is made with in the place of a field's default."""
+        made: list[ast.expr] = []
+        for value in values:
+            owner = self._owner(value) if self._is_field(value) else None
+            own = owner is not None and "__init__" not in self.classes.get(owner, {})
+            calls = self.calls.get(owner, []) if owner is not None and own else []
+            given = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == name]
+            made += given if given and len(given) == len(calls) else [*given, value]
+        return made
 
     @cached_property
     def _set_by_name(self) -> Mapping[tuple[str, str], list[ast.expr]]:

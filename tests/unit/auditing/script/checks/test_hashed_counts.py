@@ -8,7 +8,7 @@ import pytest
 from bpb_harness.auditing.script import ScriptContext
 from bpb_harness.auditing.script import check_source as check_of_text
 from bpb_harness.findings import Severity
-from tests.golf_rules import check_source
+from tests.golf_rules import GOLF, check_source
 
 SCRIPT = """
 import math
@@ -356,3 +356,56 @@ def test_without_a_label_a_score_that_a_setting_may_leave_out_is_no_doubt(test: 
     text = text.replace(printed, f"share = len(tokens) / read()\n    if {test}:\n        {printed}")
     text = text.replace("import math", "import math\nfrom settings import config, read")
     assert ("BPB267" in {each.code for each in check_source(text)}) is found
+
+
+CHOSEN = """
+import math, os
+import numpy as np
+MASK = (1 << 22) - 1
+
+
+class Config:
+    mixing: str = "plain"
+
+
+def price(p, config, full, ctx):
+    if config.mixing == "network":
+        return p
+    return 0.7 * p + 0.3 * full / max(ctx, 1)
+
+
+def score(p_net, tokens, num_bytes, config):
+    ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)
+    nats = 0.0
+    for i in range(2, len(tokens)):
+        a = (int(tokens[i - 1]) * 36313) & MASK
+        b = (a ^ (int(tokens[i]) * 65537)) & MASK
+        nats -= math.log(price(p_net[i], config, full[b], ctx[a]))
+        ctx[a] += 1
+        full[b] += 1
+    return nats
+
+
+def config_from(env):
+    return Config(mixing=env.get("CACHE_MIXING", "plain"))
+
+
+def main(p_net, tokens, num_bytes):
+    config = config_from(dict(os.environ))
+    val_bpb = score(p_net, tokens, num_bytes, config) / math.log(2.0) / num_bytes
+    print(f"val_bpb: {val_bpb:.5f}")
+
+
+main(np.load("p.npy"), np.load("t.npy"), 10)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_found"),
+    [({}, True), ({"CACHE_MIXING": "plain"}, True), ({"CACHE_MIXING": "network"}, False), ({"OTHER": "network"}, True)],
+)
+def test_a_quotient_behind_a_return_that_the_settings_take_is_no_doubt(
+    settings: dict[str, str], is_found: bool
+) -> None:
+    found = {each.code for each in check_source(CHOSEN, ScriptContext(rules=GOLF, settings=settings))}
+    assert ("BPB267" in found) is is_found

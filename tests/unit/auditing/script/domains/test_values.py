@@ -161,3 +161,75 @@ def plain(n):
 def test_what_a_loop_may_return_is_not_all_that_a_function_returns(asked: str, value: float | None) -> None:
     program = _program(f"{FOUND}{asked}\n")
     assert Evaluator(program).number(*_last(program)) == value
+
+
+MAPPED = """
+import os
+from dataclasses import dataclass
+
+
+@dataclass
+class Config:
+    order: int = 2
+    mixing: str = "plain"
+
+
+def config_from(env=None):
+    source = env if env is not None else {}
+    return Config(order=int(source.get("ORDER", "7")), mixing=source.get("MIXING", "plain"))
+
+
+def cache_from(env):
+    return Cache(config_from(env))
+
+
+class Cache:
+    def __init__(self, config):
+        self.config = config
+
+    def asked(self):
+        return ASKED
+
+
+cache_from(dict(os.environ)).asked()
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "value"),
+    [
+        ("self.config.order", {}, 7),  # by the constructor's call, not by the field's default
+        ("self.config.order", {"ORDER": "5"}, 5),
+        ("1 if self.config.mixing == 'dirichlet' else 0", {}, 0),
+        ("1 if self.config.mixing == 'dirichlet' else 0", {"MIXING": "dirichlet"}, 1),
+    ],
+)
+def test_a_setting_that_is_read_through_a_mapping_of_the_environment_is_one(
+    asked: str, settings: dict[str, str], value: float
+) -> None:
+    program = _program(MAPPED.replace("ASKED", asked), settings)
+    (returned,) = program.classes["Cache"]["asked"].returns
+    assert Evaluator(program).number(returned, Frame.at(program, returned)) == value
+    assert program.taken == settings
+
+
+def test_a_mapping_that_is_none_of_the_environment_holds_no_setting() -> None:
+    text = MAPPED.replace("ASKED", "self.config.order").replace("dict(os.environ)", '{"ORDER": "3"}')
+    program = _program(text, {"ORDER": "5"})
+    (returned,) = program.classes["Cache"]["asked"].returns
+    assert Evaluator(program).number(returned, Frame.at(program, returned)) != 5
+    assert program.taken == {}
+
+
+@pytest.mark.parametrize(
+    ("calls", "value"),
+    [
+        ("Sizes(width=4)", 4), ("Sizes()", 2), ("Sizes(width=4), Sizes()", None), ("Sizes(width=4), Sizes(width=4)", 4),
+        ("Sizes(width=5 - 1, depth=1)", 4), ("Sizes(depth=1)", 2), ("print()", 2),
+    ],
+)  # fmt: skip
+def test_a_field_has_what_its_class_is_made_with(calls: str, value: float | None) -> None:
+    text = f"class Sizes:\n    width: int = 2\n    depth: int = 3\n\n\nsizes = {calls}\nsizes.width\n"
+    program = _program(text)
+    node, frame = _last(program)
+    assert Evaluator(program).number(node, frame) == value
