@@ -6,18 +6,19 @@ frontend/    reading: text out of files, logs and self-extracting wrappers (sour
              (program, options); one way through expressions (walker), and what was worked out of them (answers);
              literals that may be printed (printable); the size that a log states (code_size); what many ask of a node
              (nodes), and answers that are worked out once (once)
-domains/     what expressions stand for, a walker each: numbers (values), products (algebra), what cancels in them
-             (cancel), what is added to a count and when (changed), bytes of single tokens (pieces, byte_counts), what a
-             value is computed from (trace), how much of a text it has been (extent), where the score is reported
-             (sinks); and what the checks share: analysis, weight, masks (masked_where, masked_mean, ranked,
-             hidden_at_random, in_evaluation), what they hide (hiding, embedded, hidden_text), what a loss is of
-             (plain_loss), which dimension is the sequence (sequence_axis), what is one value of many along it
-             (reductions), which of them heads have (layout), the calls that come to a node (ways), what is made of a
-             value behind it (handed_back), layers that are called out of a list (layers), what a tensor was at first
-             (roots), whether a network is causal (causal), functions that are handed over (handed_over), what logs show
-             of them (shown_in_logs), of tests (switches_in_logs), of a loop's rounds (printed_passes, rounds_in_logs; of
-             passes, by a README too: passes_of_run), of scores (printed_scores) and of what did not come (always_printed, not_in_logs), whether they are logs of
-             the script (log_of_script), at which rounds and with how many decimals lines are printed (printed_lines),
+domains/     what expressions stand for, a walker each: numbers (values, and what of them is asked of the environment:
+             environment), products (algebra), what cancels in them (cancel), what is added to a count and when
+             (changed), bytes of single tokens (pieces, byte_counts), what a value is computed from (trace), how much of
+             a text it has been (extent), where the score is reported (sinks); and what the checks share: analysis,
+             weight, masks (masked_where, masked_mean, ranked, hidden_at_random, in_evaluation), what they hide (hiding,
+             embedded, hidden_text), what a loss is of (plain_loss), which dimension is the sequence (sequence_axis),
+             what is one value of many along it (reductions), which of them heads have (layout), the calls that come to
+             a node (ways), what is made of a value behind it (handed_back), layers that are called out of a list
+             (layers), what a tensor was at first (roots), whether a network is causal (causal), functions that are
+             handed over (handed_over), what logs show of them (shown_in_logs), of tests (switches_in_logs), of a loop's
+             rounds (printed_passes, rounds_in_logs; of passes, by a README too: passes_of_run), of scores
+             (printed_scores) and of what did not come (always_printed, not_in_logs), whether they are logs of the
+             script (log_of_script), at which rounds and with how many decimals lines are printed (printed_lines),
              trained weights on their way to a score (carried), statistics that become weights (gathered), what is
              fitted to a window (fitted_window), the networks of a function (networks), and what is read back from
              packed files into them (packed_states, written_files)
