@@ -7,6 +7,7 @@ assignment in the same block hides an earlier one) and errs on the side of more 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
@@ -38,6 +39,18 @@ _TENSOR_METHODS = frozenset([
     "read", "max", "min", "abs", "pow", "add", "mul", "div", "flatten", "squeeze", "unsqueeze", "type", "detach",
     "clone", "copy", "update",
 ])  # fmt: skip
+
+_SETTING = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def _reads_a_setting(node: ast.expr) -> bool:
+    """source.get("NAME", "default"), also in an int() or the like."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
+        node = node.args[0]
+    name = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    is_asked = isinstance(node, ast.Call) and last_name(node.func) in ("get", "getenv")
+    is_named = isinstance(name, ast.Constant) and isinstance(name.value, str)
+    return is_asked and is_named and _SETTING.fullmatch(str(name.value)) is not None  # type: ignore[union-attr]
 
 
 Known = TypeVar("Known")
@@ -380,13 +393,14 @@ class Program:
         return self._as_made(node.attr, fields or values)
 
     def _as_made(self, name: str, values: list[ast.expr]) -> list[ast.expr]:
-        """Values of an attribute, with what a class without __init__ is made with in the place of a field's default."""
+        """Values of an attribute, with the settings that a class without __init__ is made with in place of defaults."""
         made: list[ast.expr] = []
         for value in values:
             owner = self._owner(value) if self._is_field(value) else None
             own = owner is not None and "__init__" not in self.classes.get(owner, {})
             calls = self.calls.get(owner, []) if owner is not None and own else []
             given = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == name]
+            given = given if all(map(_reads_a_setting, given)) else []
             made += given if given and len(given) == len(calls) else [*given, value]
         return made
 

@@ -224,11 +224,13 @@ def test_a_mapping_that_is_none_of_the_environment_holds_no_setting() -> None:
 @pytest.mark.parametrize(
     ("calls", "value"),
     [
-        ("Sizes(width=4)", 4), ("Sizes()", 2), ("Sizes(width=4), Sizes()", None), ("Sizes(width=4), Sizes(width=4)", 4),
-        ("Sizes(width=5 - 1, depth=1)", 4), ("Sizes(depth=1)", 2), ("print()", 2),
+        ('Sizes(width=int(os.getenv("WIDTH", "4")))', 4), ("Sizes()", 2),
+        ('Sizes(width=int(os.getenv("WIDTH", "4"))), Sizes()', None), ('Sizes(depth=os.getenv("DEPTH", 1))', 2),
+        ('[Sizes(width=int(os.environ.get("WIDTH", "4"))) for _ in "ab"]', 4), ("print()", 2),
+        ("Sizes(width=how_wide)", 2),  # no setting: what a function made, and hands on
     ],
 )  # fmt: skip
-def test_a_field_has_what_its_class_is_made_with(calls: str, value: float | None) -> None:
+def test_a_field_has_the_setting_that_its_class_is_made_with(calls: str, value: float | None) -> None:
     text = f"class Sizes:\n    width: int = 2\n    depth: int = 3\n\n\nsizes = {calls}\nsizes.width\n"
     program = _program(text)
     node, frame = _last(program)
