@@ -22,10 +22,19 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.in_evaluation import tests_of
 from bpb_harness.auditing.script.domains.shown_in_logs import output_of
-from bpb_harness.auditing.script.domains.values import IDENTITY, UNKNOWN_ERRORS, Evaluator, is_later, real
-from bpb_harness.auditing.script.frontend.nodes import position
+from bpb_harness.auditing.script.domains.values import (
+    IDENTITY,
+    UNKNOWN_ERRORS,
+    Evaluator,
+    UnknownValueError,
+    is_later,
+    real,
+)
+from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import names_in, position, stored_in
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
+from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path, operands
 from bpb_harness.claim.settings_told import is_same_setting
 from bpb_harness.findings import Severity
@@ -79,11 +88,17 @@ def check_weighed_losses(analysis: Analysis) -> Iterator[Hit]:
     found: dict[int, _Weighing] = {}
     for number, scored in scores.items():
         weighed = [_weighing(analysis, score, known) for _, score in scored]
-        if all(each is not None for each in weighed) and weighed[0] is not None:
+        if all(each is not None for each in weighed) and weighed[0] is not None and not _is_shared_out(weighed):
             found[number] = weighed[0]
     claimed = analysis.claimed & scores.keys()
     if claimed or found.keys() == scores.keys():
         yield from (_hit(analysis, number, each) for number, each in found.items() if number in (claimed or found))
+
+
+def _is_shared_out(weighed: Sequence[_Weighing | None]) -> bool:
+    """Whether one price is in several sums, whose weights may add up to 1: (ce * w).mean() + (ce * (1 - w)).mean()."""
+    sums = {(each.price, each.total) for each in weighed if each is not None}
+    return len(sums) > len({price for price, _ in sums})
 
 
 def _hit(analysis: Analysis, number: int, found: _Weighing) -> Hit:
@@ -144,7 +159,9 @@ class _Product:
 
     def weighing(self, total: ast.Call, frame: Frame) -> _Weighing | None:
         """How a sum or mean weighs tokens; None where nothing shows that it does."""
-        name = last_name(total.func)
+        name, stored = last_name(total.func), stored_in(self._program.statement(total))
+        if not stored.isdisjoint(_changed_in_place(self._program, self._program.scope(total))):
+            return None
         summed = operands(total)[: 2 if name in _TIMES else 1]
         try:
             factors = [each for operand in summed for each in self._factors(operand, frame)]
@@ -202,6 +219,8 @@ class _Product:
     def _of_name(self, node: ast.Name, frame: Frame, power: int, depth: int) -> Iterator[tuple[ast.expr, Frame, int]]:
         """The factors of what a name was given last, and of what multiplied it since."""
         reaching = [*self._program.reaching(node)]
+        if node.id in _changed_in_place(self._program, self._program.scope(node)):
+            raise _UnknownFactorsError
         if not reaching or any(each.kind == "parameter" for each in reaching):
             yield node, frame, power
             return
@@ -246,6 +265,33 @@ class _Product:
 def _is_number_of_tokens(node: ast.expr) -> bool:
     """ce.numel(), targets.numel(), len(ce)."""
     return isinstance(node, ast.Call) and last_name(node.func) in ("numel", "len")
+
+
+@once
+def _changed_in_place(program: Program, scope: Scope) -> frozenset[str]:
+    """The names of a function of what it changes behind their assignment, and those that this was made of, or is of.
+
+    w.clamp_(1.0), w[:] = 1.0, w.data = other, ones_(w), torch.clamp(w, 1.0, out=w): also where v is w.view(-1).
+    """
+    changed: set[str] = set()
+    for part in nodes_within(scope.node):
+        if isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
+            changed |= names_in(part.value)
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and _IN_PLACE.search(part.func.attr):
+            changed |= names_in(part.func.value, *part.args[:1])
+        elif isinstance(part, ast.Call) and isinstance(program.parent(part), ast.Expr):
+            given = (
+                [*part.args, *(each.value for each in part.keywords)] if last_name(part.func) not in _LOOKING else []
+            )
+            changed |= {each.id for each in given if isinstance(each, ast.Name)}
+        elif isinstance(part, ast.keyword) and part.arg == "out":
+            changed |= names_in(part.value)
+    made = [each for name in changed for each in scope.definitions.get(name, []) if each.kind == "assign"]
+    return frozenset(changed.union(*(names_in(each.value) for each in made)))
+
+
+_IN_PLACE = re.compile(r"[a-z]_$")
+_LOOKING = frozenset(["append", "print", "log"])
 
 
 @dataclass(frozen=True)
@@ -293,7 +339,14 @@ class _Weights(Evaluator):
 
     def look(self, node: ast.expr, frame: Frame, path: Path) -> object:
         """The price of a token is -log of a share that is given from outside."""
+        if isinstance(node, ast.Name) and node.id in _changed_in_place(self.program, self.program.scope(node)):
+            raise UnknownValueError
         return -math.log(self._uniform(node)) if node is self._price else super().look(node, frame, path)
+
+    def _ifexp(self, node: ast.IfExp, frame: Frame, path: Path) -> object:
+        """Of a choice the part that is known to be taken: which one an unknown test takes, nobody guesses."""
+        self.visit(node.test, frame)
+        return super()._ifexp(node, frame, path)
 
     def _setting(self, node: ast.Call, frame: Frame) -> object:
         value, name = super()._setting(node, frame), self.setting_asked(node, frame)

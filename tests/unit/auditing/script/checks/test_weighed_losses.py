@@ -110,6 +110,57 @@ def test_losses_that_may_be_in_order(given: str) -> None:
     assert not found((LOSS, given))
 
 
+PLACES = f"b, t = ids.shape\n        {PRICES}\n        "
+OF_PLACE = "return (ce * (torch.arange(t).repeat(b) / 256).clamp(low, 1)).mean()"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"low = 0.2 if self.training else 1.0\n        {OF_PLACE}",
+        f"low = 0.2 if torch.is_grad_enabled() else 1.0\n        {OF_PLACE}",
+        f"low = 0.2 if self.unknown else 1.0\n        {OF_PLACE}",
+        "gamma = 2.0 if self.training else 0.0\n        return (ce * (1 - torch.exp(-ce)) ** gamma).mean()",
+    ],
+)
+def test_a_weight_by_a_choice_that_nobody_knows_is_not_told(given: str) -> None:
+    assert not found((LOSS, f"{PLACES}{given}"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "w.clamp_(1.0, 1.0)", "w.clamp_min_(1.0)", "torch.nn.init.ones_(w)", "even(w)", "torch.clamp(w, 1.0, out=w)",
+        "w.data = torch.ones_like(w)", "w.data[:] = 1", "v = w.view(-1)\n        v.fill_(1)",
+        "w = (w * w)\n        w.clamp_(1.0, 1.0)",
+    ],
+)  # fmt: skip
+def test_a_weight_that_is_changed_behind_its_assignment_is_not_known(changes: str) -> None:
+    assert not found((LOSS, f"{RAMP}{changes}\n        return (ce * w).mean()"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "p = torch.arange(t)\n        p.add_(t)\n        return (ce * (p.repeat(b) / 256).clamp(0, 1)).mean()",
+        "w = 1.0 - torch.exp(-ce.detach())\n        w.pow_(0)\n        return (ce * w).mean()",
+        "w = (torch.arange(t).repeat(b) / 256).clamp(0, 1)\n        loss = (ce * w).mean()\n        "
+        "loss.data = ce.mean().data\n        return loss",
+    ],
+)
+def test_neither_are_places_nor_means_that_are_changed(given: str) -> None:
+    assert not found((LOSS, f"{PLACES}{given}"))
+
+
+@pytest.mark.parametrize("looks", ["self.kept.append(w)", "print(w)", "self.seen = w", "log(w)"])
+def test_looking_at_a_weight_leaves_it_what_it_is(looks: str) -> None:
+    assert found((LOSS, f"{RAMP}{looks}\n        return (ce * w).mean()"))
+
+
+def test_weights_of_one_price_that_may_add_up_to_one_are_in_order() -> None:
+    assert not found((LOSS, f"{RAMP}return (ce * w).mean() + (ce * (1 - w)).mean()"))
+
+
 def test_a_weight_in_the_evaluation_itself_is_found_too() -> None:
     changes = [
         (LOSS, f"return {PRICES.removeprefix('ce = ')}"),
