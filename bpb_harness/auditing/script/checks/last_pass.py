@@ -12,6 +12,7 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.passes_of_run import Passes, passes_of_run
 from bpb_harness.auditing.script.domains.plain_loss import plain_name
+from bpb_harness.auditing.script.domains.rounds_that_learn import Rounds, is_left_by, is_other_text
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import elements, end_of, names_in, position
@@ -87,12 +88,25 @@ class _Begun(NamedTuple):
     best: bool
 
 
-def _counted(analysis: Analysis) -> list[tuple[ast.For | ast.While, tuple[str, list[ast.expr]]]]:
-    """The loops that learn and count their rounds, each with its variable and the arguments of its range."""
-    within = _learning_within(analysis.program)
+_Counted = tuple[ast.For | ast.While, tuple[str, list[ast.expr]], _Learning]
+
+
+def _counted(analysis: Analysis) -> list[_Counted]:
+    """The loops that learn and count their rounds, each with its variable, its range's arguments and where it learns.
+
+    Each round goes on with what those before it have learnt, and there is one behind the first.
+    """
+    program, within = analysis.program, _learning_within(analysis.program)
     loops = [loop for loop in within if isinstance(loop, ast.For | ast.While)]
-    ranged = [(loop, _range_of(analysis.program, loop)) for loop in sorted(loops, key=lambda each: each.lineno)]
-    return [(loop, found) for loop, found in ranged if found is not None and within[loop].keys() >= _LEARNING]
+    ranged = [(loop, _range_of(program, loop)) for loop in sorted(loops, key=lambda each: each.lineno)]
+    found = []
+    for loop, counted in ((loop, counted) for loop, counted in ranged if counted is not None):
+        rounds = Rounds(program, loop, _Last(program, counted[0], counted[1][-1]).is_asked)
+        calls = {name: [*filter(rounds.may_learn_first, made)] for name, made in within[loop].items()}
+        learning = {name: made for name, made in calls.items() if made}
+        if learning.keys() >= _LEARNING and rounds.go_on(learning):
+            found.append((loop, counted, learning))
+    return found
 
 
 def _tests_of_last(analysis: Analysis) -> list[_Test]:
@@ -100,21 +114,20 @@ def _tests_of_last(analysis: Analysis) -> list[_Test]:
     within = _learning_within(analysis.program)
     return [
         _Test(loop, test, name, arguments, learning)
-        for loop, (name, arguments) in _counted(analysis)
+        for loop, (name, arguments), learnt in _counted(analysis)
         for test in nodes_within(loop)
         if isinstance(test, ast.If) and _Last(analysis.program, name, arguments[-1]).is_asked(test.test)
-        if (learning := _first_outside(within[loop], within.get(test, {})))
+        if (learning := _first_outside(learnt, within.get(test, {})))
     ]
 
 
 def _begun_anew(analysis: Analysis) -> list[_Begun]:
     """Loops that learn, anywhere in the program, with the totals that each of their passes begins anew."""
-    program, within = analysis.program, _learning_within(analysis.program)
     return [
-        _Begun(loop, begun, name, arguments, _first_outside(within[loop], {}), total, added, _has_best(loop, total))
-        for loop, (name, arguments) in _counted(analysis)
+        _Begun(loop, begun, name, arguments, _first_outside(learnt, {}), total, added, _has_best(loop, total))
+        for loop, (name, arguments), learnt in _counted(analysis)
         for begun, total in _set_to_zero(loop)
-        if (added := _added_to(loop, begun, total)) and _goes_on_learning(program, loop, within[loop])
+        if (added := _added_to(loop, begun, total)) and _has_one_optimizer(analysis.program, loop, learnt)
     ]
 
 
@@ -166,11 +179,8 @@ def _targets(statement: ast.Assign | ast.AugAssign) -> list[ast.expr]:
     return statement.targets if isinstance(statement, ast.Assign) else [statement.target]
 
 
-def _goes_on_learning(program: Program, loop: ast.AST, learning: _Learning) -> bool:
-    """Whether each pass goes on with what those before it have learnt: nothing is made anew, or put back."""
-    calls = [part for part in nodes_within(loop) if isinstance(part, ast.Call)]
-    if any(_ANEW.match(last_name(call.func)) for call in calls):
-        return False
+def _has_one_optimizer(program: Program, loop: ast.AST, learning: _Learning) -> bool:
+    """Whether what takes the steps is made before the loop, for all of its passes."""
     stepped = [call.func.value for call in learning["step"] if isinstance(call.func, ast.Attribute)]
     made = [each for part in stepped if isinstance(part, ast.Name) for each in program.reaching(part)]
     return bool(made) and not any(above is loop for each in made for above in program.upward(each.statement))
@@ -191,7 +201,7 @@ def _kept(analysis: Analysis, begun: _Begun) -> list[ast.AugAssign]:
     behind = end_of(begun.loop)
     if not analysis.program.spend(len(analysis.claimed_path)) or not any(
         isinstance(node, ast.Name) and node.id == begun.total and position(node) > behind
-        and program.scope(node) is scope
+        and program.scope(node) is scope and is_left_by(program, node, begun.loop)
         for node, _ in analysis.claimed_path
     ):  # fmt: skip
         return []
@@ -207,7 +217,11 @@ def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) ->
         return False
     inside = [part for part in parts if any(up is found.loop for up in program.ancestors(part))]
     is_fetched = any(isinstance(part, ast.Call) and _NEXT.search(last_name(part.func)) for part in inside)
-    if is_fetched or any(isinstance(part, ast.Call) and last_name(part.func) in _FETCHING for part in parts):
+    if (
+        is_fetched
+        or is_other_text(program, found.loop, parts)
+        or any(isinstance(part, ast.Call) and last_name(part.func) in _FETCHING for part in parts)
+    ):
         return False
     losses = [call.func.value for call in found.learning if isinstance(call.func, ast.Attribute)]
     learnt = (part for loss in losses for part, _ in trace(program, loss, frame, _MAX_TRACED))
@@ -238,10 +252,9 @@ def _tokens_asked(program: Program, parts: Iterable[ast.AST]) -> set[Definition]
 
 
 _ZEROS = frozenset(["zeros", "zeros_like", "new_zeros"])
-_ANEW = re.compile(r"_*(?:reset|re_?init|restore|load_state_dict|deepcopy|init_)", re.IGNORECASE)
 _FETCHING = frozenset(["next", "next_batch", "get_batch"])  # in any function: other text in each pass
 _ASKING = re.compile(r"forward|(?:get_|compute_)?(?:logits|loss)|per_token")  # of a network whose class is known
-_NEXT = re.compile(r"next|batch$|sample|rand|shuffle|choice|pop|fetch|draw", re.IGNORECASE)
+_NEXT = re.compile(r"next|batch$|sample|rand|shuffle|choice|pop|fetch|draw|read|islice|^take|chunks$", re.IGNORECASE)
 
 
 def _learning_within(program: Program) -> dict[ast.AST, _Learning]:
@@ -396,7 +409,9 @@ def _scores(analysis: Analysis, found: _Test) -> list[ast.AugAssign]:
     totals = {
         node.id
         for node, _ in analysis.claimed_path
-        if isinstance(node, ast.Name) and analysis.program.scope(node) is scope
+        if isinstance(node, ast.Name)
+        and analysis.program.scope(node) is scope
+        and is_left_by(analysis.program, node, found.loop)
     }
     added = [
         node

@@ -310,3 +310,81 @@ def test_passes_that_nothing_tells_are_those_of_a_default_and_no_more_than_a_dou
     (found,) = _of_a_run(tmp_path, "nothing", told="pass", readme=readme)
     assert "several passes (3 by its default; in one pass the same lines would be in order)" in found.message
     assert found.evidence["passes_not_told"] is True
+
+
+ROUNDS = """import math, os
+import torch
+import torch.nn.functional as F
+ON = int(os.environ.get("TTT_ON", 0))
+
+
+def evaluate(model, chunks, val, size_of, optimizer, kept, loader, text):
+    nats, size, at = 0.0, 0.0, 0
+    for epoch in range(3):
+        {before}
+        {begins}
+        for chunk in chunks:
+            loss = F.cross_entropy(model(chunk[:-1]).float(), chunk[1:])
+            {adds}
+                nats += loss.item() * (len(chunk) - 1)
+                size += float(size_of[chunk[1:]].sum())
+            {learns}
+        {ends}
+    {behind}
+    val_bpb = nats / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+"""
+WAYS = [
+    {"begins": "nats, size = 0.0, 0.0", "adds": "if True:"},
+    {"begins": "pass", "adds": "if epoch == 2:"},
+]
+PLAIN = {"before": "pass", "learns": "loss.backward(); optimizer.step()", "ends": "pass", "behind": "pass"}
+STEP = "loss.backward(); optimizer.step()"
+AGAIN = """nats, size = 0.0, 0.0
+    for held in val:
+        nats += F.cross_entropy(model(held[:-1]).float(), held[1:]).item()
+        size += float(size_of[held[1:]].sum())"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("changes", "is_found"),
+    [
+        ({}, True),
+        # nothing is learnt before the last pass
+        ({"learns": f"if ON: {STEP}"}, False),
+        ({"learns": f"if not ON: continue\n            {STEP}"}, False),
+        ({"learns": f"if epoch == 2: {STEP}"}, False),
+        ({"learns": f"if epoch < 2: continue\n            {STEP}"}, False),
+        ({"learns": f"if epoch < 2: {STEP}"}, True),
+        ({"learns": f"if len(chunk) < 9: continue\n            {STEP}"}, True),
+        # or it is put back
+        ({"before": "for p, q in zip(model.parameters(), kept): p.data.copy_(q)"}, False),
+        ({"ends": "for p, q in zip(model.parameters(), kept): p.data = q.clone()"}, False),
+        ({"before": "with torch.no_grad():\n            for p, q in zip(kept, kept): p.copy_(q)"}, False),
+        ({"before": "torch._foreach_copy_(list(model.parameters()), kept)"}, False),
+        ({"before": "torch.nn.utils.vector_to_parameters(kept, model.parameters())"}, False),
+        ({"before": "for p in model.parameters(): torch.nn.init.zeros_(p)"}, False),
+        ({"before": "model.load_state_dict(kept)"}, False),
+        ({"before": "model = Net(); optimizer = torch.optim.SGD(model.parameters(), lr=0.1)"}, False),
+        ({"before": "for p in model.parameters(): p.grad.zero_()"}, True),
+        # there is no second pass
+        ({"ends": "break"}, False),
+        ({"ends": "if not ON: break"}, False),
+        ({"ends": "if epoch == 0: break"}, False),
+        ({"ends": "if ON: break"}, True),
+        ({"ends": "for i in range(9):\n            if i > len(chunks): break"}, True),
+        # each pass is over another text
+        ({"before": "chunks = text[at : at + 8]; at += 8"}, False),
+        ({"before": "chunks = loader.read(8)"}, False),
+        ({"before": "chunks = loader(8)"}, False),
+        ({"before": "loader.set_epoch(epoch); chunks = loader.parts()"}, False),
+        ({"before": "chunks = text[at : at + 8]"}, True),
+        # what is scored behind it is a sum of its own
+        ({"behind": AGAIN}, False),
+        ({"behind": AGAIN.replace("nats, size = 0.0, 0.0", "size = 0.0")}, True),
+    ],
+)
+def test_rounds_that_go_on_learning_one_text(way: dict[str, str], changes: dict[str, str], is_found: bool) -> None:
+    found = [each for each in check_source(ROUNDS.format(**PLAIN | way | changes)) if each.code == "BPB272"]
+    assert len(found) == is_found
