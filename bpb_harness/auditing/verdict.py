@@ -176,8 +176,16 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
             message = f"{finding.message} ({demoted})"
             settled.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))
         else:
-            settled.append(_tied_to_the_log(finding, findings))
+            settled.append(_unlogged(evidence, _tied_to_the_log(finding, findings)))
     return settled
+
+
+def _unlogged(evidence: Evidence | None, finding: Finding) -> Finding:
+    """A script's byte count that refutes a score which no log shows to be the script's: the reason says so."""
+    is_refuting = finding.severity is Severity.REFUTES and _is_script_bytes(finding)
+    if evidence is None or evidence.lines or not is_refuting or finding.message.endswith(_TIED):
+        return finding
+    return replace(finding, message=f"{finding.message.rstrip('.')}. {_UNLOGGED}")
 
 
 def _beside_the_whole_split(finding: Finding) -> Finding:
@@ -199,6 +207,7 @@ def _tied_to_the_log(finding: Finding, findings: Sequence[Finding]) -> Finding:
     return replace(finding, message=f"{finding.message} {_TIED}")
 
 
+_UNLOGGED = "That this script printed the score, no log shows."
 _TIED = "The record's bytes per token are off by the factor of this count (BPB102), which ties the script to it."
 
 

@@ -573,3 +573,15 @@ def test_a_script_by_whose_factor_the_record_divides_is_tied_to_it() -> None:
     for factor, is_tied in ((1.16714, True), (1.17704, False)):
         settled = reconcile([script, _found("BPB102", factor=1.167, bug_factor=factor)])
         assert (settled[0].message == said) is is_tied
+
+
+def test_that_no_log_shows_the_script_to_have_printed_the_score_is_in_the_reason() -> None:
+    fault = replace(_found("BPB151", "BPB151 it is (train.py:7).", factor=1.1), severity=Severity.REFUTES)
+    (told,) = reconcile([fault], _of())
+    assert told.message == "BPB151 it is (train.py:7). That this script printed the score, no log shows."
+    assert judge(_of(), [told], None).reason == told.message
+    assert reconcile([fault])[0] == fault
+    of_record = replace(_found("BPB102", factor=1.1), severity=Severity.REFUTES)
+    assert reconcile([of_record], _of())[0] == of_record
+    tied = reconcile([fault, _found("BPB102", factor=1.1, bug_factor=1.1)], _of())
+    assert "no log shows" not in tied[0].message

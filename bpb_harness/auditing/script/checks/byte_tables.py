@@ -17,6 +17,7 @@ from bpb_harness.auditing.script.domains.pieces import (
     SUFFIX,
     WORD,
     ByteLoop,
+    Specimen,
     find_byte_loops,
 )  # fmt: skip
 from bpb_harness.auditing.script.frontend.index import nodes_within
@@ -70,8 +71,9 @@ def _judged(
         rule, what, bug = space
         factor = pack.factor_of(bug) if bug is not None else None
         effect = "so the score is too low (too good)" if word > WORD.num_bytes else "so the score is too high"
-        quoted = (place, *(spaces if rule is codes.SPACE_TWICE else _asks_for_a_marker(loop)))
-        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence, quoted=quoted)
+        where = _written_by(loop, WORD) or place
+        quoted = (where, *(spaces if rule is codes.SPACE_TWICE else _asks_for_a_marker(loop)))
+        yield Hit(rule, f"The script {what}; {effect}.", where, number, factor, evidence=evidence, quoted=quoted)
     if loop.decodes_singly is not None:
         said = (
             "The script decodes ids one by one: a byte token becomes the character U+FFFD, three bytes in place of one."
@@ -143,13 +145,23 @@ def _is_of_a_marker(node: ast.AST) -> TypeGuard[ast.expr]:
 _OF_MARKERS = frozenset(["startswith", "lstrip", "strip", "removeprefix", "replace"])
 
 
+def _written_by(loop: ByteLoop, specimen: Specimen) -> ast.AST | None:
+    """The statement that gave a token its bytes, where one did that asks for a length."""
+    outcome = loop.outcomes[specimen.name]
+    numbers = {name for name, value in outcome.writes.items() if isinstance(value, int | float) and value is not True}
+    places = [place for name, place in outcome.written_by.items() if name in numbers and _asks_length(place)]
+    return places[0] if len(places) == 1 else None
+
+
+def _asks_length(statement: ast.AST) -> bool:
+    return any(isinstance(each, ast.Call) and last_name(each.func) == "len" for each in nodes_within(statement))
+
+
 def _place(loop: ByteLoop) -> ast.AST:
     """The line that stores or adds the bytes, for the report."""
     parts = nodes_within(loop.node)
     asking = next((part for part in parts if isinstance(part, ast.Call) and last_name(part.func) in PIECE_CALLS), None)
     for part in parts if asking is not None else ():
-        if isinstance(part, ast.Assign | ast.AugAssign) and any(
-            isinstance(piece, ast.Call) and last_name(piece.func) == "len" for piece in nodes_within(part)
-        ):
+        if isinstance(part, ast.Assign | ast.AugAssign) and _asks_length(part):
             return part
     return asking or loop.node

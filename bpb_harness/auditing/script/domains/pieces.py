@@ -81,10 +81,12 @@ class Outcome:
     Attributes:
         writes: value by the name of the array, list or dictionary that an entry was stored in.
         added: what was added to a running count, by its name.
+        written_by: by the names of `writes` the statement that stored the value, or gave it to the name that was stored.
     """
 
     writes: dict[str, object] = field(default_factory=dict)
     added: dict[str, float] = field(default_factory=dict)
+    written_by: dict[str, ast.Assign] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +221,7 @@ class PieceInterpreter(Evaluator):
         self.specimen = specimen
         self.outcome = Outcome()
         self._locals: dict[str, object] = {}
+        self._named_by: dict[str, ast.Assign] = {}  # where these were given their values
         self._node: ast.AST | None = None
         self._filled: set[str] = set()  # the tables that it stores into
 
@@ -321,6 +324,7 @@ class PieceInterpreter(Evaluator):
             value = self._try(node.value)
             for target in node.targets:
                 self._store(target, value)
+                self._note_place(target, node)
         elif isinstance(node, ast.AugAssign):
             self._augment(node)
         elif isinstance(node, ast.Expr):
@@ -350,6 +354,15 @@ class PieceInterpreter(Evaluator):
             parts = value if isinstance(value, tuple) else (_UNKNOWN,) * len(target.elts)
             for element, part in zip(target.elts, parts, strict=False):
                 self._store(element, part)
+
+    def _note_place(self, target: ast.expr, statement: ast.Assign) -> None:
+        """Note which statement gave a value: of table[i] = n the one that gave n its number."""
+        value = statement.value
+        if isinstance(target, ast.Name):
+            self._named_by[target.id] = statement
+        elif isinstance(target, ast.Subscript):
+            named = self._named_by.get(value.id) if isinstance(value, ast.Name) else None
+            self.outcome.written_by[last_name(target.value)] = named or statement
 
     def _augment(self, node: ast.AugAssign) -> None:
         value = self._try(node.value)

@@ -92,3 +92,35 @@ def test_the_lines_that_are_wrong_are_quoted(name: str, code: str, lines: list[s
     quoted = found.evidence["quoted"]
     assert isinstance(quoted, list)
     assert [each["code"] for each in quoted if isinstance(each, dict)] == lines
+
+
+TWICE = (SCRIPTS / "wrong_space_twice_table.py").read_text("utf-8")
+_ONCE = 'base[token_id] = len(piece.encode("utf-8")) + int(spaced[token_id])'
+_BY_DEFAULT = 'base[token_id] = len(piece.encode("utf-8"))'
+
+
+_OTHER = "base[token_id] = len(piece.encode()) + 1"
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        # What the word has is of the second.
+        (f"{_BY_DEFAULT}\n        if spaced[token_id]:\n            {_OTHER}", _OTHER),
+        (f"if spaced[token_id]:\n            {_OTHER}\n        else:\n            {_BY_DEFAULT}", _OTHER),
+        (
+            f"if not spaced[token_id]:\n            {_BY_DEFAULT}\n        else:\n"
+            "            n = len(piece.encode()) + 1\n            base[token_id] = n",
+            "n = len(piece.encode()) + 1",
+        ),
+        (_ONCE, _ONCE),
+    ],
+)
+def test_the_line_is_quoted_that_gave_the_piece_its_bytes(written: str, quoted: str) -> None:
+    assert TWICE.count(_ONCE) == 1
+    (found,) = [each for each in check_source(TWICE.replace(_ONCE, written)) if each.code == "BPB151"]
+    lines = found.evidence["quoted"]
+    assert isinstance(lines, list)
+    assert isinstance(lines[0], dict)
+    assert lines[0]["code"] == quoted
+    assert found.evidence["line"] == lines[0]["line"]
