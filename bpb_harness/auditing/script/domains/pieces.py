@@ -81,7 +81,7 @@ class Outcome:
     Attributes:
         writes: value by the name of the array, list or dictionary that an entry was stored in.
         added: what was added to a running count, by its name.
-        written_by: by the names of `writes` the statement that stored the value, or gave it to the name that was stored.
+        written_by: by the names of `writes` the statement that stored the value, or gave it to what was stored.
     """
 
     writes: dict[str, object] = field(default_factory=dict)
