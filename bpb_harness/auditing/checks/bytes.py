@@ -784,8 +784,21 @@ def _is_of_size(evidence: Evidence, part: Denominator) -> bool:
 
 
 def _bugs_near(evidence: Evidence, off: float) -> list[ByteFactor]:
-    factors = evidence.rules.pack.byte_factors
+    factors = [bug for bug in evidence.rules.pack.byte_factors if _has_the_tokens(evidence, off, bug)]
     return [bug for bug in factors if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
+
+
+def _has_the_tokens(evidence: Evidence, off: float, bug: ByteFactor) -> bool:
+    """Whether the text has as many tokens as a bug needs for the bytes that it adds.
+
+    A space that is spelt by three byte pieces is three tokens, and counts two bytes too many.
+    """
+    if evidence.full is None or bug.name != "space_counts_three":
+        return True
+    return _TOKENS_PER_BYTE * (off - 1.0) * evidence.full.bytes_per_token <= 1.0
+
+
+_TOKENS_PER_BYTE = 3.0 / 2.0
 
 
 def _candidates(evidence: Evidence, off: float) -> str:

@@ -54,6 +54,23 @@ def test_more_bytes_than_there_are_is_refuted(tmp_path: Path, factor: float, exp
     assert f"{factor:.4g} times the bytes that are there" in found.message
 
 
+@pytest.mark.parametrize(
+    ("factor", "export", "is_told"),
+    [(1.2437, "fineweb10B_sp1024", True), (1.275, "fineweb10B_sp1024", False), (1.2437, "fineweb10B_sp4096", False)],
+)
+def test_a_bug_that_would_need_more_tokens_than_there_are_is_not_offered(
+    tmp_path: Path, factor: float, export: str, is_told: bool
+) -> None:
+    """A space of three byte pieces is three tokens for two bytes too many: 4.13 bytes a token, where 3.32 are right."""
+    row = GOLF.table.full_split(export.rpartition("_")[2])
+    assert row is not None
+    untrained = math.log(int(export.rpartition("sp")[2]))
+    report = audit_of(tmp_path, row.num_tokens, factor * row.bytes_per_token, export, untrained=untrained, nats=3.2)
+    found = [each for each in report.findings if each.code in ("BPB104", "BPB105")]
+    assert found
+    assert any("no bare U+2581" in each.message for each in found) is is_told
+
+
 @pytest.mark.parametrize(("pieces", "num_tokens"), [(12_000, 49_999_872), (3_000, 99_999_744)])
 def test_a_shard_cut_after_a_round_number_of_tokens_is_no_split(tmp_path: Path, pieces: int, num_tokens: int) -> None:
     usual = {12_000: 3.91, 3_000: 3.12}[pieces]
