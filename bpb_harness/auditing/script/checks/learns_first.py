@@ -26,6 +26,7 @@ from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, 
 from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
+from bpb_harness.auditing.script.domains.share_learnt import Learnt, share_learnt
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, output_of, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
@@ -159,10 +160,26 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
         f"{which} in line {score.line}{last}. A decoder would need those weights, which were fitted to the text, "
         "before it has the text, and the score pays nothing for them: it is the length of no code"
     )
+    part = share_learnt(analysis, found.site)
+    if part is not None:
+        said = said.replace(_ALL, f"a part of {_ALL}", 1) + _of_a_part(part)
     hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
     evidence: dict[str, Json] = {**hit.evidence, "log": score.file, "line_of_log": number}
+    evidence |= {"tokens_learnt_at_most": part.most} if part is not None else {}
     evidence |= {"plain": before[-1][1], "plain_at": f"{score.file}:{before[-1][0]}"} if before else {}
     return replace(hit, severity=Severity.REFUTES, evidence=evidence)
+
+
+_ALL = "what is scored was learnt before"
+
+
+def _of_a_part(part: Learnt) -> str:
+    """How much of the text was learnt, in words."""
+    score, line = part.told
+    return (
+        f". These are at most {part.most:,} of the {part.whole:,} tokens of the text, {part.most / part.whole:.1%} "
+        f"({part.steps:,} steps, which {score.file}:{line} prints, of {part.each:,} tokens by the script's settings)"
+    )
 
 
 def _not_there(analysis: Analysis, found: _Found) -> Hit:
