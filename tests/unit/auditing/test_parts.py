@@ -80,7 +80,9 @@ def test_a_constant_refutes_only_beyond_what_parts_are_off(
 
 def test_without_a_part_the_whole_text_decides() -> None:
     for findings in ([_constant(WHOLE * 1.02)], [_constant(WHOLE * 1.02), CODES["BPB304"].finding("one seed")]):
-        assert reconcile(findings, _of())[0] == findings[0]
+        settled = reconcile(findings, _of())[0]
+        assert (settled.factor, settled.severity) == (1.02, findings[0].severity)
+        assert settled.message == f"{findings[0].message}. That this script printed the score, no log shows."
     assert part_scored(_of(), [CODES["BPB304"].finding("one seed")]) is None
 
 
