@@ -34,6 +34,7 @@ ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
 _TELLING_ROW = 5  # decimals by which a row of a table is told from its neighbours
+_NEARLY = 0.01  # relative; by which a score that is no rounding of a line's number may be off
 _DECIMALS_OF_MEAN = 3  # of a mean whose seeds are listed, at the least; JSON drops a last zero
 _MAX_SEEDS = 20  # of a mean within one log
 _EXACT, _EXACT_WITHIN = "_exact", 2  # how a score is called that is printed again with more digits; lines behind it
@@ -400,7 +401,7 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
         line
         for log in sorted(claim.logs, key=_num_runs)  # of copies of a line, that in the log of one run
         for line in log.lines
-        if score.agrees_with(line.bpb.value, line.bpb.half_unit) and not _is_told_exactly(line, log, score)
+        if is_or_nearly(score, line.bpb.value, line.bpb.half_unit) and not _is_told_exactly(line, log, score)
     ]
     if not _is_exact(single, score) and (listed := _listed_seeds(claim, score, means)) is not None:
         return tuple(listed), "mean"
@@ -414,7 +415,7 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
         half = max(line.bpb.half_unit for line in group)
         # A mean that is not rounded to the score gives way to a line that is.
         is_nearest = rounds_to(score, mean, half) or not is_rounded
-        if len(claim.seeds) != 1 and score.agrees_with(mean, half) and is_nearest and not _is_exact(single, score):
+        if len(claim.seeds) != 1 and is_or_nearly(score, mean, half) and is_nearest and not _is_exact(single, score):
             return tuple(group), "mean"
     if single and not _is_exact(single, score) and (seeds := _mean_of_named_seeds(claim, score, single)) is not None:
         return tuple(seeds), "mean"
@@ -579,6 +580,13 @@ def _means_within_logs(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
 def rounds_to(score: Printed, value: float, half_unit: float = 0.0) -> bool:
     """Whether a score is a value, rounded to its digits; half_unit is what the value's own rounding may have hidden."""
     return abs(score.value - value) <= max(score.half_unit, half_unit) * (1.0 + 1e-9) + 1e-12
+
+
+def is_or_nearly(score: Printed, value: float, half_unit: float = 0.0) -> bool:
+    """Whether a score is a value rounded or cut off to its digits, or off by a last one that is not much of it."""
+    is_cut_off = 0.0 < value - score.value < 2.0 * score.half_unit * (1.0 - 1e-9)
+    is_small = abs(score.value - value) <= _NEARLY * abs(value)
+    return score.agrees_with(value, half_unit) and (is_small or is_cut_off or rounds_to(score, value, half_unit))
 
 
 def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:

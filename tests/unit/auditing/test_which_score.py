@@ -804,6 +804,17 @@ def test_a_line_that_is_not_rounded_to_the_score_is_nearly_it(
     assert report.verdict == "consistent"
 
 
+@pytest.mark.parametrize(
+    ("claimed", "is_there"), [(1.3, False), (1.1, False), (1.2, True), (1.21, True), (1.22, False)]
+)
+def test_a_last_digit_that_is_coarse_forgives_rounding_and_little_more(
+    tmp_path: Path, claimed: float, is_there: bool
+) -> None:
+    report = _of_seeds(tmp_path, {"a.log": 1.2029}, val_bpb=claimed)
+    assert bool(report.with_code("BPB401")) == is_there
+    assert bool(report.with_code("BPB403")) != is_there
+
+
 def test_of_two_lines_that_which_is_rounded_to_the_score_gives_it(tmp_path: Path) -> None:
     """Another run's is nearer to what is submitted by its size alone."""
     scores = {"a.log": 1.20048806, "b.log": 1.20048807, "c.log": 1.20048811}
