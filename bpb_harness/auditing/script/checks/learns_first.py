@@ -21,7 +21,7 @@ from bpb_harness.auditing.script.domains.always_printed import printing
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
-from bpb_harness.auditing.script.domains.fitted_window import fitted_cost, is_asked_before, steps_taken
+from bpb_harness.auditing.script.domains.fitted_window import fitted_cost, is_asked_before, is_unused, steps_taken
 from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, written_into_weights
 from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
@@ -579,7 +579,9 @@ def _found_at(
     ]
     varies = _varies(program, text, around) or _is_made_in(program, scoring, around)
     if varies and order < 0:
-        return None if is_asked_before(program, scoring, learning) else _of_window(analysis, tokens, site, way[-1][1])
+        if is_asked_before(program, scoring, learning) or is_unused(program, scoring, way[met:]):
+            return None
+        return _of_window(analysis, tokens, site, way[-1][1])
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
     learnt = _sources(program, site[1], way[-1][1])

@@ -7,7 +7,8 @@ that is scored has seen it. What is fitted to another part of the window, its be
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.analysis import Analysis
@@ -18,6 +19,7 @@ from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens
 from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, num_rounds, position, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
@@ -40,8 +42,14 @@ def fitted_cost(analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, frame:
     if cost is None or found is None:
         return None
     learnt, scored = found
-    is_met = not learnt or not learnt.isdisjoint(scored) or all(map(is_all_but_last, learnt))
+    is_met = not learnt or not learnt.isdisjoint(scored)
+    is_met = is_met or (all(map(is_all_but_last, learnt)) and not _is_of_last_alone(analysis, tokens, scored))
     return cost[0] if is_met else None
+
+
+def _is_of_last_alone(analysis: Analysis, tokens: ScoredTokens, scored: set[str]) -> bool:
+    """Whether the last place of each window is all that is scored: it is not among all but the last."""
+    return not {"-1:", "-1"}.isdisjoint({*scored, *_places_scored(analysis, tokens)})
 
 
 def _fitted_parts(
@@ -87,6 +95,8 @@ def steps_taken(
         if any(test not in beside for test, _ in program.tests_above(node)):
             return None
         for loop in (each for each in loops_around(program, node) if each not in around):
+            if is_left_before(program, loop, node, frame) is not False:
+                return None
             rounds = rounds_in_logs(program, loop, frame, logged)
             if rounds is None and by_default:
                 rounds = _rounds_by_default(program, loop, frame)
@@ -96,6 +106,18 @@ def steps_taken(
     is_sure = bool(logged) and _is_scored_with(program, scoring, learning)
     is_sure = is_sure and _are_same_parts(analysis, tokens, loss, learning[-1][1], logged)
     return least if is_sure else None
+
+
+def is_left_before(program: Program, loop: ast.AST, node: ast.AST, frame: Frame) -> bool | None:
+    """Whether a loop is left, or goes on to its next round, before it comes to a node; None where it may be."""
+    held: set[bool | None] = set()
+    for part in nodes_within(loop):
+        if isinstance(part, ast.Break | ast.Continue | ast.Return) and position(part) < position(node):
+            tests = [each for each in program.tests_above(part) if position(each[0]) > position(loop)]
+            inner = next((up for up in program.ancestors(part) if isinstance(up, ast.For | ast.While)), None)
+            holds = Evaluator(program).all_hold((*tests,), frame)
+            held.add(holds if inner is loop or holds is False else None)
+    return True if True in held else None if None in held else False
 
 
 def _rounds_by_default(program: Program, loop: ast.AST, frame: Frame) -> Rounds | None:
@@ -156,6 +178,15 @@ def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
             yield from (part for index in selected if (part := part_of(index)) is not None)
 
 
+def _places_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
+    """The places of a window, that are no part, whose costs are added to a score: -1 of nll[:, -1]."""
+    for number, term, score in analysis.scores():
+        if number == tokens.sink and score.node is tokens.score.node:
+            indices = (node.slice for kind, node in term.reductions if isinstance(node, ast.Subscript))
+            lasts = (each.elts[-1] if isinstance(each, ast.Tuple) and each.elts else each for each in indices)
+            yield from (ast.unparse(each) for each in lasts if not isinstance(each, ast.Slice))
+
+
 def _are_same_parts(
     analysis: Analysis, tokens: ScoredTokens, loss: ast.expr, frame: Frame, logged: tuple[LoggedScore, ...]
 ) -> bool:
@@ -177,13 +208,23 @@ def _are_same_parts(
         return False
     if not learnt.isdisjoint(scored):
         return True
+    if any(_places_scored(analysis, tokens)):
+        return False
     return all(_num_from_end(analysis, part, tokens, logged) > 1 for part in scored)
 
 
 def _num_from_end(analysis: Analysis, part: str, tokens: ScoredTokens, logged: tuple[LoggedScore, ...]) -> int:
     """How many places from the end a part begins: s of s = max(n - 64, 0); 0 where that is not known."""
-    program, (cut, *_) = analysis.program, _slices(part)
-    begins = cut.lower
+    length = _begins(analysis.program, part, tokens)
+    number = None if length is None else number_in_logs(analysis.program, length, tokens.score.frame, logged)
+    return 0 if number is None else number.number
+
+
+def _begins(program: Program, part: str, tokens: ScoredTokens) -> ast.expr | None:
+    """How many places from the end a part begins: 64 of s = max(n - 64, 0)."""
+    begins = _slices(part)[0].lower
+    if isinstance(begins, ast.UnaryOp) and isinstance(begins.op, ast.USub):
+        return begins.operand
     if isinstance(begins, ast.Name):
         scope = program.scope(tokens.score.node)
         defined = [each.value for each in scope.definitions.get(begins.id, []) if each.value is not None]
@@ -192,10 +233,7 @@ def _num_from_end(analysis: Analysis, part: str, tokens: ScoredTokens, logged: t
         begins = begins.orelse if isinstance(begins.body, ast.Constant) else begins.body
     if isinstance(begins, ast.Call) and last_name(begins.func) == "max":
         begins = next((each for each in begins.args if not isinstance(each, ast.Constant)), None)
-    if not isinstance(begins, ast.BinOp) or not isinstance(begins.op, ast.Sub):
-        return 0
-    number = number_in_logs(program, begins.right, tokens.score.frame, logged)
-    return 0 if number is None else number.number
+    return begins.right if isinstance(begins, ast.BinOp) and isinstance(begins.op, ast.Sub) else None
 
 
 def _slices(part: str) -> list[ast.Slice]:
@@ -213,6 +251,43 @@ def is_asked_before(program: Program, scoring: ast.AST, learning: ast.AST) -> bo
     return bool(made) and all(position(each.statement) < position(learning) for each in made)
 
 
+def is_unused(program: Program, scoring: ast.AST, learning: Way) -> bool:
+    """Whether steps are never come to, or fit names made for them that nothing asks for until behind the score."""
+    site, fitted = learning[-1][0], {*_fitted(program, learning)}
+    around = {*program.ancestors(scoring)}
+    loops = [each for each in loops_around(program, site) if each not in around]
+    if any(is_left_before(program, each, site, learning[-1][1]) for each in loops):
+        return True
+    if len(learning) > 1 or not fitted or not loops:
+        return False
+    scope, behind = program.scope(site), max(map(end_of, loops))
+    made = [each for name in fitted for each in scope.definitions.get(name, ()) if position(each.statement) < behind]
+    names = [last_name(each.value.func) if isinstance(each.value, ast.Call) else "" for each in made]
+    if not made or not all(name in _FRESH for name in names):
+        return False
+    score = end_of(program.statement(scoring))
+    uses = [part for part in nodes_within(scope.node) if isinstance(part, ast.Name) and part.id in fitted]
+    return not any(_asks_for_fit(program, each, loops, score) for each in uses if isinstance(each.ctx, ast.Load))
+
+
+_FRESH = frozenset(["zeros", "zeros_like", "new_zeros", "ones", "ones_like", "randn", "empty", "Parameter"])
+
+
+def _asks_for_fit(program: Program, use: ast.Name, loops: Sequence[ast.AST], score: tuple[int, int]) -> bool:
+    """Whether a name is used but in the steps' loops, for their optimizer, behind the score, or with another value."""
+    if position(use) > score or any(up is loop for up in program.ancestors(use) for loop in loops):
+        return False
+    statement = program.statement(use)
+    if isinstance(statement, ast.Assign) and position(statement) < position(loops[-1]):
+        made = stored_in(statement)
+        return not any(
+            isinstance(part, ast.Attribute) and part.attr == "step" and not made.isdisjoint(names_in(part.value))
+            for part in nodes_within(loops[-1])
+        )
+    since = program.reaching(use)
+    return not since or not all(position(each.statement) > max(map(end_of, loops)) for each in since)
+
+
 def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
     """Whether a score is asked, behind the steps, with what they have fitted."""
     fitted, first = {*_fitted(program, learning)}, learning[0][0]
@@ -224,11 +299,24 @@ def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
             if name in seen or position(name) < behind:
                 continue
             seen.add(name)
-            made = [each for each in program.reaching(name) if each.kind == "assign" and each.value is not None]
-            since = [each.value for each in made if each.value and behind < position(each.statement) < position(name)]
+            made = [(each.part, each.statement) for each in program.reaching(name) if each.kind == "assign"]
+            since = [part for part, at in made if part is not None and behind < position(at) < position(name)]
             if name.id in fitted and not since:  # else it is what it was given since
-                return True
+                return not _is_changed(program, name, behind)
             waiting += since
+    return False
+
+
+def _is_changed(program: Program, name: ast.Name, behind: tuple[int, int]) -> bool:
+    """Whether something is put into what a name holds between the steps and its use: extra.data.zero_()."""
+    for part in nodes_within(program.scope(name).node):
+        if not behind < position(part) < position(name):
+            continue
+        called = part.func if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) else None
+        is_put = called is not None and re.search(r"[a-z]_$", called.attr) is not None
+        stored = part if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store) else None
+        if (is_put and name.id in names_in(called)) or (stored is not None and name.id in names_in(stored.value)):
+            return True
     return False
 
 

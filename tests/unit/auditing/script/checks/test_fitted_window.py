@@ -184,7 +184,8 @@ def test_steps_of_which_a_log_tells_how_many_refute(tmp_path: Path) -> None:
         (SET, ", '8'", True),
         (SET, ", '0'", None),  # none are taken
         (SET, "", False),  # how many, nothing tells
-        (f"{SET}extra = kept\n", ", '8'", False),  # which are not scored with
+        (f"{SET}extra = kept\n", ", '8'", None),  # which are not scored with
+        (f"{SET}extra.data.zero_()\n", ", '8'", False),
     ],
 )
 def test_steps_by_default_count_for_a_score_that_shows_them(
@@ -234,6 +235,69 @@ def test_a_branch_that_is_off_by_default_counts_where_a_part_of_a_line_shows_it(
         "import glob", "import os, glob"
     )
     assert [each.severity for each in check_source(text, context) if each.code == "BPB273"] == found
+
+
+ALL_BUT_LAST = FITTED[-1]
+SCORED = {"nll[:, s:].sum()": "nll[:, PART].sum()", "y[:, s:]].sum()": "y[:, PART]].sum()"}
+
+
+def _of_score(tmp_path: Path, text: str) -> list[Severity]:
+    path = tmp_path / "train.log"
+    path.write_text("val_bpb:0.90000\n")
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=(LoggedScore(path, "train.log", 1),))
+    return [each.severity for each in check_source(text, context) if each.code == "BPB273"]
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [("-64:", [Severity.REFUTES]), ("-1:", []), ("-1", []), ("at", [Severity.WARNS])],
+)
+def test_a_last_place_that_is_scored_alone_is_not_among_all_but_the_last(
+    tmp_path: Path, part: str, found: list[Severity]
+) -> None:
+    text = _script(ALL_BUT_LAST)
+    for old, new in SCORED.items():
+        assert old in text
+        text = text.replace(old, new.replace("PART", part))
+    assert _of_score(tmp_path, text) == found
+
+
+@pytest.mark.parametrize(
+    ("behind", "found"),
+    [
+        ("", [Severity.REFUTES]),
+        ("extra.data.zero_()", [Severity.WARNS]),
+        ("with torch.no_grad(): extra.fill_(0.0)", [Severity.WARNS]),
+        ("extra.data = torch.zeros(1)", [Severity.WARNS]),
+        ("extra = torch.zeros(1)", []),
+        ("fitted, extra = extra, kept", [Severity.WARNS]),
+        ("seen = extra * 2", [Severity.REFUTES]),
+    ],
+)
+def test_a_fit_that_is_put_away_before_the_score_refutes_nothing(
+    tmp_path: Path, behind: str, found: list[Severity]
+) -> None:
+    assert _of_score(tmp_path, _script(f"{FITTED[0]}{behind}")) == found
+
+
+@pytest.mark.parametrize(
+    ("guard", "found"),
+    [
+        ("break", []),
+        ("if not kept_on: continue", [Severity.WARNS]),
+        ("if not ON: break", []),
+        ("if ON: break", [Severity.REFUTES]),
+        ("for q in h:\n        break", [Severity.WARNS]),
+    ],
+)
+def test_steps_that_a_loop_leaves_first_are_not_taken(tmp_path: Path, guard: str, found: list[Severity]) -> None:
+    text = _script(FITTED[0].replace("    optimizer.zero_grad()", f"    {guard}\n    optimizer.zero_grad()"))
+    assert _of_score(tmp_path, text.replace("import glob, math", "import glob, math, os\nON = 0")) == found
+
+
+def test_a_fit_for_the_next_window_is_in_order() -> None:
+    renamed = FITTED[0].replace("extra", "later")
+    assert _found(_script(f"extra = kept\n{renamed}", "kept = later.detach()")) == {}
 
 
 @pytest.mark.parametrize(
