@@ -10,12 +10,13 @@ from typing import NamedTuple
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.kept_sums import best_kept
 from bpb_harness.auditing.script.domains.passes_of_run import Passes, passes_of_run
 from bpb_harness.auditing.script.domains.plain_loss import plain_name
 from bpb_harness.auditing.script.domains.rounds_that_learn import Rounds, is_left_by, is_other_text
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.frontend.index import nodes_within
-from bpb_harness.auditing.script.frontend.nodes import elements, end_of, names_in, position
+from bpb_harness.auditing.script.frontend.nodes import elements, end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -124,10 +125,11 @@ def _tests_of_last(analysis: Analysis) -> list[_Test]:
 def _begun_anew(analysis: Analysis) -> list[_Begun]:
     """Loops that learn, anywhere in the program, with the totals that each of their passes begins anew."""
     return [
-        _Begun(loop, begun, name, arguments, _first_outside(learnt, {}), total, added, _has_best(loop, total))
+        _Begun(loop, begun, name, arguments, _first_outside(learnt, {}), total, added, bool(best))
         for loop, (name, arguments), learnt in _counted(analysis)
         for begun, total in _set_to_zero(loop)
         if (added := _added_to(loop, begun, total)) and _has_one_optimizer(analysis.program, loop, learnt)
+        if (best := best_kept(analysis.program, loop, name, total)) is not None
     ]
 
 
@@ -184,15 +186,6 @@ def _has_one_optimizer(program: Program, loop: ast.AST, learning: _Learning) -> 
     stepped = [call.func.value for call in learning["step"] if isinstance(call.func, ast.Attribute)]
     made = [each for part in stepped if isinstance(part, ast.Name) for each in program.reaching(part)]
     return bool(made) and not any(above is loop for each in made for above in program.upward(each.statement))
-
-
-def _has_best(loop: ast.AST, total: str) -> bool:
-    """Whether a loop copies a total to another place below a comparison: that of the best pass."""
-    compared = (part for part in nodes_within(loop) if isinstance(part, ast.If) and isinstance(part.test, ast.Compare))
-    return any(
-        total in names_in(statement) for test in compared for statement in test.body
-        if not isinstance(statement, ast.AugAssign)
-    )  # fmt: skip
 
 
 def _kept(analysis: Analysis, begun: _Begun) -> list[ast.AugAssign]:

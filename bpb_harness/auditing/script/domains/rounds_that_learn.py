@@ -6,17 +6,16 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from bpb_harness.auditing.script.domains.put_back import is_put_back
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import end_of, names_in, position
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _Test = tuple[ast.expr, bool]  # and what it has to give
 _ANEW = re.compile(r"_*(?:reset|re_?init|restore|load_state_dict|deepcopy|init_)", re.IGNORECASE)
-_PUTS_BACK = frozenset(["_foreach_copy_", "vector_to_parameters"])
-_CHANGING = frozenset(["copy_", "zero_", "fill_", "set_"])
 _TURNS = frozenset(["set_epoch", "seek"])
 _LEAVING = ast.Continue | ast.Break | ast.Return | ast.Raise
 
@@ -44,7 +43,11 @@ class Rounds:
 
     def go_on(self, learning: Mapping[str, Sequence[ast.Call]]) -> bool:
         """Whether there is a round behind the first, with the weights that this has learnt."""
-        return not (any(map(self._is_put_back, nodes_within(self._loop))) or self._is_left() or self._is_made(learning))
+        calls = [node for node in nodes_within(self._loop) if isinstance(node, ast.Call)]
+        if any(_ANEW.match(name := last_name(call.func)) or name in _TURNS for call in calls):
+            return False
+        is_changed = is_put_back(self._program, self._loop, learning["step"])
+        return not (is_changed or self._is_left() or self._is_made(learning))
 
     def _tests(self, node: ast.AST) -> Iterator[_Test]:
         """The tests under which a round comes to a node: those above it, and those that go on to the next before it."""
@@ -76,23 +79,6 @@ class Rounds:
 
     def _nearest_loop(self, node: ast.AST) -> ast.AST | None:
         return next((up for up in self._program.ancestors(node) if isinstance(up, ast.For | ast.While)), None)
-
-    def _is_put_back(self, node: ast.AST) -> bool:
-        """model.load_state_dict(kept), p.data = q, p.data.copy_(q); for p, q in zip(parameters, kept): p.copy_(q)."""
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            return node.attr == "data"
-        if not isinstance(node, ast.Call):
-            return False
-        name = last_name(node.func)
-        if _ANEW.match(name) or name in _PUTS_BACK or name in _TURNS or ".init." in f".{dotted(node.func)}":
-            return True
-        if name not in _CHANGING or not isinstance(node.func, ast.Attribute):
-            return False
-        changed = node.func.value
-        if isinstance(changed, ast.Attribute):
-            return changed.attr != "grad"
-        around = [up for up in self._program.ancestors(node) if isinstance(up, ast.For)]
-        return any(isinstance(changed, ast.Name) and changed.id in names_in(each.target) for each in around)
 
     def _is_made(self, learning: Mapping[str, Sequence[ast.Call]]) -> bool:
         """Whether each round makes a network of its own, whose parameters it hands to an optimizer."""
