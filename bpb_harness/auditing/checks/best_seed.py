@@ -59,7 +59,12 @@ _MEAN_OF = re.compile(
     r"|(?:mean|average) (?:of|over) (?P<of>[0-9]{1,2}) (?:seed|run)s)(?![a-z])",
     re.IGNORECASE,
 )
-_OF_ONE = re.compile(r"(?<![a-z])(?:no|not|best|seed [0-9]|below|above|pending|than|vs)(?![a-z])", re.IGNORECASE)
+# Whose score it is, or that their mean is another number, or is still to come.
+_OF_ONE = re.compile(
+    r"(?<![a-z])(?:no|not|best|seed [0-9]|below|above|pending|than|vs|without|single (?:run|seed)|one seed|will|follows?|later|todo"
+    r"|tbd|soon|progress|planned|needs?|needed|missing|lacks?|await(?:s|ing)?|instead|rather|worse|higher|lower)(?![a-z])",
+    re.IGNORECASE,
+)
 
 
 def _best_of(score: Printed, scores: Mapping[str, Printed]) -> tuple[str, float, int] | None:

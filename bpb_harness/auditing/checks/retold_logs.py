@@ -23,6 +23,12 @@ _CUT = re.compile(
     r"|[^=]{0,80}\bomitted for brevity\b[^=]{0,20}|[^=]{0,60}\(abridged\)[^=]{0,10}"
     r"|\W{0,6}(?:NOTE|Note)?:?\s?[Ll]og (?:was |is )?(?:truncated|cut|abridged|shortened)(?![a-z])[^=]{0,80}"
 )
+# Words that make it another log, or none: no training log was reconstructed, an earlier one was and is replaced.
+_OTHERWISE = re.compile(
+    r"(?<![a-z])(?:no|not|neither|nor|never|if|unless|whether|old|older|earlier|former|formerly|previous|previously"
+    r"|originally|once)(?![a-z])", re.IGNORECASE,
+)  # fmt: skip
+_SINCE = re.compile(r"replaced|superseded|no longer|(?<![a-z])(?:now|since then)(?![a-z])", re.IGNORECASE)
 _MAY_BE_CUT = re.compile(
     r"[\[(]\s?(?:\.\.\.|\u2026)|excerpt|omitted for|\(abridged\)|[Ll]og (?:was |is )?(?:trunc|cut|abr|short)"
 )
@@ -60,7 +66,7 @@ def _told_in_readme(evidence: Evidence, log: LogRecord) -> tuple[int, str] | Non
     )
     for number, line in enumerate(readme.text.splitlines(), 1):
         match = said.search(line[:_LONGEST_SENTENCE])
-        if match is not None:
+        if match is not None and not _OTHERWISE.search(line[: match.start()]) and not _SINCE.search(line):
             return number, match[0].strip(" )")
     return None
 

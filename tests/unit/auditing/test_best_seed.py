@@ -166,6 +166,10 @@ def test_a_readme_that_calls_the_best_seed_the_mean(tmp_path: Path, line: str) -
         f"val_bpb {CUT}; no 3-seed mean was worked out",
         f"val_bpb {CUT} is that of seed 42, not the 3-seed mean",
         f"val_bpb {CUT} (seed 42; the 3-seed mean stands below)",
+        f"val_bpb {CUT} (seed 42; 3-seed mean to follow)",
+        f"val_bpb {CUT}, 3-seed mean in progress",
+        f"val_bpb {CUT} of a single run; a 3-seed mean is a little higher",
+        f"val_bpb {CUT} (42; the 3-seed mean will be added later)",
         f"val_bpb {CUT[:-1]} (3-seed mean)",  # too few digits to tell
     ],
 )

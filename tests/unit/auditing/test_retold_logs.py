@@ -48,6 +48,10 @@ def test_a_log_that_the_readme_says_was_put_together_is_a_doubt(tmp_path: Path, 
         "train.log was not reconstructed: it is what the run printed.",
         "The training log was written by the script.",
         "The network is reconstructed from train.log and the seed.",
+        "No training log was reconstructed or edited.",
+        "Previously train.log was reconstructed from monitoring.",
+        "train.log was reconstructed from monitoring in a first version, and is replaced by the run's own.",
+        "If the training log was reconstructed, it would say so.",
     ],
 )
 def test_what_else_was_reconstructed_is_none(tmp_path: Path, sentence: str) -> None:
