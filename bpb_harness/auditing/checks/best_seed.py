@@ -61,8 +61,8 @@ _MEAN_OF = re.compile(
 )
 # Whose score it is, or that their mean is another number, or is still to come.
 _OF_ONE = re.compile(
-    r"(?<![a-z])(?:no|not|best|seed [0-9]|below|above|pending|than|vs|without|single (?:run|seed)|one seed|will|follows?"
-    r"|later|todo|tbd|soon|progress|planned|needs?|needed|missing|lacks?|await(?:s|ing)?|instead|rather|worse|higher"
+    r"(?<![a-z])(?:no|not|best|seed [0-9]|below|above|pending|than|vs|without|single (?:run|seed)|one seed|will"
+    r"|follows?|later|todo|tbd|soon|progress|planned|needs?|needed|missing|lacks?|await(?:s|ing)?|instead|rather|worse|higher"
     r"|lower)(?![a-z])",
     re.IGNORECASE,
 )
