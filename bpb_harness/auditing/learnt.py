@@ -14,11 +14,15 @@ from bpb_harness.findings import Finding, Severity
 LEARNT = "learnt"
 """In the evidence of a finding: whether it says that the scored text was learnt."""
 
+FITTED = "fitted_in_scoring"
+"""In the evidence of a finding: whether it says that something was fitted to the text by the scoring of it."""
+
 _OF_LEARNING = frozenset(
     {codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code, "BPB272", "BPB273"}  # of scripts
 )
 # The text was learnt at the end of the run: there is a network from before that.
 _AT_THE_END = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code})
+_OF_ANY_CAUSE = frozenset({codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code})  # how low the score is
 
 UNSEEN = "that the text was not trained on"
 """What no reading of a record and no scoring of its weights shows."""
@@ -26,6 +30,12 @@ UNSEEN = "that the text was not trained on"
 TRAINED_AGAIN = (
     "the network trained again by somebody other than its author, with no token of the scored text learnt before it is "
     "scored, and its score; scoring or proving (`bpb-prove`) the weights that exist does not show what they have learnt"
+)
+
+WITHOUT_FIT = (
+    "the packed network's own score, without what the evaluation fits to the text: where nothing of that goes into the "
+    "file, it stands (in the log, where that prints it), and somebody other than the author can score the file again; "
+    "what is fitted counts where each part is scored before it is learnt"
 )
 
 
@@ -40,6 +50,19 @@ def doubts_of_learning(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity in stands and is_of_learning(finding)]
 
 
+def instead_of(doubts: Sequence[Finding]) -> str:
+    """Which network would settle doubts of learning: one that is trained again, or the packed one by itself.
+
+    The latter where each of them is that the scoring itself fits something to the text, or that the score is low.
+
+    Args:
+        doubts: see `doubts_of_learning`.
+    """
+    others = [finding for finding in doubts if finding.code not in _OF_ANY_CAUSE]
+    is_fitted = bool(others) and all(finding.evidence.get(FITTED) is True for finding in others)
+    return WITHOUT_FIT if is_fitted else TRAINED_AGAIN
+
+
 def settling_learning(doubts: Sequence[Finding]) -> list[str]:
     """What would settle doubts of learning, beside what each of them asks for; nothing where there are none.
 
@@ -49,7 +72,7 @@ def settling_learning(doubts: Sequence[Finding]) -> list[str]:
     settles = []
     if any(finding.code in _AT_THE_END for finding in doubts):
         settles.append(f"{_BEFORE}{_plain_of(doubts)}")
-    return [*settles, f"instead of all that: {TRAINED_AGAIN}"] if doubts else []
+    return [*settles, f"instead of all that: {instead_of(doubts)}"] if doubts else []
 
 
 _BEFORE = "as the claim, the score of the network from before it learnt any of that text, with the log up to there"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpb_harness.auditing.learnt import TRAINED_AGAIN, doubts_of_learning
+from bpb_harness.auditing.learnt import doubts_of_learning, instead_of
 from bpb_harness.findings import Finding, Severity, listed, place_in_script
 
 SCORED_AGAIN = (
@@ -61,7 +61,8 @@ def settling(
     whole = "on the whole text, " if of_part else ""
     unlogged = _LOGGED if any(finding.code in _UNLOGGED for finding in findings) else ""
     run = f"the evaluation run again, {whole}{how}{_at(list(places))}{near}{unlogged}"
-    other = TRAINED_AGAIN if doubts_of_learning(findings) else SCORED_AGAIN
+    doubts = doubts_of_learning(findings)
+    other = instead_of(doubts) if doubts else SCORED_AGAIN
     return (run, f"instead of that: {other}")
 
 

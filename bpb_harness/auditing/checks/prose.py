@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bpb_harness.auditing import codes
+from bpb_harness.auditing import codes, learnt
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.learnt import LEARNT
 from bpb_harness.auditing.said import text_of
@@ -20,7 +20,7 @@ from bpb_harness.claim.readme_prose import (
     voiding_title,
 )
 from bpb_harness.claim.trains_on_it import trains_on_scored_text
-from bpb_harness.claim.voiding_statements import PRICED_JOINTLY, SAY_THAT_IT_WAS_LEARNT
+from bpb_harness.claim.voiding_statements import FITTED, PRICED_JOINTLY, SAY_THAT_IT_WAS_LEARNT
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity, listed
 
@@ -104,6 +104,7 @@ def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     rule = codes.JOINT_PRICE if meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
     facts: dict[str, Json] = {"places": [*places]} if len(places) > 1 else {}
     facts |= {LEARNT: True} if meaning in SAY_THAT_IT_WAS_LEARNT else {}
+    facts |= {learnt.FITTED: True} if meaning == FITTED else {}
     missing = "a look into the script that made the score: does it do what the record says of it?"
     return rule.finding(
         message, severity=Severity.WARNS, place=places[0], missing=missing,

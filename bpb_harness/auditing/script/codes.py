@@ -91,7 +91,8 @@ SCORE_RUN_WRONG = register("BPB270", "script-computes-no-bound", _REFUTES,
 SCORE_NOT_RUN = register("BPB271", "script-score-not-run", _INFORMS,
     "a scoring function could not be run alone, or what it returned is not understood: nothing follows")
 LAST_PASS = register("BPB272", "script-scores-the-last-pass", _WARNS,
-    "the text is trained on in several passes, and scored in the last of them alone: it was learnt before")
+    "the text is trained on in several passes, and the score is the sum of the last one or of the best: it does not "
+    "pay for what they learn of it")
 LEARNS_FIRST = register("BPB273", "script-learns-before-it-scores", _WARNS,
     "the script trains on the text that it scores, or makes weights of its statistics, before it scores it")
 EXPERT_WITHOUT_TARGET = register("BPB274", "script-mixes-a-price-without-target", _WARNS,
@@ -101,7 +102,7 @@ CHOSEN_BY_TARGET = register("BPB275", "script-price-chosen-by-target", _WARNS,
 HINT_BY_CLASS = register("BPB276", "script-guess-let-through-by-its-token", _WARNS,
     "a guess of a token counts only where that very token is of some class: the prices add up to more than 1")
 CHOSEN_BY_TEXT = register("BPB277", "script-chosen-by-scored-text", _INFORMS,
-    "settings or weights were chosen by their score on the scored text itself: what the choice costs, told ahead")
+    "settings or weights were chosen by their score on the scored text itself: a decoder has to be told the choice")
 LOOKS_AHEAD = register("BPB278", "script-looks-ahead", _WARNS,
     "a causal network is told at each place a mean, attention or the like over the whole window: over the target too")
 UNPACKED_WEIGHTS = register("BPB279", "script-scores-unpacked-weights", _WARNS,

@@ -10,9 +10,9 @@ import pytest
 
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
-from bpb_harness.auditing.learnt import TRAINED_AGAIN
+from bpb_harness.auditing.learnt import TRAINED_AGAIN, WITHOUT_FIT
 from bpb_harness.auditing.script import codes as script_codes
-from bpb_harness.auditing.settling import SCORED_AGAIN
+from bpb_harness.auditing.settling import SCORED_AGAIN, settling
 from bpb_harness.auditing.verdict import judge, reconcile
 from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.findings import CODES, Finding, Severity
@@ -220,6 +220,27 @@ def test_what_is_missing(
 
 
 LEARNING = [("BPB213", {"learnt": True}), *((code, {}) for code in ("BPB215", "BPB272", "BPB273", "BPB414", "BPB420"))]
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ((), WITHOUT_FIT),
+        ((("BPB420", {}), ("BPB213", {"learnt": True, "fitted_in_scoring": True})), WITHOUT_FIT),
+        ((("BPB213", {"learnt": True}),), TRAINED_AGAIN),
+        ((("BPB215", {}),), TRAINED_AGAIN),
+        ((("BPB273", {}),), TRAINED_AGAIN),
+    ],
+)
+def test_what_a_scoring_fits_leaves_the_packed_network_as_it_was(
+    others: tuple[tuple[str, dict[str, Any]], ...], expected: str
+) -> None:
+    found = [_found("BPB272", fitted_in_scoring=True), *(_found(code, **says) for code, says in others)]
+    doubted = judge(_of(), [_found("BPB101"), _found("BPB401"), *found], None)
+    assert doubted.missing[-1] == f"instead of all that: {expected}"
+    refuting = [CODES["BPB272"].finding("last", severity=Severity.REFUTES, facts={"fitted_in_scoring": True})]
+    (_, instead) = settling(refuting, [*refuting, *found], [], of_part=False, is_recomputed=False)
+    assert instead == f"instead of that: {expected}"
 
 
 @pytest.mark.parametrize(("code", "says"), LEARNING)

@@ -1,4 +1,4 @@
-"""Text that is trained on in several passes, and scored in the last of them alone."""
+"""Text that is trained on in several passes, where the sum of the last one, or of the best, is the score."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from bpb_harness.auditing.learnt import FITTED
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -57,10 +58,10 @@ def _hit(analysis: Analysis, found: _Test | _Begun, passes: Passes, added: Seque
         how += " (or of the best one, where a test asks for it)" if found.best else ""
     but = " (unless the first pass is the best)" if isinstance(found, _Begun) and found.best else ""
     said = (
-        f"The script goes over the same text in {passes}, trains on it in each, and {how}: what is scored was learnt "
-        f"before{but}, and the score does not pay for what was learnt of it"
+        f"The script goes over the same text in {passes}, trains on it in each, and {how}: what it trains on was "
+        f"learnt before it is scored{but}, and the score does not pay for what was learnt of it"
     )
-    evidence: dict[str, Json] = {} if passes.number is None else {"passes": passes.number}
+    evidence: dict[str, Json] = {FITTED: True} if passes.number is None else {FITTED: True, "passes": passes.number}
     evidence |= {} if passes.is_sure else {"passes_not_told": True}
     shown = [*_written(analysis, found, passes.number), found.loop, found.test, *added[:1], *found.learning]
     return analysis.hit(codes.LAST_PASS, said, found.test, shown=shown, evidence=evidence)

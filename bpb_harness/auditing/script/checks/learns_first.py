@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from typing import ClassVar
 
+from bpb_harness.auditing.learnt import FITTED
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.always_printed import printing
@@ -106,7 +107,7 @@ def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
         "The script takes steps of training on the very tokens that it scores next, and scores them afterwards: "
         "the score does not pay for what was learnt of them"
     )
-    hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+    hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown, evidence={FITTED: True})
     if not is_known or found.fitted is None or not analysis.context.logged:
         return hit
     score, line = next(iter(found.fitted.lines), (analysis.context.logged[0], None))

@@ -126,6 +126,8 @@ def _found(text: str) -> dict[str, Severity]:
 @pytest.mark.parametrize("before", FITTED)
 def test_what_is_fitted_to_the_tokens_that_are_scored_next_has_seen_them(before: str) -> None:
     assert _found(_script(before)) == {"BPB273": Severity.WARNS}
+    (found,) = (each for each in check_source(_script(before)) if each.code == "BPB273")
+    assert found.evidence["fitted_in_scoring"] is True  # the network in its file is as it was
 
 
 @pytest.mark.parametrize("before", OTHERS)

@@ -119,6 +119,8 @@ def test_how_often_the_text_was_learnt_is_said() -> None:
     text = SCRIPT.format(**BASE).replace('int(os.environ.get("TTT_EPOCHS", 3))', "4")
     (found,) = [each for each in check_source(text) if each.code == "BPB272"]
     assert "in 4 passes, trains" in found.message
+    assert "what it trains on was learnt before it is scored" in found.message
+    assert found.evidence["fitted_in_scoring"] is True
 
 
 HONEST = """import math
