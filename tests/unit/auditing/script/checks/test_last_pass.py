@@ -262,6 +262,7 @@ def test_a_sum_that_each_pass_begins_anew_is_that_of_the_best_where_sums_are_com
         "if own[0] > best[0]: best[0] = own[0].clone()",  # the worst
         "if len(best) > 1: best[0] = own[0].clone()",
         "if own[0] < best[0]: pass\n            else: best[0] = own[0].clone()",
+        "if own[0] < best[0]: best[0] = own[0] * 1.0\n            else: best[1] = own[0].clone()",
         "best.append(own[0].clone())",
         "best[epoch] = own[0].clone()",
         "if own[0] > 0: best[0] = min(best[0], own[0].clone())",
@@ -321,6 +322,8 @@ def test_what_is_learnt_is_written_to_in_each_pass_by_something_else(written: st
         {"ends": "return own[0]"},
         {"before": "if epoch > 0: continue"},
         {"ends": "if epoch == 0: first = own[0].clone()", "kept": "own[0] = first; nats += own[0]"},
+        {"kept": "own[0].copy_(cost_of(document)); nats += own[0]"},
+        {"kept": "own[0] = cost_of(document); nats += own[0]"},
         {"ends": "if epoch == 0: first = own[0].clone()", "kept": "own[0].copy_(first); nats += own[0]"},
     ],
 )
