@@ -19,6 +19,7 @@ from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
 from bpb_harness.claim.stated_bytes import stated_in_json, tokens_beside_bytes
 
+_DATA_SETS = ("dataset", "val_dataset", "eval_dataset", "val_data", "eval_data", "data", "corpus")
 _UNOFFICIAL = re.compile(
     r"\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))",
     re.IGNORECASE,
@@ -84,7 +85,9 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
             slice_text=next((t for k, t in leaves if isinstance(t, str) and "slice" in k.lower()), None),
             estimator_text=estimator,
         ),
-        dataset=_dataset(_first_text(value, ("dataset", "val_dataset", "eval_dataset"))),
+        dataset=_dataset(
+            _first_text(value, ("dataset", "val_dataset", "eval_dataset", "val_data", "eval_data", "data", "corpus"))
+        ),
         track=_first_text(value, names.track),
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,

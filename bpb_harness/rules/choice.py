@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -155,6 +156,9 @@ def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
         marked = [(pack, why) for pack in fitting if (why := mark(pack, record)) is not None]
         if len(marked) == 1:
             pack, why = marked[0]
+            other = _other_text(packs, record.claim) if mark is _by_file else None
+            if other is not None:
+                return NO_PACK, f"no pack knows the text {other}"
             is_told = mark is not _by_file or record.claim.score is None or _names_its_text(pack, record.claim)
             return pack, why if is_told else f"{why} alone; {_OF_ANOTHER_TEXT}"
         if marked:
@@ -171,9 +175,13 @@ def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
         return NO_PACK, f"{record.claim.written_by} wrote it, of no text that a pack knows"
     if not _speaks_of_scores(record.claim):
         return NO_PACK, "the record names no text, and no score in bits per byte"
+    other = _other_text(packs, record.claim)
+    if other is not None:
+        return NO_PACK, f"no pack knows the text {other}"
     assumed = [pack for pack in packs if pack.marks.otherwise]
     if len(assumed) == 1:
-        return assumed[0], _ASSUMED
+        is_named = _words_name_its_text(assumed[0], record.claim)
+        return assumed[0], "its words name a text of it" if is_named else _ASSUMED
     return NO_PACK, "the record names no text that a pack knows"
 
 
@@ -214,10 +222,39 @@ def _by_file(pack: RulePack, record: _Record) -> str | None:
 _OF_ANOTHER_TEXT = "of another text: --rules none, or a record that names its data set"
 
 
+# Public texts that language models are scored on. Of a record in whose words one of these stands, and none of a pack's,
+# nobody knows that it is of the pack's text: "Trained and evaluated on enwik8" beside a score alone.
+_PUBLIC_TEXTS = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?i:text8|enwik[89]|open[ -]?web[ -]?text|wiki[ -]?text(?:[ -]?(?:2|103))?|lm1b|fine[ -]?web[ -]?edu|climbmix|"
+    r"dclm|tiny[ -]?stories|(?:slim|red)[ -]?pajama|the[ -]pile|penn[ -]treebank|book[ -]?corpus|tiny[ -]?shakespeare|"
+    r"one[ -]billion[ -]words?|lambada)|PTB|C4)(?![A-Za-z0-9])"
+)
+
+
+def _other_text(packs: Sequence[RulePack], claim: Claim) -> str | None:
+    """The public text that a record's own words name, where they name none of a pack's and its data say nothing."""
+    if claim.dataset is not None or claim.tokenizer is not None:
+        return None
+    words = [
+        claim.readme.text if claim.readme is not None else "",
+        claim.title or "",
+        *(said for _, said in claim.said),
+    ]
+    found = [text[0] for each in words for text in _PUBLIC_TEXTS.finditer(each)]
+    rest = [_PUBLIC_TEXTS.sub(" ", each) for each in (*words, *(log.dataset or "" for log in claim.logs))]
+    is_of_pack = any(text.is_named_in(each) for pack in packs for text in pack.texts for each in rest)
+    return found[0] if found and not is_of_pack else None
+
+
 def _names_its_text(pack: RulePack, claim: Claim) -> bool:
     """Whether anything that was read names a text of the pack, or a tokenizer: else it may be of any text."""
     if claim.dataset is not None or claim.tokenizer is not None or not pack.texts:
         return True
+    return _words_name_its_text(pack, claim)
+
+
+def _words_name_its_text(pack: RulePack, claim: Claim) -> bool:
     prose = claim.readme.text if claim.readme is not None else ""
     named = [prose, claim.title or "", *(log.dataset or "" for log in claim.logs)]
     return any(text.is_named_in(each) for text in pack.texts for each in named)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.auditing import audit_folders
+from bpb_harness.auditing import audit, audit_folders
 from bpb_harness.claim import Claim, LogRecord, Printed, Source
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.errors import UsageError
@@ -165,3 +165,35 @@ def test_names_that_no_pack_has(named: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         candidates_of(named)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("files", [(), ("submission.json",)])
+@pytest.mark.parametrize(
+    ("words", "other"),
+    [
+        *(("We trained and evaluated on enwik8.", "enwik8"), ("All results are on text8, our own BPE", "text8")),
+        *(("Evaluated on the Pile", "the Pile"), ("on OpenWebText, val", "OpenWebText"), ("We use FineWeb-Edu.", None)),
+        *(("a split of C4", "C4"), ("page c4 of the notes", ""), ("the piles of it", ""), ("my text89", "")),
+        *(("FineWeb, unlike enwik8", ""), ("nothing of it", "")),
+    ],
+)
+def test_a_record_whose_words_name_another_public_text_is_of_no_pack(
+    tmp_path: Path, words: str, other: str | None, files: tuple[str, ...]
+) -> None:
+    """A score whose bytes look like a known fault of another text refutes nothing of this one."""
+    (tmp_path / "README.md").write_text(f"# M\n\n{words}\n\nval_bpb: 1.01646973\n")
+    (tmp_path / "train.log").write_text("final val_loss:2.00312345 val_bpb:1.01646973\n")
+    for name in files:
+        (tmp_path / name).write_text('{"val_bpb": 1.01646973}')
+    report = audit(tmp_path)
+    is_other = other != ""
+    assert (report.rules.pack is NO_PACK) == is_other
+    assert report.verdict == ("unverifiable" if is_other else "refuted")
+    if other:
+        assert report.rules.why == f"no pack knows the text {other}"
+
+
+def test_the_data_that_a_submission_names_is_its_text(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.01646973, "val_loss": 2.00312345, "data": "enwik8"}')
+    report = audit(tmp_path)
+    assert (report.verdict, report.rules.why) == ("unverifiable", "no pack knows the text enwik8")
