@@ -38,7 +38,8 @@ def check_never_begun(evidence: Evidence, programs: Programs) -> Iterator[Findin
     last = _last_step(evidence)
     texts = programs.texts_of(programs.files, _MOST_CHARACTERS) if last is not None else []
     for name in _NAMES if last is not None else ():
-        title, start = _titled_with(evidence, name), _start(evidence, texts, name)
+        title = _titled_with(evidence, name)
+        start = _start(evidence, texts, name) if title is not None else None
         if (
             title is None
             or start is None
@@ -60,16 +61,19 @@ def _titled_with(evidence: Evidence, name: str) -> str | None:
     """The title that names a technique as its own; where the log tells it to be on, one of a study of it may."""
     if (title := title_with(evidence, _called(name))) is not None:
         return title
+    titles, readme = titles_of(evidence), evidence.claim.readme
+    listed = listing_title(titles, _called(name, rf"{name.upper()} (?:[Bb]lend|[Aa]verag)(?:e|ing)?"))
+    if listed is None or any(map(denies_anything, titles)):
+        return None
     switch = f"{name}_enabled"
     told = settings_of_the_run(evidence, [switch]).get(switch)
-    titles, readme = titles_of(evidence), evidence.claim.readme
-    if told is None or quantity(told.value) != 1.0 or any(map(denies_anything, titles)):
+    if told is None or quantity(told.value) != 1.0:
         return None
     owns_up = re.compile(_OWNS_UP.format(name=name), re.IGNORECASE)
     lines = [*(words for _, words in evidence.claim.said), *(readme.text.splitlines() if readme is not None else ())]
     if any(name in line.lower() and owns_up.search(line) for line in lines):
         return None
-    return listing_title(titles, _called(name, rf"{name.upper()} (?:[Bb]lend|[Aa]verag)(?:e|ing)?"))
+    return listed
 
 
 def _called(name: str, other: str | None = None) -> Technique:

@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from bpb_harness.auditing.script.frontend.source import decode_source
@@ -58,8 +59,9 @@ def foreign_code_size(text: str, scripts: Sequence[Path], *, exactly: bool = Fal
             blank = range(max(1, len(each) - len(bare)) + 1) if not exactly else (0, len(each) - len(bare))
             sizes |= {size + more for size in (len(bare), len(bare.encode("utf-8", "replace"))) for more in blank}
         texts += [source, written] if source != written else [source]
-    packed = (each for text in texts for each in _packed_sizes(text)) if not exactly else ()
-    return max(stated) if sizes.isdisjoint(stated) and not any(each in stated for each in packed) else None
+    packs = [text for text in texts if not exactly and _may_be_packed(stated, text)]
+    is_foreign = sizes.isdisjoint(stated) and all(_packed_sizes(text).isdisjoint(stated) for text in packs)
+    return max(stated) if is_foreign else None
 
 
 _READS_ITSELF = re.compile(r"\b__file__\b")
@@ -68,21 +70,26 @@ _WRAPPED = re.compile(r"""\bf("{3}|'{3}|"|')((?:(?!\1).){0,400}?)\{[^{}\n]{1,80}
 _MOST_WRAPPERS, _LONGEST_PACKED = 40, 2**19
 
 
-def _packed_sizes(text: str) -> Iterator[int]:
+def _may_be_packed(stated: Sequence[int], text: str) -> bool:
+    """Whether a stated size could be a script's packed text: code shrinks to less than two thirds of itself."""
+    return any(3 * size < 2 * len(text) for size in stated)
+
+
+@lru_cache(maxsize=32)
+def _packed_sizes(text: str) -> frozenset[int]:
     """The sizes that a script's own text may have where it is packed by it; nothing of one that packs none.
 
     Of what unpacks it again, the text of one formatted value, each place is tried: the whole is a match to the byte.
     """
     if len(text) > _LONGEST_PACKED or not _READS_ITSELF.search(text):
-        return
+        return frozenset()
     around = {0}
     for found in list(_WRAPPED.finditer(text))[:_MOST_WRAPPERS]:
         size = sum(len(part.replace("\\n", "\n")) for part in found.groups()[1:])
         around |= {size, size + len("b''")}
     packed = {same for name, packs in _PACKS.items() if packs.search(text) for same in _compressed(name, text.encode())}
-    for each in packed:
-        for encoded in (each, base64.b85encode(each), base64.b64encode(each)):
-            yield from (len(encoded) + more for more in around)
+    ways = [way for each in packed for way in (each, base64.b85encode(each), base64.b64encode(each))]
+    return frozenset(len(way) + more for way in ways for more in around)
 
 
 def _compressed(name: str, data: bytes) -> Iterator[bytes]:
