@@ -85,9 +85,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
             slice_text=next((t for k, t in leaves if isinstance(t, str) and "slice" in k.lower()), None),
             estimator_text=estimator,
         ),
-        dataset=_dataset(
-            _first_text(value, ("dataset", "val_dataset", "eval_dataset", "val_data", "eval_data", "data", "corpus"))
-        ),
+        dataset=_dataset(_first_text(value, _DATA_SETS)),
         track=_first_text(value, names.track),
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,

@@ -17,11 +17,9 @@ from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.log_of_script import wrote_log
 from bpb_harness.auditing.script.domains.networks import Networks
-from bpb_harness.auditing.script.domains.packed_states import PackedStates
-from bpb_harness.auditing.script.domains.printed_scores import calls_behind
+from bpb_harness.auditing.script.domains.packed_states import PackedStates, read_back_before
 from bpb_harness.auditing.script.domains.shown_in_logs import output_of
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.ways import callers
 from bpb_harness.auditing.script.domains.written_files import writings
 from bpb_harness.auditing.script.frontend.nodes import end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
@@ -30,7 +28,7 @@ from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Json
 
 _LEAST_WORK, _MOST_WORK = 60_000, 40_000  # what has to be left of the program's bound, and what is taken of it
-_MOST_TRACED, _MAX_CALLERS, _MAX_HOPS = 2_000, 3, 2
+_MOST_TRACED, _MAX_HOPS = 2_000, 2
 _PROCESSES = re.compile(r"\bworld_size\s?[:=]\s?(\d{1,4})\b")
 _OF_RANK = re.compile(r"(?:local_|global_|ddp_)?rank\Z")
 _OF_FIRST = re.compile(r"master|main_process|is_main|is_rank_?(?:0|zero)|(?:\brank|get_rank\(\)) == 0")
@@ -99,20 +97,8 @@ def _num_processes(program: Program, score: LoggedScore) -> int:
 
 def _own_of(program: Program, printed: ast.expr) -> _Own | None:
     """What shows that a printed score is of networks that processes packed for themselves."""
-    behind = calls_behind(program, printed)
-    scope = program.scope(printed)
-    calls = [*behind] if behind is not None else []
-    for _ in range(_MAX_CALLERS):
-        if len(calls) == 1 and not isinstance(scope.node, ast.Module | ast.Lambda):
-            states = PackedStates(program, Networks(program, scope))
-            load = states.unpacked_before(calls[0])
-            if load is not None:
-                return _own_in(program, states, calls[0], load)
-        calls = callers(program, scope)
-        if len(calls) != 1:
-            break
-        scope = program.scope(calls[0])
-    return None
+    found = read_back_before(program, printed)
+    return None if found is None else _own_in(program, found.states, found.scoring, found.load)
 
 
 def _own_in(program: Program, states: PackedStates, scoring: ast.Call, load: ast.Call) -> _Own | None:

@@ -18,10 +18,8 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.in_evaluation import is_in_training
 from bpb_harness.auditing.script.domains.log_of_script import other_size, wrote_log
-from bpb_harness.auditing.script.domains.networks import Networks
-from bpb_harness.auditing.script.domains.packed_states import PackedStates
-from bpb_harness.auditing.script.domains.printed_scores import calls_behind, first_printed, printed_in_log, texts_of
-from bpb_harness.auditing.script.domains.ways import callers
+from bpb_harness.auditing.script.domains.packed_states import PackedStates, read_back_before
+from bpb_harness.auditing.script.domains.printed_scores import first_printed, printed_in_log, texts_of
 from bpb_harness.auditing.script.frontend.nodes import end_of, is_none, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
@@ -29,7 +27,6 @@ from bpb_harness.findings import Json
 
 _LEAST_WORK, _MOST_WORK = 60_000, 40_000  # what has to be left of the program's bound, and what is taken of it
 _MOST_PRINTED = 32  # calls that may print that weights were loaded again
-_MAX_CALLERS = 3  # that a score is looked for in the callers of
 _ROUNDING = ("quant", "ternar", "binar", "round", "sign", "fake", "int4", "int5", "int6", "int8")
 
 
@@ -121,20 +118,8 @@ def _receiver(load: ast.Call) -> ast.expr:
 
 def _unpacked(program: Program, printed: ast.expr, logged: Sequence[LoggedScore]) -> list[_Found]:
     """What makes a printed score one of weights that were never packed, by each of the logs that shows it."""
-    behind = calls_behind(program, printed)
-    scope = program.scope(printed)
-    calls = [*behind] if behind is not None else []
-    for _ in range(_MAX_CALLERS):
-        if len(calls) == 1 and not isinstance(scope.node, ast.Module | ast.Lambda):
-            states = PackedStates(program, Networks(program, scope))
-            unpacked = states.unpacked_before(calls[0])
-            if unpacked is not None:
-                return _unpacked_in(program, states, calls[0], unpacked, logged)
-        calls = callers(program, scope)
-        if len(calls) != 1:
-            break
-        scope = program.scope(calls[0])
-    return []
+    found = read_back_before(program, printed)
+    return [] if found is None else _unpacked_in(program, found.states, found.scoring, found.load, logged)
 
 
 def _unpacked_in(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from bpb_harness.auditing.script.domains.networks import Networks
+from bpb_harness.auditing.script.domains.printed_scores import calls_behind
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.ways import way_of
+from bpb_harness.auditing.script.domains.ways import callers, way_of
 from bpb_harness.auditing.script.domains.written_files import writings
 from bpb_harness.auditing.script.frontend.nodes import end_of, position
 from bpb_harness.auditing.script.frontend.program import Program
@@ -16,6 +18,7 @@ from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
 
 _MAX_TRACED, _MAX_HOPS, _DEEPEST = 2_000, 2, 30
+_MAX_CALLERS = 3  # that a score is looked for in the callers of
 _UNPACKING = re.compile(r"dequant|decompress", re.IGNORECASE)
 _COPYING = frozenset(["cpu", "clone", "deepcopy", "numpy"])
 # What hands a tensor, or a dictionary of tensors, on with its values as they are, but for their precision.
@@ -164,3 +167,34 @@ class PackedStates:
         inner = frame.inside(self._program, callee, call)
         made = [each for each in callee.returns if not (isinstance(each, ast.Constant) and each.value is None)]
         return bool(made) and all(self.is_from_before(each, inner, packed, depth) for each in made)
+
+
+class ReadBack(NamedTuple):
+    """A function that loads a packed state and calls what makes a score: its states, that load, and that call."""
+
+    states: PackedStates
+    load: ast.Call
+    scoring: ast.Call
+
+
+def read_back_before(program: Program, printed: ast.expr) -> ReadBack | None:
+    """The function behind a printed score, or the nearest of its callers, that read a packed state back before it.
+
+    Args:
+        program: the scripts.
+        printed: the score where it is printed; one that several calls make is followed no further.
+    """
+    behind = calls_behind(program, printed)
+    scope = program.scope(printed)
+    calls = [*behind] if behind is not None else []
+    for _ in range(_MAX_CALLERS):
+        if len(calls) == 1 and not isinstance(scope.node, ast.Module | ast.Lambda):
+            states = PackedStates(program, Networks(program, scope))
+            load = states.unpacked_before(calls[0])
+            if load is not None:
+                return ReadBack(states, load, calls[0])
+        calls = callers(program, scope)
+        if len(calls) != 1:
+            break
+        scope = program.scope(calls[0])
+    return None

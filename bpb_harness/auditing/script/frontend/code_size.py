@@ -50,16 +50,9 @@ def foreign_code_size(text: str, scripts: Sequence[Path], *, exactly: bool = Fal
     stated = stated_code_sizes(text)
     if not stated:
         return None
-    sizes: set[int] = set()
-    texts: list[str] = []
-    for script in scripts:
-        source, written = decode_source(script).text, read_text(script, script.name).text
-        for each in (source, written, written.replace("\r\n", "\n")):
-            bare = each.rstrip("\n" if exactly else None)
-            blank = range(max(1, len(each) - len(bare)) + 1) if not exactly else (0, len(each) - len(bare))
-            sizes |= {size + more for size in (len(bare), len(bare.encode("utf-8", "replace"))) for more in blank}
-        texts += [source, written] if source != written else [source]
-    packs = [text for text in texts if not exactly and _may_be_packed(stated, text)]
+    texts = [_texts_of(script) for script in scripts]
+    sizes = {size for each in texts for size in _sizes_of(*each, any_blanks=not exactly)}
+    packs = [text for each in texts for text in {*each} if not exactly and _may_be_packed(stated, text)]
     is_foreign = sizes.isdisjoint(stated) and all(_packed_sizes(text).isdisjoint(stated) for text in packs)
     return max(stated) if is_foreign else None
 
@@ -108,7 +101,7 @@ def told_code_size(text: str, script: Path) -> int | None:
         ClaimError: if the script cannot be read.
     """
     told = stated_code_sizes(text) or [*_added_sizes(text)]
-    return max((size for size in _sizes_of(script) if size in told), default=None) if told else None
+    return max((size for size in _sizes_of(*_texts_of(script)) if size in told), default=None) if told else None
 
 
 _MODEL, _TOTAL = "Serialized model", "Total submission size"
@@ -126,11 +119,20 @@ def _added_sizes(text: str) -> Iterator[int]:
         before = found
 
 
-def _sizes_of(script: Path) -> set[int]:
-    """The sizes of a script in bytes and characters, packed or not, however its lines end."""
+def _texts_of(script: Path) -> tuple[str, str]:
+    """A script's source, and its text as it lies there, which may be packed."""
+    return decode_source(script).text, read_text(script, script.name).text
+
+
+def _sizes_of(source: str, written: str, *, any_blanks: bool = False) -> set[int]:
+    """The sizes of a script in bytes and characters, packed or not, however its lines end.
+
+    Blank lines at the end count or do not; any_blanks: or in part, with blanks of every kind.
+    """
     sizes: set[int] = set()
-    source, written = decode_source(script).text, read_text(script, script.name).text
-    for each in (source, written, written.replace("\r\n", "\n")):
-        for same in (each, each.rstrip("\n")):
-            sizes |= {len(same), len(same.encode("utf-8", "replace"))}
+    for each in {source, written, written.replace("\r\n", "\n")}:
+        bare = each.rstrip(None if any_blanks else "\n")
+        apart = len(each) - len(bare)
+        blanks = range(max(1, apart) + 1) if any_blanks else (0, apart)
+        sizes |= {size + more for size in (len(bare), len(bare.encode("utf-8", "replace"))) for more in blanks}
     return sizes
