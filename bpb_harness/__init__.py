@@ -154,13 +154,13 @@ def audit(
         paths: a submission's folder, or files that belong to one claim.
         baseline: the claim that this one says it beats: folders or files.
         recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
-        proof: a file of bits of `bpb-prove`, of some windows of the score; needs ``checkpoint`` and ``tokenizer``.
+        proof: a file of bits of `bpb-prove`, of some windows of the score; needs ``checkpoint``.
         checkpoint: of ``proof``, the network that decodes it.
         data: of ``proof``, the token shards that its windows are compared with; none: that is said to be open.
         allow_code: run the script's byte table and scoring functions, alone, in limited processes; nothing else is
             ever run.
-        tokenizer: the tokenizer's file, for the byte table and for ``proof``; its name tells the tokenizer where the
-            record does not.
+        tokenizer: the tokenizer's file, for the byte table and for ``proof`` (of which, if none is given, the one that
+            the checkpoint carries serves); its name tells the tokenizer where the record does not.
         rules: names of packs of rules, or paths of .toml files that hold one: of several the one that the record
             belongs to counts; ``none``: none; None: of those that are shipped, the one that it belongs to.
 

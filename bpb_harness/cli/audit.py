@@ -80,9 +80,7 @@ def audit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Rescore this checkpoint, which needs --data; or decode --proof by it.")
     ] = None,
-    proof: Annotated[
-        Path | None, typer.Option(help="Decode this file of bits; needs --checkpoint and --tokenizer.")
-    ] = None,
+    proof: Annotated[Path | None, typer.Option(help="Decode this file of bits; needs --checkpoint.")] = None,
     allow_code: Annotated[
         bool,
         typer.Option("--allow-code", help="Run the script's byte table and scoring functions, in limited processes."),
@@ -116,7 +114,7 @@ def audit(
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}
     if proof is not None:
-        _require_for_proof(claims, checkpoint, tokenizer, given, searches=recursive or containing)
+        _require_for_proof(claims, checkpoint, given, searches=recursive or containing)
     else:
         _require_for_rescoring(len(paths), claims, checkpoint, given, searches=recursive or containing)
     if not claims:
@@ -191,16 +189,14 @@ def _containing(files: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
 
 
 def _require_for_proof(
-    claims: Sequence[object], checkpoint: Path | None, tokenizer: Path | None, given: Mapping[str, Any], *,
-    searches: bool,
-) -> None:  # fmt: skip
+    claims: Sequence[object], checkpoint: Path | None, given: Mapping[str, Any], *, searches: bool
+) -> None:
     """Refuse a proof without what decodes it, of several claims, or beside a rescoring."""
-    for name, path in (("--checkpoint", checkpoint), ("--tokenizer", tokenizer)):
-        if path is None:
-            raise UsageError(
-                f"--proof without {name}", seen="bits alone", expected="the network and the tokenizer of the score",
-                hint=f"give {name} too",
-            )  # fmt: skip
+    if checkpoint is None:
+        raise UsageError(
+            "--proof without --checkpoint", seen="bits alone", expected="the network of the score",
+            hint="give --checkpoint too",
+        )  # fmt: skip
     others = [FLAGS[name].name for name in given if name != "data"]
     if others:
         raise UsageError(

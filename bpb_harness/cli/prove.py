@@ -66,8 +66,8 @@ def prove(
 ) -> None:
     """Prove a score by decoding: some of its windows become a file of bits, from which a fresh process gets them back.
 
-    Exit codes: 0 proved; 1 decoded to something else, or it costs more than the claim; 2 bad input; 3 decoded, not
-    isolated; 4 the network breaks its contract.
+    Exit codes: 0 proved; 1 decoded to something else, or it costs more than the claim; 2 bad input; 3 decoded, but not
+    isolated, or the score's number is left open; 4 the network breaks its contract.
     """
     if (proof is None) == (decode is None):
         seen, hint = ("neither", "pass --proof FILE") if proof is None else ("both", "leave out one")
@@ -130,18 +130,15 @@ def _decode(
                 f"{FLAGS[name].name} with --decode", expected="--tokenizer, --model and --allow-code alone",
                 hint="leave it out: the file says how it was made",
             )  # fmt: skip
-    path = settings["tokenizer"]
-    if path is None:
-        raise UsageError("--decode", seen="no --tokenizer", hint="pass --tokenizer MODEL, which spells the tokens")
     with progress_bar("bpb-prove", shown=not quiet) as progress:
         progress.doing("imports")
         with torch_imports():
             import numpy as np
 
-            from bpb_harness.byte_count import load_tokenizer
-            from bpb_harness.proof.reading import MAX_SECONDS, open_proof
+            from bpb_harness.proof.reading import MAX_SECONDS, open_proof, read_file
+            from bpb_harness.proof.spelling import tokenizer_of
 
-        tokenizer = load_tokenizer(path)
+        tokenizer = tokenizer_of(read_file(file)[0], checkpoint, settings["tokenizer"], spells=text is not None)
         progress.doing("decoding")
         opened = open_proof(
             file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],

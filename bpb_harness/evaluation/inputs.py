@@ -190,12 +190,8 @@ def _find_tokenizer(
         path = Path(settings.tokenizer)
     if path is not None:
         tokenizer = load_tokenizer(path, needs_bytes=needs_bytes)
-    elif checkpoint.tokenizer is not None and checkpoint.path.is_dir():
-        # Of a folder, so that it is said why which file was taken.
-        tokenizer = load_tokenizer(checkpoint.path, name=checkpoint.path.name, needs_bytes=needs_bytes)
     elif checkpoint.tokenizer is not None:
-        name = f"the tokenizer inside {checkpoint.path.name}"
-        tokenizer = load_tokenizer(checkpoint.tokenizer, name=name, needs_bytes=needs_bytes)
+        tokenizer = own_tokenizer(checkpoint, needs_bytes=needs_bytes)
     else:
         raise UsageError(
             "no tokenizer: bytes cannot be counted",
@@ -208,6 +204,23 @@ def _find_tokenizer(
     chosen = None if separator is None else str(separator)
     separators = find_separators(tokenizer, folders, chosen=chosen, for_documents=bool(settings.docs))
     return separators.apply(tokenizer), separators
+
+
+def own_tokenizer(checkpoint: Checkpoint, *, needs_bytes: bool = True) -> Tokenizer:
+    """The tokenizer that a checkpoint carries.
+
+    Args:
+        checkpoint: that has one.
+        needs_bytes: refuse one whose pieces do not say what they spell.
+
+    Raises:
+        TokenizerError: if it cannot be read.
+    """
+    assert checkpoint.tokenizer is not None
+    if checkpoint.path.is_dir():  # of a folder, so that it is said why which file was taken
+        return load_tokenizer(checkpoint.path, name=checkpoint.path.name, needs_bytes=needs_bytes)
+    name = f"the tokenizer inside {checkpoint.path.name}"
+    return load_tokenizer(checkpoint.tokenizer, name=name, needs_bytes=needs_bytes)
 
 
 def require_same_vocabulary(

@@ -128,7 +128,7 @@ class Cashed:
         if sampling > _LARGEST_ERROR * self.claimed:
             return f"the score's own error, {sampling:.4f}, is more than a quarter of its number"
         if not math.isfinite(windows):
-            return "one window alone tells nothing of the others"
+            return "one window alone shows no spread, and so no error"
         above = self.rate - self.claimed * (1.0 + self.order_share)
         slack = self._rounding + self._coder_bits / max(self.num_units, 1)
         if above > _DOUBTFUL_ERRORS * math.hypot(windows, sampling) + slack:

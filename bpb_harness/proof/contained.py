@@ -31,7 +31,7 @@ Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 _MODULE = "bpb_harness.proof.scoring_process"
 _SECONDS_TO_END = 20.0
-_WRITTEN = ("score", "is_checked", "num_bytes", "seconds", "whole", "exceeds_whole")
+_WRITTEN = ("score", "num_bytes", "seconds", "exceeds_whole")
 
 
 def needs_containing(settings: Settings) -> bool:
@@ -66,12 +66,13 @@ def prove_contained(
     content = arrays["file"].tobytes()[: said["file_bytes"]]
     write_whole(file, lambda out: out.write(content))
     header, given, _ = read_file(file)
-    text = find_text(Checkpoint(checkpoint, "user-code", digest_of(checkpoint), {}), settings).corpus
+    text = find_text(Checkpoint(checkpoint, "user-code", digest_of(checkpoint), {}), settings)
     if said["written"]["score"] != header.score:
         raise SecondLookError(
             "the process that scores the network", seen="a file of bits of another score", expected="that of its own"
         )
-    written = replace(read_written(said, arrays), targets=_targets(header, given, text, arrays["starts"]))
+    targets = _targets(header, given, text.corpus, arrays["starts"])
+    written = replace(read_written(said, arrays), targets=targets, tokenizer=text.tokenizer)
     return get_back(written, checkpoint, settings, file, time_limit=time_limit, is_contained=True)
 
 

@@ -130,17 +130,27 @@ def _receive(server: Server, header: Header, until: float, seconds: float) -> tu
 
 def _require_same_network(header: Header, load: dict[str, Any]) -> None:
     """Refuse another checkpoint or other code here: what the process says of itself is the word of that code."""
-    path, code = Path(load["path"]), code_of_loader(load.get("model_loader"))
+    require_same_checkpoint(header, Path(load["path"]))
+    code = code_of_loader(load.get("model_loader"))
+    if code != header.code:
+        raise InputError(
+            "--model is not the code of the file of bits", seen=_shown(code), expected=_shown(header.code),
+            hint="pass the file and the function that it was written with",
+        )  # fmt: skip
+
+
+def require_same_checkpoint(header: Header, path: Path) -> None:
+    """Refuse a checkpoint that is not the one which a file was written with.
+
+    Raises:
+        InputError: naming both digests.
+        CheckpointError: if it is not there, or cannot be read.
+    """
     found = digest_of(path)
     if found != header.model:
         raise InputError(
             f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8],
             hint="pass the checkpoint that it was written with",
-        )  # fmt: skip
-    if code != header.code:
-        raise InputError(
-            "--model is not the code of the file of bits", seen=_shown(code), expected=_shown(header.code),
-            hint="pass the file and the function that it was written with",
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.auditing import Proved
-from bpb_harness.byte_count import Rule, Tokenizer, load_tokenizer
+from bpb_harness.byte_count import Rule, Tokenizer
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import lay_spans
@@ -21,6 +21,7 @@ from bpb_harness.proof.header import Header
 from bpb_harness.proof.reading import MAX_SECONDS, Opened, open_proof, read_file
 from bpb_harness.proof.score_line import ScoreLine
 from bpb_harness.proof.settings_of_score import is_of_answers, settings_of
+from bpb_harness.proof.spelling import tokenizer_of
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.separators import find_separators, own_folder
 from bpb_harness.text.shards import ShardFormat
@@ -39,7 +40,7 @@ def examine(
     Args:
         proof: the file.
         checkpoint: of the network.
-        tokenizer: that of the score.
+        tokenizer: that of the score; None: the one that the checkpoint carries.
         data: token shards, to compare what comes back with the text; none: it is not compared.
         shard_format: how they are laid out.
         seconds: how long decoding may take.
@@ -48,11 +49,10 @@ def examine(
     Raises:
         HarnessError: a file that is none, another checkpoint, tokenizer or text than it is of, a network of code.
     """
-    if checkpoint is None or tokenizer is None:
-        missing = "--checkpoint" if checkpoint is None else "--tokenizer"
+    if checkpoint is None:
         raise UsageError(
-            f"--proof without {missing}", seen="bits alone", expected="the network and the tokenizer of the score",
-            hint=f"give {missing} too",
+            "--proof without --checkpoint", seen="bits alone", expected="the network of the score",
+            hint="give --checkpoint too",
         )  # fmt: skip
     file = Path(proof)
     header, given, _ = read_file(file)
@@ -62,10 +62,11 @@ def examine(
             hint="decode it with bpb-prove --decode FILE CHECKPOINT --tokenizer MODEL --model FILE.py:LOADER "
             "--allow-code",
         )  # fmt: skip
-    spelling, line = load_tokenizer(Path(tokenizer)), ScoreLine.read(header.score)
+    path = None if tokenizer is None else Path(tokenizer)
+    spelling, line = tokenizer_of(header, Path(checkpoint), path), ScoreLine.read(header.score)
     targets, num_bytes = None, None
     if data:
-        text = _text(header, line, spelling, Path(tokenizer), data, shard_format)
+        text = _text(header, line, spelling, own_folder(path or Path(checkpoint)), data, shard_format)
         spans = _spans(text, line)
         targets = _targets(header, line, text, spans, given)
         num_bytes = _bytes(line, text, spans)
@@ -80,8 +81,9 @@ def examine(
 
 
 def _text(
-    header: Header, line: ScoreLine, tokenizer: Tokenizer, path: Path, data: Sequence[AnyPath], shard_format: str
-) -> EvaluationText:
+    header: Header, line: ScoreLine, tokenizer: Tokenizer, folders: Sequence[Path], data: Sequence[AnyPath],
+    shard_format: str,
+) -> EvaluationText:  # fmt: skip
     """The shards, if they are the text of the score."""
     if is_of_answers(line.signature):
         raise UsageError(
@@ -97,7 +99,7 @@ def _text(
         )  # fmt: skip
     separators = None
     for chosen in (None, line.signature.separator):
-        separators = find_separators(tokenizer, own_folder(path), chosen=chosen)
+        separators = find_separators(tokenizer, folders, chosen=chosen)
         if separators.in_signature() == line.signature.separator:
             break
     assert separators is not None

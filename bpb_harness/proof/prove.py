@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.orders import SCORES
 from bpb_harness.evaluation.api import score_checkpoint
@@ -27,7 +28,7 @@ from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.encoding import encode, num_codings
 from bpb_harness.proof.reading import Opened, open_proof
 from bpb_harness.proof.taken_score import load_scored
-from bpb_harness.proof.verdict import PROVED, REFUTED, SHARE_OF_ORDERS, UNPROVED, Costs
+from bpb_harness.proof.verdict import REFUTED, SHARE_OF_ORDERS, UNPROVED, Costs
 from bpb_harness.result import BpbResult
 
 Ints = npt.NDArray[np.int64]
@@ -45,27 +46,25 @@ class Written:
 
     Attributes:
         score: the line that is printed.
-        is_checked: whether the network kept its contract: one that reads other rows of a batch decodes what it coded,
-            too.
         costs: what the chosen spans cost.
         starts: where their targets start in the text, (N,).
         targets: their tokens, one span after another.
         num_bytes: of their text; None where bytes are not counted.
         seconds: how long coding took.
-        whole: of a score that was taken from a file, which does not hold costs of single windows: what these windows
-            cost beside what it says of the whole, in words; None of one that was made here.
-        exceeds_whole: whether that is more than it says, by more than 4 errors.
+        exceeds_whole: of a score that was taken from a file, which does not hold costs of single windows: whether these
+            windows cost more than it says of the whole, by more than 4 errors. A stranger, who has no text before them,
+            counts their bytes less exactly.
+        tokenizer: of the text; None: what the windows cost is not held against the score, as a stranger would.
     """
 
     score: str
-    is_checked: bool
     costs: Costs
     starts: Ints
     targets: Ints
     num_bytes: int | None
     seconds: float
-    whole: str | None = None
     exceeds_whole: bool = False
+    tokenizer: Tokenizer | None = None
 
 
 @final
@@ -98,11 +97,13 @@ class Proof:
 
     @property
     def exit_code(self) -> int:
-        """0 proved, 1 refuted, 3 decoded, by code that was not isolated or a network whose contract nobody checked."""
-        costs = self.written.costs
-        if self.num_wrong or costs.exceeds_claim() or costs.exceeds_score() or self.written.exceeds_whole:
+        """What a stranger's ``--decode`` ends with; 1 and 3 also for what can be known only here.
+
+        That is: which tokens they were, what they cost in the score, and whether code ran beside the text.
+        """
+        if self._refuted() is not None:
             return REFUTED
-        return PROVED if self.is_alone and self.written.is_checked else UNPROVED
+        return self.opened.exit_code if self.is_alone else UNPROVED
 
     @property
     def is_alone(self) -> bool:
@@ -111,27 +112,28 @@ class Proof:
         return not runs_code or (self.opened.decoded.is_isolated and self.is_contained)
 
     def sentence(self) -> str:
-        """What follows, in one sentence."""
-        header, lost, bits = self.opened.header, self.opened.decoded.lost, self.opened.num_bits
-        count, total = len(header.windows), len(self.written.targets)
-        these = f"{count:,} of {header.num_spans:,} {header.noun}, chosen by a hash of the score,"
+        """What follows, in one sentence: a stranger's, where nothing more is known here."""
+        refuted = self._refuted()
+        if refuted is not None:
+            return refuted
+        return self.opened.sentence() if self.is_alone else self.opened.not_isolated()
+
+    def _refuted(self) -> str | None:
+        """What does not hold, in one sentence; None where all does."""
+        lost, costs, these = self.opened.decoded.lost, self.written.costs, self.opened.these
         if lost is not None:
-            return f"not proved: the text did not come back: {lost}"
+            return f"not decoded: the text did not come back: {lost}"
         if self.num_wrong:
-            return f"not proved: {self.num_wrong:,} of {total:,} tokens came back as others"
-        if self.written.costs.exceeds_claim():
+            return f"not decoded: {self.num_wrong:,} of {len(self.written.targets):,} tokens came back as others"
+        if costs.exceeds_claim():
             return f"not proved: {these} cost more than the claim for them by more than 4 errors"
-        if self.written.costs.exceeds_score():
+        if costs.exceeds_score():
             return f"not proved: {these} cost more than they did in the score by more than 4 errors"
+        if self.opened.exit_code == REFUTED:
+            return self.opened.sentence()
         if self.written.exceeds_whole:
-            return f"not proved: {these} cost more than the score says of the whole by more than 4 errors"
-        if not self.is_alone:
-            return f"decoded, not isolated: {these} came back from {bits:,} bits, by code that could reach other files"
-        if not self.written.is_checked:
-            return f"decoded, not checked: {these} came back from {bits:,} bits; leave out --no-contract for a proof"
-        given = sum(header.contexts)
-        beside = f", given {given:,} tokens before them" if given else ""
-        return f"proved: {these} came back, token by token, from {bits:,} bits{beside}"
+            return f"not proved: {these} cost more than the score says by more than 4 errors"
+        return None
 
     def __str__(self) -> str:
         written, costs, bits = self.written, self.written.costs, self.opened.num_bits
@@ -144,15 +146,13 @@ class Proof:
         around = self.file_bytes - bits // 8
         overhead = 100.0 * (bits / costs.coded_bits - 1.0) if costs.coded_bits else 0.0
         size = "" if not written.num_bytes else f", {written.num_bytes:,} bytes"
-        words = "against the whole of the score taken (it has no numbers of single windows)"
-        taken = [] if written.whole is None else [f"  {words}: {written.whole}"]
         return "\n".join([
             written.score,
             f"  claim for these windows, estimated again: {costs.claimed_bits:,.1f} bits{drawn}",
             f"  coded: {costs.coded_bits:,.1f} bits by the network{spread}",
             f"  file: {bits // 8:,} bytes of bits, and {around:,} of header and given tokens",
             f"  cashed: {rate:.4f} bits per {unit} ({overhead:+.2f} % above the network's own)",
-            *taken,
+            *([] if self.opened.cashed is None else [f"  against the whole of the score: {self.opened.cashed}"]),
             f"  decoded in a process of its own, {self.opened.decoded.in_words}",
             f"  text of {len(written.targets):,} tokens{size}; checkpoint of {self.checkpoint_bytes:,} bytes, "
             "which may know the text by heart",
@@ -189,7 +189,7 @@ def get_back(
     """Decode a file of bits that has just been written."""
     opened = open_proof(
         file, checkpoint, model=settings.model, allow_code=settings.allow_code,
-        seconds=time_limit or _MIN_SECONDS + _TIMES_ENCODING * written.seconds,
+        seconds=time_limit or _MIN_SECONDS + _TIMES_ENCODING * written.seconds, tokenizer=written.tokenizer,
     )  # fmt: skip
     return Proof(written, opened, _size_of(checkpoint), file.stat().st_size, is_contained)
 
@@ -222,14 +222,15 @@ def write_proof(
     write_bits(file, encoded.header.plain(), [encoded.given.astype("<u4").tobytes(), encoded.bits])
     counts_bytes = settings.byte_rule != "none"
     num_bytes = int(job.num_units[encoded.header.windows].sum()) if counts_bytes else None
-    is_checked = result.signature.contract != "off"
-    written = Written(result.line, is_checked, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds)
+    written = Written(
+        result.line, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds, tokenizer=job.text.tokenizer
+    )
     if scored is not None:
         return written
     units = np.asarray(job.num_units[encoded.header.windows])
     line = line_of(encoded.header, file.name)
     whole = cashed_of(encoded.header, line, encoded.coded_nats, 8 * len(encoded.bits), units, counts_bytes=counts_bytes)
-    return replace(written, whole=str(whole), exceeds_whole=whole.exceeds_score())
+    return replace(written, exceeds_whole=whole.exceeds_score())
 
 
 def _count_tokens(progress: Progress | None, total: int) -> Callable[[int], None]:

@@ -136,7 +136,6 @@ class Opened:
 
     def sentence(self) -> str:
         """What follows, in one sentence."""
-        count = len(self.header.windows)
         if not self.is_same and self.differences:
             return f"not decoded: the numerics differ from those of the encoder ({'; '.join(self.differences)})"
         if not self.is_same:
@@ -145,22 +144,31 @@ class Opened:
                 "changed, or the numerics differ in a way that nobody has named"
             )
         if self.exceeds_score:
-            return f"not proved: {count:,} {self.header.noun} cost more than the score says by more than 4 errors"
+            return f"not proved: {self.these} cost more than the score says by more than 4 errors"
         if not self.is_alone:
-            return f"decoded, not isolated: {count:,} {self.header.noun}, by code that could reach other files"
+            return self.not_isolated()
+        came_back = f"{self.these} came back from {self.num_bits:,} bits"
         if not self.is_checked:
             return (
-                f"decoded, not checked: {count:,} {self.header.noun} came back from {self.num_bits:,} bits; the score "
-                "was made with --no-contract, and a network that reads other rows decodes what it coded"
+                f"decoded, not checked: {came_back}; the score was made with --no-contract, and a network that reads "
+                "other rows decodes what it coded"
             )
         if self.doubt is not None:
-            return (
-                f"decoded, not proved: {count:,} {self.header.noun} came back from {self.num_bits:,} bits, and leave "
-                f"the number of the score open: {self.doubt}"
-            )
+            return f"decoded, not proved: {came_back}, and leave the number of the score open: {self.doubt}"
         given = sum(self.header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""
-        return f"proved: {count:,} {self.header.noun} came back, token by token, from {self.num_bits:,} bits{beside}"
+        return f"proved: {self.these} came back, token by token, from {self.num_bits:,} bits{beside}"
+
+    @property
+    def these(self) -> str:
+        """Which windows, in words: :func:`read_file` takes no others than the hash chooses."""
+        header = self.header
+        return f"{len(header.windows):,} of {header.num_spans:,} {header.noun}, chosen by a hash of the score,"
+
+    def not_isolated(self) -> str:
+        """What follows where code could reach more than the file of bits."""
+        came_back = f"{self.these} came back from {self.num_bits:,} bits"
+        return f"decoded, not isolated: {came_back}, by code that could reach other files"
 
     def __str__(self) -> str:
         header = self.header

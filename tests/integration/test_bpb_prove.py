@@ -52,6 +52,7 @@ def test_a_score_is_proved(proved):
         "coded: ",
         "file: ",
         "cashed: ",
+        "against the whole of the score: ",
         "decoded in a process of its own",
         "text of 512",
     )
@@ -92,11 +93,58 @@ def test_a_stranger_gets_the_text_back(proved, opened, repository):
     first = proved[0].stdout.splitlines()[0]
     assert first in done.stdout
     assert f"torch {torch.__version__}, on cpu" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("proved: 4 windows came back, token by token,")
+    assert done.stdout.splitlines()[-1] == proved[0].stdout.splitlines()[-1]
+    shown = [line.partition(": ")[2] for line in (proved[0].stdout + done.stdout).splitlines() if " bits for " in line]
+    assert len(shown) == 2
+    assert shown[0] == shown[1]
     corpus = load_shards([repository / "fixtures/corpora/tiny_val_000000.bin"])
     tokenizer, windows = load_tokenizer(repository / MODEL), read_bits(proved[1])[0]["windows"]
     texts = [tokenizer.decode(corpus.read(128 * window, 128 * window + 128)) for window in windows]
     assert text.read_bytes() == b"\n".join(texts)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--limit", "2", "--num-windows", "2", "--samples", "1"), "the score's own error, "),
+        (("--limit", "12", "--num-windows", "1"), "one window alone shows no spread"),
+    ],
+)
+def test_what_leaves_the_number_open_does_so_for_both(repository, tmp_path, words, reason):
+    mine = run_here(
+        prove.main, repository / TINY, "--steps", "4", *words, "--device", "cpu", "--proof", tmp_path / "a.bits"
+    )
+    theirs = decode(repository, tmp_path / "a.bits")
+    assert (mine.returncode, theirs.returncode) == (3, 3)
+    assert mine.stdout.splitlines()[-1] == theirs.stdout.splitlines()[-1]
+    assert reason in mine.stdout.splitlines()[-1]
+
+
+def test_the_tokenizer_inside_the_checkpoint_serves(proved, opened, repository, tmp_path):
+    done = run_here(prove.main, "--decode", proved[1], repository / TINY, "--text", tmp_path / "a.txt")
+    assert done.returncode == 0, done
+    assert done.stdout == opened[0].stdout
+    assert (tmp_path / "a.txt").read_bytes() == opened[1].read_bytes()
+
+
+def test_a_checkpoint_that_carries_no_tokenizer_or_another(proved, repository, tmp_path, monkeypatch):
+    from bpb_harness.proof import spelling
+
+    inside = torch.load(repository / TINY, weights_only=True)
+    for name, tokenizer, said in (
+        ("bare.pt", None, "no --tokenizer: got none inside bare.pt; pass --tokenizer MODEL, that of the score"),
+        ("other.pt", torch.tensor(list(b"{}"), dtype=torch.uint8), "the tokenizer inside other.pt"),
+    ):
+        torch.save({key: value for key, value in (inside | {"tokenizer": tokenizer}).items() if value is not None},
+                   tmp_path / name)  # fmt: skip
+        done = run_here(prove.main, "--decode", proved[1], tmp_path / name)
+        assert done.returncode == 2
+        assert f"{name} is not the checkpoint of the file of bits" in done.stderr  # whatever it carries
+        monkeypatch.setattr(spelling, "require_same_checkpoint", lambda *_: None)
+        done = run_here(prove.main, "--decode", proved[1], tmp_path / name)
+        assert done.returncode == 2
+        assert said in done.stderr
+        monkeypatch.undo()
 
 
 def test_what_came_of_it_as_json(proved, opened, repository, tmp_path):
@@ -224,7 +272,7 @@ def test_cut_files(proved, repository, tmp_path):
         (["--proof", "a", "--compare"], "--compare: got two bounds, expected the one that is proved"),
         (["--proof", "a", "--limit", "3", "--num-windows", "4", "--no-contract", "--steps", "2"], "expected 1 to 3"),
         (["--proof", "a", "--time-limit", "0"], "--time-limit: got 0.0, expected seconds, above 0"),
-        (["--decode", "a"], "no --tokenizer"),
+        (["--decode", "a"], "a: cannot be read"),
         (["--decode", "a", "--tokenizer", "t", "--steps", "3"], "--steps with --decode"),
         (["--decode", "a", "--tokenizer", "t", "--num-windows", "3"], "--num-windows with --decode"),
     ],
@@ -320,10 +368,7 @@ def test_a_score_that_is_taken_is_proved_by_the_same_bits(one_block, tmp_path, m
     mine = run_here(prove.main, *proving, tmp_path / "a.bits", "--score", tmp_path / "r.json")
     assert mine.returncode == 0, mine
     assert (tmp_path / "a.bits").read_bytes() == (tmp_path / "b.bits").read_bytes()
-    lines = mine.stdout.splitlines()
-    assert [line for line in lines if "against the whole" not in line] == theirs.stdout.splitlines()
-    whole = "against the whole of the score taken (it has no numbers of single windows): "
-    assert sum(whole in line for line in lines) == 1
+    assert mine.stdout == theirs.stdout
 
 
 @pytest.mark.parametrize(
@@ -413,4 +458,4 @@ def test_a_taken_score_that_its_windows_do_not_cash(one_block, tmp_path):
     settings = settings_beside(read_result(file), {"device": "cpu"}, ())
     outcome = prove_here(one_block, settings, tmp_path / "a.bits", num_windows=3, score=file)
     assert outcome.exit_code == 1
-    assert "cost more than the score says of the whole" in outcome.sentence()
+    assert "cost more than the score says by" in outcome.sentence()

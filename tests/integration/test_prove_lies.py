@@ -53,7 +53,7 @@ def test_a_low_number_is_not_proved_by_a_large_error(repository, tmp_path, monke
         assert done.stdout.splitlines()[-1].startswith("not proved: ")
         return
     assert done.returncode == 3, done
-    assert done.stdout.splitlines()[-1].startswith("decoded, not proved: 4 windows came back from ")
+    assert done.stdout.splitlines()[-1].startswith("decoded, not proved: 4 of ")
     assert said in done.stdout.splitlines()[-1]
 
 
