@@ -20,6 +20,7 @@
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said,
                       voiding_statements.py in which words, trains_on_it.py by which setting, stated_spread.py spreads
                       over seeds
+    score_of_readme.py  which score a README claims; plain_claims.py those of its sentences
     tolerant_json.py  broken JSON, repaired where only one reading is possible
     text_file.py      bounded reading of files in unknown encodings
     printed.py        numbers with the digits that were printed

@@ -16,15 +16,15 @@ from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.prose_files import notes_of
 from bpb_harness.claim.reading import PLAIN, Reading
-from bpb_harness.claim.readme_reader import headline, headlines, stated_scores, steps_table
+from bpb_harness.claim.readme_reader import steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, ScoreLine
+from bpb_harness.claim.score_of_readme import Chosen, score_of_readme
 from bpb_harness.claim.separate import two_claims
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import ClaimError
-from bpb_harness.findings import first_of
 
-_MAX_VALUES_SHOWN, _MAX_KEYS_SHOWN = 5, 3
+_MAX_VALUES_SHOWN = 5
 
 
 def read_claim(*paths: Path, reading: Reading = PLAIN) -> Claim:
@@ -180,7 +180,7 @@ def _complete(claim: Claim) -> Claim:
     score, claimed_in = claim.score, claim.claimed_in
     nats, same = claim.nats_per_token, claim.same_estimator
     null_claim = any(note.kind is NoteKind.NOT_A_NUMBER for note in notes)
-    if score is None and not null_claim and (chosen := _score_of_readme(claim, notes)) is not None:
+    if score is None and not null_claim and (chosen := score_of_readme(claim, notes)) is not None:
         score, nats, same, claimed_in = chosen
     tokenizer, where = claim.tokenizer, claim.tokenizer_source
     if tokenizer is not None:
@@ -312,12 +312,9 @@ _HIGHEST = 1000.0  # bits per byte; more is no score
 _TELLING = 4  # decimals of a number that is known again
 
 
-_Chosen = tuple[Printed, Printed | None, bool, str]
-
-
 def _score_of_logs(
     logs: Sequence[LogRecord], notes: list[Note], *, averages: bool, misnamed: Printed | None
-) -> _Chosen | None:
+) -> Chosen | None:
     """The score that logs alone claim: what the only one ends with; of several, where that is wanted, the mean."""
     finals = [log.final for log in logs if log.final is not None]
     if not finals:
@@ -354,7 +351,7 @@ def _score_of_logs(
     return mean
 
 
-def _mean(lines: Sequence[ScoreLine]) -> _Chosen:
+def _mean(lines: Sequence[ScoreLine]) -> Chosen:
     first = lines[0]
     source = Source(first.bpb.source.file, key=f"mean over {len(lines)} logs")
     decimals = max(line.bpb.decimals or 0 for line in lines)
@@ -364,48 +361,3 @@ def _mean(lines: Sequence[ScoreLine]) -> _Chosen:
     if len(nats) != len(lines):
         loss = None
     return bpb, loss, all(line.same_estimator for line in lines), "log"
-
-
-def _called_a_loss_too(claim: Claim) -> Printed | None:
-    """Of the scores in a README's prose the one that the record gives, to enough digits, and calls a loss."""
-    loss = claim.called_a_loss
-    if loss is None or claim.readme is None or (loss.decimals or 0) < _TELLING:
-        return None
-    alike = (each for each in headlines(claim.readme) if each.agrees_with(loss.value, loss.half_unit))
-    return min(alike, key=lambda each: abs(each.value - loss.value), default=None)
-
-
-def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
-    readme = claim.readme
-    if readme is None:
-        return None
-    stated = stated_scores(readme)
-    finest = max(stated, key=lambda each: each.decimals or 0, default=None)
-    if finest is not None and any(not finest.agrees_with(other.value, other.half_unit) for other in stated):
-        which = ", ".join(f"{score} ({score.source})" for score in stated[:_MAX_VALUES_SHOWN])
-        message = f"{readme.file} states several scores, and does not say which is claimed: {which}"
-        notes.append(Note(NoteKind.AMBIGUOUS, message, stated[0].source))
-        return None
-    score = finest or _called_a_loss_too(claim) or headline(readme)
-    if score is None and not readme.rows:
-        return None
-    if score is None:
-        place = readme.rows[0].score.source
-        message = f"{readme.file} gives several scores in tables, and does not say which is claimed"
-        notes.append(Note(NoteKind.AMBIGUOUS, message, place))
-        return None
-    is_of_table = any(score == row.score for row in readme.rows)
-    if is_of_table and claim.other_scores and not any(score.agrees_with(each.value) for each in claim.other_scores):
-        message = f"{readme.file} and {claim.other_scores[0].source.file} give scores, and no one that both give"
-        notes.append(Note(NoteKind.AMBIGUOUS, message, score.source))
-        return None
-    loss, why = claim.called_a_loss, "no submission.json, claim file or result claims one"
-    if claim.other_scores:
-        first = claim.other_scores[0]
-        keys = first_of([f"{each.source.key or each}" for each in claim.other_scores], _MAX_KEYS_SHOWN)
-        why = f"{first.source.file} gives {keys}, and does not say which of its scores is claimed"
-    if loss is not None and score.agrees_with(loss.value, loss.half_unit):
-        why = f"{loss.source} gives {loss}, and calls it a loss"
-    chosen = f"the score audited is {score}, of {score.source}: {why}"
-    notes.append(Note(NoteKind.CHOICE, chosen, score.source))
-    return score, None, False, "readme"

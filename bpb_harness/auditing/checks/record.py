@@ -16,10 +16,15 @@ from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_see
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
+from bpb_harness.claim.plain_claims import SENTENCE
 from bpb_harness.claim.readme_reader import headline, headlines
 from bpb_harness.claim.wandb_summary import is_summary_name
 from bpb_harness.findings import Finding, Json, Rule, Severity, first_of, listed
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
+
+HOW_CLAIMED = (
+    f'a score that the record claims: "val_bpb" in submission.json, or one sentence of its README, "{SENTENCE}"'
+)
 
 
 def check_record(evidence: Evidence) -> Iterator[Finding]:
@@ -45,7 +50,7 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
             message += f" ({place} is a loss of {claim.loss_alone}, and nothing beside it is in bits per byte)"
         message += f"; what it does give, {others}, it does not call the score" if others else ""
         others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
-        missing = None if unread else "a score that the record claims"
+        missing = None if unread else HOW_CLAIMED
         if claim.loss_alone is not None:
             missing = (
                 f"how many bytes and tokens the text of {claim.loss_alone.name} has: loss / ln 2 x tokens / bytes are "

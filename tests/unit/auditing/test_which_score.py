@@ -1219,3 +1219,26 @@ def test_lines_that_a_log_says_were_left_out_are_told(tmp_path: Path, line: str,
     (found,) = audit(tmp_path).with_code("BPB401")
     told = f"; the log says that lines in front of it were left out: `{line}` (train.log:2)"
     assert found.message == f"the score is in the log: 'final_exact' at train.log:3{told if is_told else ''}"
+
+
+@pytest.mark.parametrize("readme", ["# A run\n\nWider, and longer.\n", "# A run\n\nOur loss is lower than the last.\n"])
+def test_who_claims_nothing_is_told_how_a_claim_is_written(tmp_path: Path, readme: str) -> None:
+    (tmp_path / "README.md").write_text(readme)
+    (tmp_path / "train_gpt.py").write_text("loss = 0.0\n")
+    report = audit(tmp_path)
+    (missing,) = report.judgement.missing
+    assert '"val_bpb" in submission.json' in missing
+    assert missing.endswith('"Our model achieves 0.8500 bits per byte."')
+    (tmp_path / "README.md").write_text(f"{readme}\n{missing[missing.index('Our model') : -1]}\n")
+    assert audit(tmp_path).claimed_bpb == 0.85
+    (tmp_path / "README.md").write_text(readme)
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 0.85}))
+    assert audit(tmp_path).claimed_bpb == 0.85
+
+
+def test_sentences_of_several_scores_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# T\n\nOur model achieves 0.85 BPB.\n\nOur second one achieves 0.95 BPB.\n")
+    report = audit(tmp_path)
+    assert (report.claimed_bpb, report.gives_no_score) == (None, False)
+    (ambiguous,) = report.with_code("BPB906")
+    assert ambiguous.message.endswith("0.85 (README.md:3), 0.95 (README.md:5)")
