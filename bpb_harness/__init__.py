@@ -151,7 +151,8 @@ def audit(
     """Audit one claimed score from its record.
 
     Args:
-        paths: a submission's folder, or files that belong to one claim.
+        paths: a submission's folder, files that belong to one claim, or such a folder and files; not several folders,
+            each of which is a claim of its own.
         baseline: the claim that this one says it beats: folders or files.
         recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
         proof: a file of bits of `bpb-prove`, of some windows of the score; needs ``checkpoint``.
@@ -166,7 +167,8 @@ def audit(
 
     Raises:
         ClaimError: if there is nothing to read, or a claim file is wrong.
-        UsageError: for ``allow_code`` without a tokenizer, a proof without a network, or the other way round.
+        UsageError: for several folders, ``allow_code`` without a tokenizer, a proof without a network, or the other
+            way round.
         InputError: for a proof that is none, or of another checkpoint; for a pack that is none.
         TokenizerError: if the tokenizer's file is needed and cannot be read.
     """

@@ -33,7 +33,7 @@ from bpb_harness.auditing.verdict import Verdict, judge, reconcile
 from bpb_harness.claim import find_submissions, read_record
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import UsageError
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, first_of
 from bpb_harness.rules import Candidates, candidates_of, rules_for
 
 NamedRules = AnyPath | Sequence[AnyPath] | Candidates | None
@@ -54,9 +54,21 @@ def audit(
         raise UsageError("allow_code", seen=repr(allow_code), expected="True or False")
     if recomputed is not None and not hasattr(recomputed, "bits_per_byte"):
         raise UsageError("recomputed", seen=type(recomputed).__name__, expected="what bpb_harness.evaluate(...) gives")
+    _require_one_folder(paths_of(paths))
     report = audited(paths, baseline, recomputed, proved, allow_code=allow_code, tokenizer=tokenizer, rules=rules)
     require_something(report, paths_of(paths))
     return _told_of_submissions(report, paths_of(paths))
+
+
+def _require_one_folder(paths: Sequence[Path]) -> None:
+    """Refuse several folders, whose files would be read as those of one claim, and refute each other."""
+    folders = list({resolved(path): str(path) for path in paths if path.is_dir()}.values())
+    if len(folders) > 1:
+        expected = "one submission's folder, or files of one claim"
+        hint = "audit them one by one: [bpb_harness.audit(folder) for folder in folders]"
+        raise UsageError(
+            "what is audited", seen=f"{len(folders)} folders, {first_of(folders, 3)}", expected=expected, hint=hint
+        )
 
 
 def _told_of_submissions(report: AuditReport, paths: Sequence[Path]) -> AuditReport:

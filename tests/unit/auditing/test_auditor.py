@@ -255,3 +255,32 @@ def test_what_an_audit_cannot_be_of_is_refused_in_one_line(tmp_path: Path, given
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.2}')
     with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
         bpb_harness.audit(**({"paths": tmp_path} | given))
+
+
+def test_several_folders_are_several_claims(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "three", "four")]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / "submission.json").write_text(f'{{"val_bpb": 1.{number}}}')
+    with pytest.raises(UsageError) as refused:
+        bpb_harness.audit(folders)
+    assert str(refused.value) == (
+        f"what is audited: got 4 folders, {folders[0]}, {folders[1]}, {folders[2]} and 1 more, expected one "
+        "submission's folder, or files of one claim; audit them one by one: [bpb_harness.audit(folder) for folder in "
+        "folders]"
+    )
+    with pytest.raises(UsageError, match=r"^what is audited: got 2 folders"):
+        bpb_harness.audit([folders[0], folders[1], folders[0] / "submission.json"])
+
+
+def test_one_folder_may_be_named_twice_and_beside_files_and_a_baseline(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "submission.json").write_text('{"val_bpb": 1.2}')
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    assert bpb_harness.audit([first, tmp_path / "two" / ".." / "one"]).claimed_bpb == 1.2
+    assert bpb_harness.audit([first, tmp_path / "train.log"], baseline=[second]).files == (
+        "submission.json",
+        "train.log",
+    )
