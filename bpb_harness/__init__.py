@@ -172,22 +172,24 @@ def audit(
         InputError: for a proof that is none, or of another checkpoint; for a pack that is none.
         TokenizerError: if the tokenizer's file is needed and cannot be read.
     """
+    from bpb_harness.argument_names import named_as_arguments
     from bpb_harness.auditing import auditor
 
     proved = None
-    if proof is not None:
-        from bpb_harness.evaluation.settings import as_paths
-        from bpb_harness.proof import evidence  # deferred: imports torch
+    with named_as_arguments(("allow_code", "baseline", "checkpoint", "data", "proof", "rules", "tokenizer")):
+        if proof is not None:
+            from bpb_harness.evaluation.settings import as_paths
+            from bpb_harness.proof import evidence  # deferred: imports torch
 
-        proved = evidence.examine(proof, checkpoint, tokenizer, as_paths(data))
-    elif checkpoint is not None or data:
-        from bpb_harness.errors import UsageError
+            proved = evidence.examine(proof, checkpoint, tokenizer, as_paths(data))
+        elif checkpoint is not None or data:
+            from bpb_harness.errors import UsageError
 
-        raise UsageError("checkpoint and data without proof", hint="pass proof=FILE, or recomputed=evaluate(...)")
-    return auditor.audit(
-        _kept(paths), baseline=_kept(baseline), recomputed=recomputed, proved=proved, allow_code=allow_code,
-        tokenizer=tokenizer, rules=rules,
-    )  # fmt: skip
+            raise UsageError("checkpoint and data without proof", hint="pass proof=FILE, or recomputed=evaluate(...)")
+        return auditor.audit(
+            _kept(paths), baseline=_kept(baseline), recomputed=recomputed, proved=proved, allow_code=allow_code,
+            tokenizer=tokenizer, rules=rules,
+        )  # fmt: skip
 
 
 def _kept(given: Any) -> Any:

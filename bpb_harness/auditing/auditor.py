@@ -78,8 +78,8 @@ def _told_of_submissions(report: AuditReport, paths: Sequence[Path]) -> AuditRep
     if not below:
         return report
     number = "one submission lies" if len(below) == 1 else f"{len(below)} submissions lie"
-    reason = f"{report.judgement.reason.rstrip('.')}; {number} below it, audited with --recursive"
-    missing = ("--recursive, for a report on each submission below the folder",)
+    reason = f"{report.judgement.reason.rstrip('.')}; {number} below it, audited with bpb-audit --recursive"
+    missing = ("`bpb-audit FOLDER --recursive`, for a report on each submission below the folder",)
     return replace(report, judgement=replace(report.judgement, reason=reason, missing=missing))
 
 

@@ -50,7 +50,7 @@ def read_record(*paths: Path, reading: Reading = PLAIN) -> Claim:
     named = frozenset(resolved(path) for path in paths if not path.is_dir())
     if not any(path in named or kind_by_name(shown) != "table" for path, shown in files):
         expected = "submission.json, a log, a README, a script or a claim file"
-        hint = "its folders are audited one by one with --recursive" if any(map(holds_folders, paths)) else ""
+        hint = "bpb-audit --recursive audits its folders one by one" if any(map(holds_folders, paths)) else ""
         where = ", ".join(str(path) for path in paths)
         seen = "; ".join(f"{shown} is {why}" for shown, why in skipped[:_MAX_VALUES_SHOWN]) or None
         raise ClaimError(f"nothing to audit in {where}", seen=seen, expected=expected, hint=hint)
@@ -111,7 +111,9 @@ def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, sear
     names = two_claims(claim_files)
     if names is not None:
         where = "the arguments" if in_arguments else "one folder"
-        recursive = ", or their folder with --recursive" if in_arguments else ", or --recursive"
+        recursive = (
+            ", or their folder with bpb-audit --recursive" if in_arguments else ", or with bpb-audit --recursive"
+        )
         hint = f"audit them one by one{recursive if searchable else ''}"
         raise ClaimError(f"two claims in {where}: {names[0]} and {names[1]}", hint=hint)
 

@@ -236,7 +236,7 @@ def test_facts_of_one_claim_say_nothing_of_another(run: Run, tmp_path: Path) -> 
         (folder / name).write_bytes((HERE / "facts" / name).read_bytes())
     alone = {name: own_json(run(folder / name, "--format", "json").stdout) for name in names}
     done = run(folder)
-    said = "two claims in one folder: pr0549 and pr1106; audit them one by one, or --recursive"
+    said = "two claims in one folder: pr0549 and pr1106; audit them one by one, or with bpb-audit --recursive"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"bpb-audit: {said}\n")
     assert run(*(folder / name for name in names)).returncode == 2
     for words in (["two", "--recursive"], [".", "--recursive"], ["--containing", f"two/{names[0]}"]):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import bpb_harness
+from bpb_harness.argument_names import named_as_arguments
 from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, of_many, of_scripts, script
 from bpb_harness.auditing import Verdict as AuditVerdict
 from bpb_harness.auditing.script import ScriptContext
@@ -212,9 +213,11 @@ def test_a_folder_that_claims_nothing_tells_of_the_submissions_below_it(tmp_path
         (tmp_path / name / "submission.json").write_text('{"val_bpb": 1.2}')
     report = audit(tmp_path)
     assert report.judgement.reason == (
-        "the record claims no score; 2 submissions lie below it, audited with --recursive"
+        "the record claims no score; 2 submissions lie below it, audited with bpb-audit --recursive"
     )
-    assert report.judgement.missing == ("--recursive, for a report on each submission below the folder",)
+    assert report.judgement.missing == (
+        "`bpb-audit FOLDER --recursive`, for a report on each submission below the folder",
+    )
     for name in ("a", "b"):
         (tmp_path / name / "submission.json").unlink()
     assert "--recursive" not in audit(tmp_path).judgement.reason
@@ -284,3 +287,35 @@ def test_one_folder_may_be_named_twice_and_beside_files_and_a_baseline(tmp_path:
         "submission.json",
         "train.log",
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"allow_code": True}, "allow_code runs the script's byte table on a tokenizer; give tokenizer=FILE too"),
+        ({"rules": "nobody's"}, 'rules: got "nobody\'s", expected modded-nanogpt, '),
+        ({"rules": ["none", "nanochat"]}, "rules='none': got 2 packs, expected none alone; leave it out"),
+        ({"proof": "score.bits"}, "proof without checkpoint: got bits alone, expected the network of the score; "),
+        ({"checkpoint": "a.pt"}, "checkpoint and data without proof; pass proof=FILE, or recomputed=evaluate(...)"),
+    ],
+)
+def test_who_calls_it_from_python_is_told_of_arguments(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2}')
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}") as refused:
+        bpb_harness.audit(tmp_path, **given)
+    assert "--" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("give --tokenizer FILE too", "give tokenizer=FILE too"),
+        ("--data and --docs", "data and --docs"),
+        ("run bpb-eval --data FILE", "run bpb-eval --data FILE"),
+        ("leave out --data: bpb-prove --decode writes it", "leave out --data: bpb-prove --decode writes it"),
+    ],
+)
+def test_commands_and_options_of_no_argument_stay(said: str, heard: str) -> None:
+    with pytest.raises(UsageError) as refused, named_as_arguments(("data", "tokenizer")):
+        raise UsageError("data", hint=said)
+    assert str(refused.value) == f"data; {heard}"

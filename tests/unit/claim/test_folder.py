@@ -359,7 +359,7 @@ class TestFiles:
         with pytest.raises(ClaimError) as caught:
             read_claim(tmp_path, tmp_path)
         where = f"{tmp_path}, {tmp_path}"
-        hint = "its folders are audited one by one with --recursive"
+        hint = "bpb-audit --recursive audits its folders one by one"
         assert str(caught.value) == f"nothing to audit in {where}: {expected}; {hint}"
 
     def test_what_was_passed_over_is_said_with_its_reason(self, tmp_path: Path) -> None:

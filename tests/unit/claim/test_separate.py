@@ -46,8 +46,12 @@ def test_two_claims_are_refused_and_have_a_path_each(
     files = [_write(tmp_path, "a.claim.json", **first), _write(tmp_path, "b.claim.json", **second)]
     with pytest.raises(ClaimError) as problem:
         read_claim(tmp_path)
-    assert str(problem.value) == f"two claims in one folder: {names}; audit them one by one, or --recursive"
-    with pytest.raises(ClaimError, match=r"^two claims in the arguments: .*, or their folder with --recursive$"):
+    assert (
+        str(problem.value) == f"two claims in one folder: {names}; audit them one by one, or with bpb-audit --recursive"
+    )
+    with pytest.raises(
+        ClaimError, match=r"^two claims in the arguments: .*, or their folder with bpb-audit --recursive$"
+    ):
         read_claim(*files)
     assert separate_claims(tmp_path) == files
 
