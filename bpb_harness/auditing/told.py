@@ -206,6 +206,8 @@ def _printable(text: str) -> str:
 
 # Codes of what --allow-code runs, and of what the harness computes itself.
 _OF_RUNNING = frozenset({"BPB157", "BPB158", "BPB159", "BPB163", "BPB164", "BPB269", "BPB270", "BPB271"})
+_OF_SCORING = frozenset({"BPB601", "BPB602", "BPB603"})
+_OF_PROOFS = frozenset({"BPB604", "BPB605", "BPB606", "BPB607"})
 _MAX_FILES = 12
 
 
@@ -215,7 +217,8 @@ def how_found(report: AuditReport) -> str:
     shown = ", ".join(report.files[:_MAX_FILES]) or "nothing"
     more = f" and {counted(len(report.files) - _MAX_FILES, 'more file')}" if len(report.files) > _MAX_FILES else ""
     done = ["functions of its scripts were run by themselves"] if found & _OF_RUNNING else []
-    done += ["its checkpoint was scored"] if any(code.startswith("BPB60") for code in found) else []
+    done += ["its checkpoint was scored"] if found & _OF_SCORING else []
+    done += ["a proof was decoded with its checkpoint"] if found & _OF_PROOFS else []
     return f"{shown}{more}; {' and '.join(done) if done else 'nothing of it was run'}"
 
 

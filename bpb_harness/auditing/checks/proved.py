@@ -200,7 +200,48 @@ def _gaps(evidence: Evidence, proved: Proved) -> Iterator[tuple[str, str]]:
             "that these windows are like the others: they cost less than the score says, by more than 4 errors",
             "a proof of other windows (another --seed)",
         )
-    reach = STANDARD_ERRORS * math.hypot(proved.stderr, proved.mc_stderr or 0.0)
-    if not reach <= COARSEST_AGREEMENT * proved.claimed or proved.num_proved < min(MIN_WINDOWS, proved.num_spans):
-        wide = f"{reach / STANDARD_ERRORS:.4f}" if math.isfinite(reach) else "not known"
-        yield f"the number, to better than its error ({wide})", "a proof of more windows (--num-windows)"
+    coarse = _too_coarse(proved)
+    if coarse is not None:
+        yield coarse
+
+
+def _too_coarse(proved: Proved) -> tuple[str, str] | None:
+    """Why the windows do not show the number closely enough, and what would; None where they do."""
+    sampling, most = proved.mc_stderr or 0.0, COARSEST_AGREEMENT * proved.claimed / STANDARD_ERRORS
+    stderr, enough = math.hypot(proved.stderr, sampling), min(MIN_WINDOWS, proved.num_spans)
+    if stderr <= most and proved.num_proved >= enough:
+        return None
+    if stderr <= most or not math.isfinite(stderr):
+        these = f"{proved.num_proved:,} window{'s' if proved.num_proved > 1 else ''}"
+        says = f"the number: {these} are fewer than {enough}, and do not tell how much the others differ"
+        return says.replace("window are", "window is"), _a_proof_of(proved, enough)
+    says = (
+        f"the number, to better than its error ({stderr:.4f}): {STANDARD_ERRORS:g} of it are more than "
+        f"{COARSEST_AGREEMENT:.1%} of the number"
+    )
+    if sampling >= most:
+        return says, "a score with a smaller error of its own (more --samples), and a proof of that one"
+    needed = max(enough, _windows_needed(proved, most**2 - sampling**2))
+    if needed > proved.num_spans:
+        return says, (
+            f"a score of more windows (about {needed:,}; this one has {proved.num_spans:,}), and a proof of that one"
+        )
+    return says, _a_proof_of(proved, needed)
+
+
+def _a_proof_of(proved: Proved, count: int) -> str:
+    all_of_them = "all " if count == proved.num_spans else ""
+    about = f"{all_of_them}{count:,}" if all_of_them else f"about {count:,} of the {proved.num_spans:,}"
+    return f"a proof of {about} windows of the same score (`bpb-prove --num-windows {count}`)"
+
+
+def _windows_needed(proved: Proved, variance: float) -> int:
+    """How many windows have so small a variance, if the others differ as these do; a fifth more, for they may not.
+
+    Of a score that draws nothing, windows that are in the file have no error: a sample without replacement of all.
+    """
+    count, every = proved.num_proved, proved.num_spans
+    if proved.relation != "=":
+        return math.ceil(1.2 * proved.stderr**2 * count / variance)
+    single = proved.stderr**2 * count / (1.0 - count / every)
+    return min(every, math.ceil(1.2 * single / (variance + single / every)))

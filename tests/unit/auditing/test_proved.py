@@ -63,6 +63,15 @@ def test_the_report_says_what_was_decoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes", [{}, {"stderr": 0.02}, {"lost": "no"}, {"bits_per_byte": 1.5}], ids=["604", "606", "605", "607"]
+)
+def test_a_proof_is_decoded_and_nothing_is_scored(tmp_path: Path, changes: dict[str, Any]) -> None:
+    said = " ".join(audited(tmp_path, replace(SOUND, **changes))[0].to_text().split())
+    assert "x.claim.json; a proof was decoded with its checkpoint" in said
+    assert "checkpoint was scored" not in said
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"lost": "the tokens are others"}, "did not come back from their bits: the tokens are others"),
@@ -92,9 +101,14 @@ def test_a_failed_proof_refutes(tmp_path: Path, changes: dict[str, Any], said: s
         ({"is_trusted": False}, {}, "does not trust itself", "--samples"),
         ({"mc_stderr": None}, {}, "does not trust itself", "--samples"),
         ({"falls_below": True}, {}, "cost less than the score says", "--seed"),
-        ({"stderr": 0.02}, {}, "better than its error (0.0200)", "--num-windows"),
-        ({"stderr": math.inf}, {}, "error (not known)", "--num-windows"),
-        ({"num_proved": 29}, {}, "the number, to better", "--num-windows"),
+        ({"stderr": 0.011}, {}, "error (0.0110): 3 of it are more than 2.5%", "about 587 of the 977 windows"),
+        ({"stderr": 0.02}, {}, "better than its error (0.0200)", "of more windows (about 1,940; this one has 977)"),
+        ({"stderr": 0.02, "num_proved": 977}, {}, "error (0.0200)", "of more windows (about 4,737; this one has 977)"),
+        ({"stderr": 0.02, "relation": "=", "mc_stderr": 0.0}, {}, "error (0.0200)", "--num-windows 862`"),
+        ({"stderr": 0.02, "mc_stderr": 0.011}, {}, "error (0.0228)", "(more --samples), and a proof of that one"),
+        ({"stderr": math.inf, "num_proved": 1}, {}, "1 window is fewer than 30", "`bpb-prove --num-windows 30`"),
+        ({"num_proved": 29}, {}, "29 windows are fewer than 30", "about 30 of the 977 windows"),
+        ({"num_proved": 3, "num_spans": 4}, {}, "3 windows are fewer than 4", "all 4 windows of the same score"),
         ({"lost": "no", "differences": ("torch 1.0, not 2.0",)}, {}, "the numerics differ: torch 1.0", "alike"),
     ],
 )
