@@ -11,7 +11,9 @@ from bpb_harness.auditing.learnt import FITTED
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.idle_steps import idle_steps
 from bpb_harness.auditing.script.domains.kept_sums import best_kept
+from bpb_harness.auditing.script.domains.other_networks import are_of_others
 from bpb_harness.auditing.script.domains.passes_of_run import Passes, passes_of_run
 from bpb_harness.auditing.script.domains.plain_loss import plain_name
 from bpb_harness.auditing.script.domains.rounds_that_learn import Rounds, is_left_by, is_other_text
@@ -43,6 +45,8 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     for each in (each for each in found if analysis.program.scope(each.loop) in scopes):
         passes = passes_of_run(analysis, each.loop, each.arguments)
         if passes.number is not None and passes.number <= 1:
+            continue
+        if idle_steps(analysis.program, each.learning[0], Frame.at(analysis.program, each.loop)) is not None:
             continue
         added = _scores(analysis, each) if isinstance(each, _Test) else _kept(analysis, each)
         if added:
@@ -216,6 +220,10 @@ def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) ->
         or is_other_text(program, found.loop, parts)
         or any(isinstance(part, ast.Call) and last_name(part.func) in _FETCHING for part in parts)
     ):
+        return False
+    steps = [call for call in program.calls.get("step", []) if any(up is found.loop for up in program.ancestors(call))]
+    names = {part.id for part in parts if isinstance(part, ast.Name)}
+    if are_of_others(program, steps, frame, names):
         return False
     losses = [call.func.value for call in found.learning if isinstance(call.func, ast.Attribute)]
     learnt = (part for loss in losses for part, _ in trace(program, loss, frame, _MAX_TRACED))

@@ -24,6 +24,7 @@ from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.fitted_window import fitted_cost, is_asked_before, is_unused, steps_taken
 from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, written_into_weights
+from bpb_harness.auditing.script.domains.idle_steps import Idle, idle_steps
 from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
@@ -444,7 +445,10 @@ def _learnt_before(
                 if not _is_run(program, way, surely=met + 1, after=0 if shown is None else shown.level + 1):
                     continue
                 found = _found_at(analysis, tokens, text, (site, loss), way, other, met)
-                if found is None:
+                idle = None if found is None else idle_steps(program, site, way[-1][1])
+                if found is None or idle is Idle.ALWAYS:
+                    continue
+                if idle is Idle.BY_DEFAULT and (shown is None or found.is_window):
                     continue
                 if found.is_window:
                     steps = partial(steps_taken, analysis, tokens, loss, way[met:], other[met][0])
@@ -459,6 +463,9 @@ def _learnt_before(
                     continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
                 is_all = shown is not None and (not are_alike or all(each is not None for each in others))
+                if idle is Idle.BY_DEFAULT:
+                    yield replace(found, open=_NO_RATE)
+                    return
                 found = replace(found, is_shape=not found.pattern and _is_shape(program, (loss, way[-1][1]), text))
                 yield _weighed(analysis, found, way, met, scored_ways, shown if is_all else None)
                 return
@@ -528,6 +535,7 @@ def _behind_others(analysis: Analysis, ways: Sequence[Way], way: Way, met: int) 
     return tuple(kept)
 
 
+_NO_RATE = "by the script's own settings its learning rate is 0, and nothing tells another one"
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"
 
 

@@ -57,7 +57,7 @@ def number_in_logs(program: Program, node: ast.expr, frame: Frame, logged: tuple
         frame: where its names are read.
         logged: the lines that carry the claim.
     """
-    names = _names_of(program, node, frame)
+    names = names_of(program, node, frame)
     number = names[-1]
     if isinstance(number, ast.Constant):
         return Rounds(number.value) if isinstance(number.value, int) else None
@@ -72,7 +72,7 @@ def number_in_logs(program: Program, node: ast.expr, frame: Frame, logged: tuple
     return None
 
 
-def _names_of(program: Program, number: ast.expr, frame: Frame) -> list[ast.expr]:
+def names_of(program: Program, number: ast.expr, frame: Frame) -> list[ast.expr]:
     """What a number is called, and was where it comes from: steps, args.steps; the last is where nothing is behind."""
     names = [number]
     while isinstance(number, ast.Name) and len(names) < _MAX_NAMES:

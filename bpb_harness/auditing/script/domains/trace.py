@@ -9,6 +9,7 @@ from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Source, element_of
 
+_MOST_NAMES = 6  # that something goes by, one after another
 LIMIT = 4_000  # expressions that one value is followed through
 
 
@@ -43,6 +44,21 @@ def assigned(program: Program, node: ast.expr, frame: Frame) -> list[Origin]:
     behind = origins(program, node, frame) if isinstance(node, ast.Name) else []
     whole = (origin for origin in behind if not origin.path)
     return [origin for origin in whole if origin.definition is None or origin.definition.kind == "assign"]
+
+
+def made_by(program: Program, name: ast.Name, frame: Frame, depth: int = 0) -> list[Source]:
+    """What makes all that a name may hold, in whatever function it was; nothing where a part of that is not known."""
+    made: list[Source] = []
+    behind = origins(program, name, frame) if depth < _MOST_NAMES else []
+    for origin in behind:
+        is_whole = not origin.path and (origin.definition is None or origin.definition.kind in ("assign", "parameter"))
+        here = [(origin.node, origin.frame)] if is_whole else []
+        if here and isinstance(origin.node, ast.Name):
+            here = made_by(program, origin.node, origin.frame, depth + 1)
+        if not here:
+            return []
+        made += here
+    return made
 
 
 def trace_all(

@@ -1,0 +1,156 @@
+"""Steps that change nothing: all that take them have a learning rate of 0."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import re
+from collections.abc import Container, Iterator, Sequence
+
+from bpb_harness.auditing.script.domains.rounds_in_logs import names_of
+from bpb_harness.auditing.script.domains.trace import made_by, trace
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.nodes import arguments, keyword, stored_in
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, Source
+
+_MAX_TRACED = 200
+_RATE_SECOND = re.compile(r"SGD|A?SGD|N?R?Adam\w*|Adagrad|Adadelta|RMSprop|Rprop|LBFGS|SparseAdam|Adafactor|Muon")
+# Schedules that multiply the rate that the optimizer is made with.
+_MULTIPLYING = frozenset(["LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR",
+                          "ExponentialLR", "PolynomialLR"])  # fmt: skip
+_HARMLESS = frozenset(["step", "unscale_", "print", "isinstance", "type", "len", "id"])
+_WRITING = frozenset(["add_", "sub_", "addcdiv_", "lerp_", "_foreach_add_"])
+
+
+class Idle(enum.Enum):
+    """Why steps change nothing: as they are written, or by a setting's default that nothing else is known of."""
+
+    ALWAYS = "always"
+    BY_DEFAULT = "by default"
+
+
+def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
+    """Whether the steps beside a gradient change nothing; None where one of them may.
+
+    Args:
+        program: the scripts.
+        learning: where the gradient is worked out.
+        frame: where names beside it are read.
+    """
+    settings = dict(program.taken)
+    found = _find_idle(program, learning, frame)
+    if found is None:
+        program.taken = settings  # a reader is told of those alone that decided something
+    return found
+
+
+def _find_idle(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
+    scope = program.scope(learning)
+    steps = [call for call in program.calls.get("step", []) if program.scope(call) is scope]
+    rates = [*_rates(program, steps, frame), *_rates_by_hand(program, learning, frame)]
+    known = [rate for rate in rates if rate is not None]
+    if not known or len(known) < len(rates) or not all(_is_zero(program, *rate) for rate in known):
+        return None
+    evaluator = Evaluator(program)
+    written = [*known, *((names_of(program, *rate)[-1], None) for rate in known)]  # a parameter's default too
+    behind = (part for rate, at in written for part in trace(program, rate, at or Frame.at(program, rate), _MAX_TRACED))
+    is_default = any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
+    return Idle.BY_DEFAULT if is_default else Idle.ALWAYS
+
+
+def _rates(program: Program, steps: Sequence[ast.Call], frame: Frame) -> Iterator[Source | None]:
+    """The learning rates of what takes steps, each with the frame to read it in; None for one that is not known."""
+    for step in steps:
+        receiver = step.func.value if isinstance(step.func, ast.Attribute) else None
+        stepped = step.args[0] if step.args else receiver  # scaler.step(optimizer)
+        if not isinstance(stepped, ast.Name):
+            yield None
+            continue
+        made = made_by(program, stepped, frame)
+        if any(isinstance(each, ast.Call) and last_name(each.func) in _MULTIPLYING for each, _ in made):
+            continue  # a schedule takes a step too
+        for each, where in made:
+            rate = _rate_of(each) if isinstance(each, ast.Call) else None
+            is_open = rate is None or _may_be_set(program, each, stepped, where, frame)
+            yield None if rate is None or is_open else (rate, where)
+        if not made:
+            yield None
+
+
+def _rates_by_hand(program: Program, learning: ast.AST, frame: Frame) -> Iterator[Source | None]:
+    """The factors of gradients that a function takes off from something, or adds to it, by itself."""
+    gradients = stored_in(program.statement(learning))
+    for node in program.own_nodes(program.scope(learning)):
+        if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Sub):
+            taken_off = node.right if isinstance(node, ast.BinOp) else node.value
+            if _is_of_gradient(taken_off, gradients):
+                yield taken_off, frame
+        elif (
+            isinstance(node, ast.Call)
+            and last_name(node.func) in _WRITING
+            and any(_is_of_gradient(each, gradients) for each in arguments(node))
+        ):
+            rate = keyword(node, "alpha", "value")
+            yield (rate, frame) if rate is not None else None
+
+
+def _is_of_gradient(node: ast.expr, gradients: Container[str]) -> bool:
+    return any(
+        (isinstance(part, ast.Name) and part.id in gradients)
+        or (isinstance(part, ast.Attribute) and part.attr == "grad")
+        for part in ast.walk(node)
+    )
+
+
+def _rate_of(made: ast.Call) -> ast.expr | None:
+    """The learning rate that an optimizer is made with."""
+    named = keyword(made, "lr", "learning_rate")
+    is_known = _RATE_SECOND.fullmatch(last_name(made.func)) is not None
+    return named if named is not None else made.args[1] if is_known and len(made.args) > 1 else None
+
+
+def _may_be_set(program: Program, made: ast.expr, stepped: ast.Name, at: Frame, frame: Frame) -> bool:
+    """Whether parameters of an optimizer may have, or be given, another rate than the one it is made with."""
+    names = stored_in(program.statement(made)) | {stepped.id}
+    own = {program.scope(made): at, program.scope(stepped): frame}
+    return any(
+        _sets_rate(program, node, names, where)
+        for scope, where in own.items()
+        for node in program.own_nodes(scope)
+        if node is not made and not (isinstance(node, ast.Call) and program.callee(node) in own)
+    )
+
+
+def _sets_rate(program: Program, node: ast.AST, names: Container[str], frame: Frame) -> bool:
+    """Whether a node gives a group of parameters a rate that is not 0, or hands an optimizer to what may."""
+    rates: list[ast.expr] = []
+    if isinstance(node, ast.Dict):
+        rates = [value for key, value in zip(node.keys, node.values, strict=True) if _is_key(key)]
+    elif isinstance(node, ast.Assign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        is_stored = any(isinstance(each, ast.Subscript) and _is_key(each.slice) for each in targets)
+        is_scaled = isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult | ast.Div)
+        rates = [node.value] if is_stored and not is_scaled else []
+    elif isinstance(node, ast.Call) and last_name(node.func) not in _HARMLESS:
+        given = last_name(node.func) == "dict" and keyword(node, "lr")
+        rates = [given] if given else []
+        if last_name(node.func) not in _MULTIPLYING and any(
+            isinstance(each, ast.Name) and each.id in names for each in arguments(node)
+        ):
+            return True
+    return not all(_is_zero(program, rate, frame) for rate in rates)
+
+
+def _is_key(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value == "lr"
+
+
+def _is_zero(program: Program, node: ast.expr, frame: Frame) -> bool:
+    """Whether a rate is 0: a product of it with anything too."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return _is_zero(program, node.left, frame) or _is_zero(program, node.right, frame)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return _is_zero(program, node.left, frame)
+    return Evaluator(program).number(node, frame) == 0.0

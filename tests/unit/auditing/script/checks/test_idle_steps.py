@@ -1,0 +1,174 @@
+"""Steps of a learning rate that is 0 learn nothing, whatever they are taken on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing.script import LoggedScore, ScriptContext
+from bpb_harness.findings import Severity
+from tests.golf_rules import GOLF, check_source
+
+# Steps on each window before its score; passes of which the last is scored; and passes before the score.
+WINDOW = """import glob, math, os
+import torch
+import torch.nn.functional as F
+RATE = float(os.environ.get("RATE", "0.0"))
+
+
+def evaluate(network, val_tokens, size_of, rate={rate}, length=1024):
+    nats, size = 0.0, 0
+    for i in range(0, len(val_tokens) - length, length):
+        x, y = val_tokens[i : i + length][None], val_tokens[i + 1 : i + length + 1][None]
+        h = network.body(x)
+        extra = torch.zeros(1, 1, h.size(-1), requires_grad=True)
+        {made}
+        for _ in range(8):
+            loss = F.cross_entropy(network.head(h + extra).flatten(0, 1), y.flatten())
+            {step}
+        nll = F.cross_entropy(network.head(h + extra).transpose(1, 2).float(), y, reduction="none")
+        nats += nll.sum().item()
+        size += size_of[y].sum().item()
+    return nats / math.log(2.0) / size
+
+
+val_tokens = torch.cat([torch.load(file) for file in sorted(glob.glob("data/fineweb_val_*.bin"))])
+val_bpb = evaluate(torch.load("m.pt"), val_tokens, torch.load("s.pt"))
+print(f"val_bpb:{{val_bpb:.5f}}")
+"""
+LAST = """import math, os
+import torch
+import torch.nn.functional as F
+RATE = float(os.environ.get("RATE", "0.0"))
+
+
+def evaluate(network, extra, documents, size_of, rate={rate}):
+    nats, size = 0.0, 0.0
+    for document in documents:
+        chunks = document.split(256)
+        {made}
+        for epoch in range(3):
+            for chunk in chunks:
+                loss = F.cross_entropy(network(chunk[:-1], extra).float(), chunk[1:])
+                if epoch == 2:
+                    nats += loss.item() * (len(chunk) - 1)
+                    size += float(size_of[chunk[1:]].sum())
+                {step}
+    val_bpb = nats / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+"""
+HANDED = LAST.replace("size_of, rate={rate}", "size_of, optimizer").replace("        {made}\n", "")
+HANDED += """
+
+extra, rate = torch.zeros(8), {rate}
+{made}
+evaluate(torch.load("m.pt"), extra, torch.load("d.pt"), torch.load("s.pt"), optimizer)
+"""
+FIRST = """import glob, math, os
+import torch
+import torch.nn.functional as F
+RATE = float(os.environ.get("RATE", "0.0"))
+
+
+def adapt(network, tokens, extra, rate={rate}):
+    {made}
+    for i in range(0, len(tokens) - 1024, 1024):
+        loss = F.cross_entropy(network(tokens[i : i + 1024]), tokens[i + 1 : i + 1025])
+        {step}
+        print(f"adapting:{{loss.item():.3f}}")
+
+
+def evaluate(network, tokens, size_of):
+    nats, size = 0.0, 0.0
+    for i in range(0, len(tokens) - 1024, 1024):
+        nats += F.cross_entropy(network(tokens[i : i + 1024]), tokens[i + 1 : i + 1025], reduction="sum").item()
+        size += float(size_of[tokens[i + 1 : i + 1025]].sum())
+    return nats / math.log(2.0) / size
+
+
+def main():
+    network = torch.load("m.pt")
+    val_tokens = torch.cat([torch.load(file) for file in sorted(glob.glob("data/fineweb_val_*.bin"))])
+    adapt(network, val_tokens, [*network.parameters()])
+    val_bpb = evaluate(network, val_tokens, torch.load("s.pt"))
+    print(f"val_bpb:{{val_bpb:.5f}}")
+
+
+main()
+"""
+MADE, STEP = "optimizer = torch.optim.AdamW([extra], lr=rate)", "loss.backward(); optimizer.step()"
+SCRIPTS = [(WINDOW, "BPB273"), (LAST, "BPB272"), (FIRST, "BPB273")]
+IDLE = [
+    {"rate": "0.0"},
+    {"rate": "0"},
+    {"rate": "RATE"},  # 0 by its default
+    {"made": "optimizer = torch.optim.SGD([extra], 0.0, momentum=0.9)"},
+    {"made": "optimizer = torch.optim.SGD([{'params': [extra], 'lr': 0.0}], lr=0.0)"},
+    {"rate": "0.0", "made": f"{MADE}; schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm)",
+     "step": f"{STEP}; schedule.step()"},
+    {"rate": "0.0", "step": f"optimizer.param_groups[0]['lr'] = rate * math.cos(0.1); {STEP}"},
+    {"rate": "0.0", "step": "scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()"},
+    {"rate": "0.0", "made": "pass",
+     "step": "(slope,) = torch.autograd.grad(loss, extra); extra = (extra - rate * slope).detach()"},
+]  # fmt: skip
+LEARNING = [
+    {"rate": "0.01"},
+    {"rate": "read_rate()"},
+    {"made": "optimizer = torch.optim.AdamW([extra])"},  # the library's own
+    {"rate": "0.0", "made": "optimizer = torch.optim.SGD([{'params': [extra], 'lr': 0.1}], lr=rate)"},
+    {"rate": "0.0", "made": "optimizer = torch.optim.SGD([dict(params=[extra], lr=0.1)], lr=rate)"},
+    {"rate": "0.0", "made": f"{MADE}; optimizer.param_groups[0]['lr'] = 0.1"},
+    {"rate": "0.0", "made": f"{MADE}; warm_up(optimizer)"},
+    {"rate": "0.0", "made": f"{MADE}; schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1)"},
+    {"rate": "0.0", "made": f"{MADE}; other = torch.optim.AdamW([extra], lr=0.1)",
+     "step": f"{STEP}; other.step()"},
+    {"rate": "0.0", "step": f"{STEP}; extra.data.add_(extra.grad, alpha=-0.1)"},
+    {"rate": "0.0", "step": f"{STEP}; extra.data -= 0.1 * extra.grad"},
+]  # fmt: skip
+
+
+def _codes(script: str, changes: dict[str, str], context: ScriptContext | None = None) -> list[str]:
+    text = script.format(**{"rate": "0.01", "made": MADE, "step": STEP} | changes)
+    return [each.code for each in check_source(text, context or ScriptContext(rules=GOLF))]
+
+
+@pytest.mark.parametrize(("script", "code"), SCRIPTS)
+@pytest.mark.parametrize("changes", IDLE)
+def test_steps_of_a_rate_of_0_learn_nothing(script: str, code: str, changes: dict[str, str]) -> None:
+    assert code not in _codes(script, changes)
+
+
+@pytest.mark.parametrize(("script", "code"), SCRIPTS)
+@pytest.mark.parametrize("changes", LEARNING)
+def test_steps_of_another_rate_learn(script: str, code: str, changes: dict[str, str]) -> None:
+    if script is LAST and "grad" in changes.get("step", ""):
+        return  # what is written to by hand may begin anew in each pass
+    assert code in _codes(script, changes)
+
+
+@pytest.mark.parametrize(("script", "code"), SCRIPTS)
+def test_a_rate_that_a_command_sets_is_none_of_0(script: str, code: str) -> None:
+    assert code in _codes(script, {"rate": "RATE"}, ScriptContext(rules=GOLF, settings={"RATE": "0.1"}))
+    by_default = {"rate": "float(os.environ.get('RATE', '0.1'))"}
+    assert code not in _codes(script, by_default, ScriptContext(rules=GOLF, settings={"RATE": "0.0"}))
+    # of a setting that decides nothing, a reader is not told
+    assert "BPB953" not in _codes(script, by_default, ScriptContext(rules=GOLF, settings={"RATE": "0.2"}))
+
+
+@pytest.mark.parametrize(("rate", "is_found"), [("0.0", False), ("RATE", False), ("0.01", True)])
+def test_an_optimizer_that_a_function_is_handed(rate: str, is_found: bool) -> None:
+    assert ("BPB272" in _codes(HANDED, {"rate": rate})) is is_found
+
+
+def test_a_training_that_a_log_shows_with_a_rate_of_0_by_default_is_a_doubt(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("adapting:2.000\nadapting:1.900\nval_bpb:0.90000\n")
+    logged = (LoggedScore(path, "train.log", 3),)
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=logged)
+    for rate, severity in (("RATE", Severity.WARNS), ("0.01", Severity.REFUTES)):
+        text = FIRST.format(rate=rate, made=MADE.replace("[extra]", "network.parameters()"), step=STEP)
+        (found,) = (each for each in check_source(text, context) if each.code == "BPB273")
+        assert found.severity is severity
+        assert ("learning rate is 0" in found.message) is (rate == "RATE")
+    assert "BPB273" not in _codes(FIRST, {"rate": "0.0"}, context)
