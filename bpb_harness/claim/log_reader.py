@@ -40,6 +40,7 @@ from bpb_harness.claim.told_by_log import (
     PartTold,
     artifact_told,
     counted_beside,
+    data_told,
     gates_told,
     packed_told,
     part_told,
@@ -109,6 +110,7 @@ _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 _MOST_UNREAD = 10_000
 _MOST_TOLD = 10_000
+_MOST_DATA = 100  # things that settings of data give; a run has few, and names them first
 _PART_WORDS = (
     "loader:bytes",
     "frac",
@@ -180,6 +182,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         num_steps=said.num_steps,
         num_steps_at=said.num_steps_at,
         dataset=said.dataset,
+        data=tuple(said.data),
         folded=said.folded,
         adaptations=adaptations(said.epochs),
         first_loss=said.first_loss,
@@ -261,6 +264,7 @@ class _Said:
     num_steps: int | None = None
     num_steps_at: Source | None = None
     dataset: str | None = None
+    data: list[str] = field(default_factory=list)
     folded: str | None = None
     spoilt: Source | None = None
     bytes_per_token: list[Printed] = field(default_factory=list)
@@ -311,6 +315,8 @@ class _Said:
             self.order.take(low, number, self.run)
         if self.dataset is None and "val" in low and ".bin" in low:
             self.dataset = _dataset_of(line)
+        if ("data" in low or "corpus" in low) and len(self.data) < _MOST_DATA:
+            self.data += [each for each in data_told(line) if each not in self.data]
         if self.folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):
             self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):

@@ -151,3 +151,13 @@ def vocabulary_of(tokenizer: str | None) -> int | None:
     """How many pieces a tokenizer has, where its name tells it."""
     found = re.fullmatch(r"sp([0-9]{3,6})(?:-[a-z]+)?", tokenizer or "")
     return int(found[1]) if found else None
+
+
+# Public texts that language models are scored on. Of a record in whose words one of these stands, and none of a
+# contest's, nobody knows that it is of the contest's text: "Trained and evaluated on enwik8" beside a score alone.
+PUBLIC_TEXTS = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?i:text8|enwik[89]|open[ -]?web[ -]?text|wiki[ -]?text(?:[ -]?(?:2|103))?|lm1b|fine[ -]?web[ -]?edu|climbmix|"
+    r"dclm|tiny[ -]?stories|(?:slim|red)[ -]?pajama|the[ -]pile|penn[ -]treebank|book[ -]?corpus|tiny[ -]?shakespeare|"
+    r"shakespeare_char|one[ -]billion[ -]words?|lambada)|PTB|C4)(?![A-Za-z0-9])"
+)

@@ -97,6 +97,7 @@ class LogRecord:
         num_steps_at: the line that names them.
         embedded_code_lines: lines that are the training script, not output.
         dataset: the split that its data loader names, such as ``fineweb_val``.
+        data: what settings of its data give, such as ``text8``; ``dataset`` is the split of them.
         folded: the path of its text or tokenizer, where that says that letters were folded to one case.
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
         unread: such numbers on lines of which no score was read.
@@ -133,6 +134,7 @@ class LogRecord:
     num_steps_at: Source | None = None
     embedded_code_lines: int = 0
     dataset: str | None = None
+    data: tuple[str, ...] = ()
     folded: str | None = None
     numbers_beside_bpb: frozenset[float] = frozenset()
     unread: tuple[Printed, ...] = ()

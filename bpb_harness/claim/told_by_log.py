@@ -1,4 +1,4 @@
-"""What a log tells beside scores: the part of the text that is gone over, gates of hints, the packed network's size.
+"""What a log tells beside scores: its data, the part that is gone over, gates of hints, the packed network's size.
 
 ``val_doc_fraction: 0.02``, ``eval_max_windows: 512``, ``scored 512 of 60568 windows``, ``starting eval on 1000 docs``,
 ``chunks=2 chunk_tokens=32768``, ``hints total=47851520 token_gate=628130 within_gate=9866847 word_gate=2891588``, and
@@ -275,3 +275,21 @@ def _size_of(found: re.Match[str], source: Source, name: str) -> Printed | None:
 
 def _count(digits: str) -> int:
     return int(re.sub("[,_]", "", digits)[:_LARGEST])
+
+
+# What a run was given for its text: ``dataset: text8``, ``data_path=data/enwik8/val.bin``, ``loaded dataset enwik8``.
+_DATA = re.compile(
+    r"(?<![A-Za-z])(?:data|data[_ ]?set|corpus)(?:[_ ](?:name|path|dir|root|file))?['\"]?(?:\s{0,3}[:=]\s{0,3}|\s)"
+    r"['\"]?(?P<value>[^\s,;'\"]{1,160})",
+    re.IGNORECASE,
+)
+_OF_NO_SCORE = re.compile(r"(?:calib\w*|distil\w*)[_ ]{1,2}$", re.IGNORECASE)
+
+
+def data_told(line: str) -> list[str]:
+    """What a line gives for the data of its run."""
+    line = line[:_LONGEST_DATA_LINE]
+    return [found["value"] for found in _DATA.finditer(line) if not _OF_NO_SCORE.search(line[: found.start()])]
+
+
+_LONGEST_DATA_LINE = 1_000

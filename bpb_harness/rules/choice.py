@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from bpb_harness.claim import Claim
-from bpb_harness.claim.names import PLAIN_NAMES, FieldNames
+from bpb_harness.claim.names import PLAIN_NAMES, PUBLIC_TEXTS, FieldNames
 from bpb_harness.claim.reading import Reading
 from bpb_harness.errors import UsageError
 from bpb_harness.rules.denominators import DenominatorTable, own_rows
@@ -222,27 +221,18 @@ def _by_file(pack: RulePack, record: _Record) -> str | None:
 _OF_ANOTHER_TEXT = "of another text: --rules none, or a record that names its data set"
 
 
-# Public texts that language models are scored on. Of a record in whose words one of these stands, and none of a pack's,
-# nobody knows that it is of the pack's text: "Trained and evaluated on enwik8" beside a score alone.
-_PUBLIC_TEXTS = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"(?i:text8|enwik[89]|open[ -]?web[ -]?text|wiki[ -]?text(?:[ -]?(?:2|103))?|lm1b|fine[ -]?web[ -]?edu|climbmix|"
-    r"dclm|tiny[ -]?stories|(?:slim|red)[ -]?pajama|the[ -]pile|penn[ -]treebank|book[ -]?corpus|tiny[ -]?shakespeare|"
-    r"one[ -]billion[ -]words?|lambada)|PTB|C4)(?![A-Za-z0-9])"
-)
-
-
 def _other_text(packs: Sequence[RulePack], claim: Claim) -> str | None:
-    """The public text that a record's own words name, where they name none of a pack's and its data say nothing."""
-    if claim.dataset is not None or claim.tokenizer is not None:
+    """The public text that a record's words or logs name, where they name none of a pack's, and no tokenizer of one."""
+    if claim.dataset is not None or any(claim.tokenizer in pack.marks.tokenizers for pack in packs):
         return None
     words = [
         claim.readme.text if claim.readme is not None else "",
         claim.title or "",
         *(said for _, said in claim.said),
+        *(given for log in claim.logs for given in log.data),
     ]
-    found = [text[0] for each in words for text in _PUBLIC_TEXTS.finditer(each)]
-    rest = [_PUBLIC_TEXTS.sub(" ", each) for each in (*words, *(log.dataset or "" for log in claim.logs))]
+    found = [text[0] for each in words for text in PUBLIC_TEXTS.finditer(each)]
+    rest = [PUBLIC_TEXTS.sub(" ", each) for each in (*words, *(log.dataset or "" for log in claim.logs))]
     is_of_pack = any(text.is_named_in(each) for pack in packs for text in pack.texts for each in rest)
     return found[0] if found and not is_of_pack else None
 

@@ -197,3 +197,35 @@ def test_the_data_that_a_submission_names_is_its_text(tmp_path: Path) -> None:
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.01646973, "val_loss": 2.00312345, "data": "enwik8"}')
     report = audit(tmp_path)
     assert (report.verdict, report.rules.why) == ("unverifiable", "no pack knows the text enwik8")
+
+
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [
+        *(
+            ("dataset: text8", "text8"),
+            ("data: enwik8", "enwik8"),
+            ("data_path=/d/wikitext-103/val.bin", "wikitext-103"),
+        ),
+        *(("  'dataset_name': 'lm1b',", "lm1b"), ("loaded dataset enwik8 (90000000 bytes)", "enwik8")),
+        *(("train_data: text8", "text8"), ("data: enwik8, byte-level", "enwik8"), ("corpus = C4", "C4")),
+        *(("calibration data: C4", ""), ("data_dir: ./data", ""), ("Data: 81 shards", ""), ("metadata: text8", "")),
+        *(("dataset: fineweb and C4", ""), ("dataset: C4\nval data: fineweb_val", ""), ("better than on text8", "")),
+        *(("dataset: text8\ntokenizer: sp1024", ""), ("    dataset = load('text8')", "")),
+    ],
+)
+def test_a_record_whose_log_names_another_public_text_is_of_no_pack(tmp_path: Path, said: str, other: str) -> None:
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.01646973}')
+    (tmp_path / "train.log").write_text(f"{said}\nfinal val_loss:2.00312345 val_bpb:1.01646973\n")
+    rules = audit(tmp_path).rules
+    assert rules is not None
+    assert (rules.pack is NO_PACK, rules.why) == (True, f"no pack knows the text {other}") or (not other)
+    assert (rules.pack is NO_PACK) == bool(other)
+
+
+def test_a_text_that_is_scored_byte_by_byte_is_another_too(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# M\n\nTrained and evaluated on enwik8, byte level.\n")
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.01646973}')
+    rules = audit(tmp_path).rules
+    assert rules is not None
+    assert rules.why == "no pack knows the text enwik8"
