@@ -14,7 +14,7 @@ checks/            one file a family of codes:
     bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it,
                    stated_bytes.py BPB115 what the record itself states, round_constants.py BPB103 by digits,
                    not_quite.py BPB117 by digits, more_than_the_text.py BPB105 whatever the tokenizer,
-                   possible_kinds.py what a factor without a loss may come of
+                   loss_elsewhere.py BPB106 where the loss stands, possible_kinds.py what a factor or a unit may come of
     bound.py       BPB2xx the numerator
     learnt_in_log.py  BPB215 and 216 what a log shows to be learnt, or seen, before it is scored
     two_orders.py  BPB217 a log that goes through the documents in two orders

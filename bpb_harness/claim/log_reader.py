@@ -186,6 +186,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         folded=said.folded,
         adaptations=adaptations(said.epochs),
         first_loss=said.first_loss,
+        loss_alone=said.loss_alone,
         last_steps=said.last_steps,
         parts=_of_all_ranks(said.parts, text),
         gates=tuple(said.gates),
@@ -253,6 +254,7 @@ class _Said:
     numbers: set[float] = field(default_factory=set)
     epochs: list[EpochLine] = field(default_factory=list)
     first_loss: Printed | None = None
+    loss_alone: Printed | None = None
     last_steps: dict[int, int] = field(default_factory=dict)
     parts: list[PartTold] = field(default_factory=list)
     gates: list[GatesTold] = field(default_factory=list)
@@ -295,6 +297,8 @@ class _Said:
             self.clock.begin_anew()
         if "loss" in low or "train" in low:
             self._take_step(low, Source(self.file, number))
+            if not speaks and (loss := _loss_of_a_text(line, Source(self.file, number))) is not None:
+                self.loss_alone = loss
             if "train_time:" in low:
                 self.clock.take(low, number, self.run)
         if _tells_of_a_part(low) and len(self.parts) < _MOST_TOLD:
@@ -554,6 +558,18 @@ def _loss_beside(line: str, score: re.Match[str], losses: Sequence[re.Match[str]
     name = _whole_name(line, score)
     own = [loss for loss in losses if same_estimator(_whole_name(line, loss), name)]
     return min(own, key=lambda loss: abs(loss.start() - score.start()), default=losses[0] if losses else None)
+
+
+def _loss_of_a_text(line: str, source: Source) -> Printed | None:
+    """A loss that its name says to be of a text that was not learnt."""
+    for found in _LOSS.finditer(line[:_LONGEST_NUMBER_LINE]) if _OF_A_TEXT.search(line) else ():
+        loss = parse_number(found["number"], source, found["name"])
+        if _OF_A_TEXT.search(found["name"]) and not is_of_training(_whole_name(line, found)) and loss is not None:
+            return loss if loss.value > 0.0 else None
+    return None
+
+
+_OF_A_TEXT = re.compile(r"(?<![a-z])(?:val|valid|validation|eval|test|final)_?(?:loss|nats)", re.IGNORECASE)
 
 
 def _number_of(step: re.Match[str] | None) -> int | None:

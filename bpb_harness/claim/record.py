@@ -103,6 +103,7 @@ class LogRecord:
         unread: such numbers on lines of which no score was read.
         adaptations: epochs of test-time training over a whole text.
         first_loss: of training, at its first step.
+        loss_alone: the last one of a text that was not learnt, on a line without a score.
         last_steps: for each run the highest step of training that a line without a score tells.
         parts: lines that say how much of the text an evaluation goes over.
         gates: lines that count hints by the gate that let them through.
@@ -140,6 +141,7 @@ class LogRecord:
     unread: tuple[Printed, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
     first_loss: Printed | None = None
+    loss_alone: Printed | None = None
     last_steps: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[PartTold, ...] = ()
     gates: tuple[GatesTold, ...] = ()

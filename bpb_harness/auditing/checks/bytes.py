@@ -13,9 +13,10 @@ from dataclasses import replace
 from itertools import combinations
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.loss_elsewhere import no_loss_beside
 from bpb_harness.auditing.checks.more_than_the_text import LARGEST_SLICE_SPREAD, has_one_ratio, more_than_the_text
 from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
-from bpb_harness.auditing.checks.possible_kinds import possible_kinds
+from bpb_harness.auditing.checks.possible_kinds import possible_units
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
@@ -58,23 +59,12 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
         yield beside
         return
     if ratio is None:
-        message = f"{_no_loss(evidence.claim)}{possible_kinds(evidence)}"
-        yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
+        missing = "val_loss in the log or in submission.json"
+        yield codes.BYTES_UNKNOWN.finding(no_loss_beside(evidence), missing=missing)
         return
     if not ratio.same_estimator:
         return  # check_bound explains two estimators
     yield from _judge(evidence, ratio)
-
-
-def _no_loss(claim: Claim) -> str:
-    """Which files print no loss beside the score: those that there are."""
-    assert claim.score is not None
-    file = claim.score.source.file
-    logs = [log.file for log in claim.logs if log.file != file] if claim.claimed_in != "log" else []
-    what, divided = "loss in nats per token beside the score", "by how many bytes per token it was divided"
-    if not logs:
-        return f"{file} prints no {what}, so nothing shows {divided}"
-    return f"neither {logs[0] if len(logs) == 1 else 'a log'} nor {file} prints a {what}, so nothing shows {divided}"
 
 
 def _loss_of_another_line(evidence: Evidence) -> str | None:
@@ -301,7 +291,7 @@ def _is_telling(evidence: Evidence, ratio: Ratio, row: Denominator) -> bool:
 
 
 def _too_coarse(ratio: Ratio, row: Denominator) -> Finding:
-    lowest, highest = (ratio.value * (1.0 + sign * ratio.uncertainty) for sign in (-1, 1))
+    lowest, highest = _interval(ratio)
     message = (
         f"the record divides by {ratio.value:.5f} bytes per token, somewhere between {lowest:.4f} and {highest:.4f} by "
         f"the digits that are printed; the {row.bytes_per_token:.5f} of {row} lies between them, and so do other "
@@ -572,7 +562,7 @@ def _of_exponential(evidence: Evidence, ratio: Ratio) -> float | None:
 
 def _repeated(evidence: Evidence, ratio: Ratio) -> Finding | None:
     """A loss that is the score itself, where nothing tells how many bytes a token has."""
-    if evidence.full is not None or ratio.uncertainty > BUG_FITS or not ratio.is_near(1.0 / NATS_PER_BIT, BUG_FITS):
+    if evidence.full is not None or ratio.uncertainty > SMALLEST_BUG or not ratio.is_near(1.0 / NATS_PER_BIT, BUG_FITS):
         return None
     message = (
         "the loss beside the score is the same number: it repeats the score, or the score is a loss in nats per token; "
@@ -586,7 +576,7 @@ def _repeated(evidence: Evidence, ratio: Ratio) -> Finding | None:
 def _bits_per_token(evidence: Evidence, ratio: Ratio) -> Finding | None:
     """A score that is loss / ln 2 to the digit, where nothing tells how many bytes a token has."""
     of_bytes = re.search("byte|char", evidence.tokenizer or "", re.IGNORECASE)
-    if evidence.full is not None or of_bytes or ratio.uncertainty > BUG_FITS or not ratio.is_near(1.0, BUG_FITS):
+    if evidence.full is not None or of_bytes or ratio.uncertainty > SMALLEST_BUG or not ratio.is_near(1.0, BUG_FITS):
         return None
     message = (
         f"the score is the loss / ln 2 (the two agree to {ratio.value:.5f}), which is bits per token: it looks as if "
@@ -740,12 +730,13 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
     )
     unnamed = "" if evidence.tokenizer_is_named else " nearest row of the table,"
     message = (
-        f"the record divides by {ratio.value:.5f} bytes per token;{unnamed} {whole} has {whole.bytes_per_token:.5f} "
-        f"({(off - 1.0) * 100:+.2f} %)"
+        f"the record divides by {ratio.value:.5f} bytes per token{_by_its_digits(ratio)};{unnamed} {whole} has "
+        f"{whole.bytes_per_token:.5f} ({(off - 1.0) * 100:+.2f} %)"
     )
     is_far, uneven = abs(off - 1.0) > LARGEST_SLICE_SPREAD, None
     if other is not None and other.tokenizer != whole.tokenizer:
-        message += f"; it is the ratio of {other}: does the record name another tokenizer than it used?"
+        is_it = "is" if ratio.uncertainty <= PRECISE else "may be"
+        message += f"; it {is_it} the ratio of {other}: does the record name another tokenizer than it used?"
     elif partial and (evidence.share_of_bytes or 0.0) > 1.0 + AGREES:
         message += _of_the_split(evidence)
     elif partial:
@@ -761,7 +752,23 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         message += _candidates(evidence, off) or f"; no known bug has this factor{small}"
     if not partial and prefix is None and uneven is None:
         message += _of_the_split(evidence)
+    if not partial:
+        message += possible_units(evidence, ratio, _rows(evidence))
+    if ratio.uncertainty > PRECISE:
+        facts["missing"] = "loss and score with more digits"
     return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(evidence, off)])
+
+
+def _by_its_digits(ratio: Ratio) -> str:
+    """Between which numbers the bytes per token lie, where the digits leave room for more than one count."""
+    if ratio.uncertainty <= PRECISE:
+        return ""
+    lowest, highest = _interval(ratio)
+    return f", somewhere between {lowest:.4f} and {highest:.4f} by the digits that are printed"
+
+
+def _interval(ratio: Ratio) -> tuple[float, float]:
+    return ratio.value * (1.0 - ratio.uncertainty), ratio.value * (1.0 + ratio.uncertainty)
 
 
 def _of_its_run(evidence: Evidence) -> str | None:

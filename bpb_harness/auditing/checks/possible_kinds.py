@@ -6,13 +6,16 @@ is words of a finding, and neither refutes nor corrects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bpb_harness.auditing.evidence import Evidence, ratio_of
+from bpb_harness.auditing.evidence import Evidence, Ratio, ratio_of
 from bpb_harness.claim import ScoreLine
+from bpb_harness.rules.denominators import Denominator
 from bpb_harness.units import NATS_PER_BIT
 
 _FITS = 0.01  # relative; a network that is quantised between the two lines moves less
+_COARSEST = 0.01  # relative; a ratio that is known less well fits one unit or another by chance
+_NEAR = 2e-4  # relative; so near is a count of the whole text to its own number
 _APART = 0.05  # relative; no kind moves a score by less
 
 
@@ -31,6 +34,37 @@ def possible_kinds(evidence: Evidence) -> str:
                 "and no proof: the two lines need not be of one network, scored in one way"
             )
     return ""
+
+
+def possible_units(evidence: Evidence, ratio: Ratio, rows: Sequence[Denominator]) -> str:
+    """Words that name the unit in which a score would be, by what it divides by; or none.
+
+    Args:
+        evidence: of the claim.
+        ratio: loss / ln 2 / score, and to how many digits it is known.
+        rows: texts under tokenizers that the claim may be of.
+    """
+    score = evidence.claim.score
+    if score is None or ratio.uncertainty > _COARSEST:
+        return ""
+    for row in rows:
+        for story, target in _units(row.bytes_per_token) if row.is_whole else ():
+            if ratio.is_near(target, _NEAR):
+                right = score.value * ratio.value / row.bytes_per_token
+                own = "" if evidence.tokenizer_is_named else " of a tokenizer of its own, or"
+                return (
+                    f"; it may be{own} that {story}, which gives {target:.5f} under {row.tokenizer}: then the score "
+                    f"is about {right:.4g} bits per byte"
+                )
+    return ""
+
+
+def _units(bytes_per_token: float) -> Iterator[tuple[str, float]]:
+    """Units, and what loss / ln 2 / score is of a score in each, in place of the bytes per token."""
+    yield "the score is in nats per byte, the loss not divided by ln 2", bytes_per_token / NATS_PER_BIT
+    yield "the loss was divided by ln 2 twice", bytes_per_token * NATS_PER_BIT
+    yield "the score is in bits per token, not divided by bytes per token", 1.0
+    yield "the score is the loss itself, in nats per token", 1.0 / NATS_PER_BIT
 
 
 def _last_with_a_loss(evidence: Evidence, line: ScoreLine) -> ScoreLine | None:
