@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,8 +139,25 @@ def find_text(checkpoint: Checkpoint, settings: Settings) -> EvaluationText:
         return EvaluationText(corpus, tokenizer, "--docs", separators=separators, answers=answers, labels=labels)
     paths, origin, beside = (data, "--data", None) if data else _default_data(checkpoint)
     tokenizer, separators = _find_tokenizer(checkpoint, settings, beside)
-    corpus = load_shards(paths, vocab_size=tokenizer.vocab_size, shard_format=form)
+    with _named_by(origin):
+        corpus = load_shards(paths, vocab_size=tokenizer.vocab_size, shard_format=form)
     return EvaluationText(corpus, tokenizer, origin, _read_source(paths), separators)
+
+
+@contextmanager
+def _named_by(origin: str) -> Iterator[None]:
+    """Say of shards that cannot be read that the environment names them, where nothing on the command does."""
+    try:
+        yield
+    except CorpusError as problem:
+        if origin != _VARIABLE:
+            raise
+        what = f"{problem.what} (named by the environment variable {_VARIABLE})"
+        hint = f"{problem.hint or 'name other shards'}; or unset {_VARIABLE}"
+        raise CorpusError(what, seen=problem.seen, expected=problem.expected, hint=hint) from problem
+
+
+_VARIABLE = "BPB_DATA"
 
 
 def _labels(docs: Sequence[Path], settings: Settings) -> DocumentLabels | None:
@@ -156,8 +174,8 @@ def _labels(docs: Sequence[Path], settings: Settings) -> DocumentLabels | None:
 
 def _default_data(checkpoint: Checkpoint) -> tuple[list[Path], str, Path | None]:
     """Paths, how they were found, and the tokenizer that goes with them."""
-    if variable := os.environ.get("BPB_DATA"):
-        return [Path(part) for part in variable.split(os.pathsep) if part], "BPB_DATA", None
+    if variable := os.environ.get(_VARIABLE):
+        return [Path(part) for part in variable.split(os.pathsep) if part], _VARIABLE, None
     folder = checkpoint.path.parent.resolve()
     # Below that folder: who read the checkpoint has refused any others.
     recorded = [(folder / name).resolve() for name in (checkpoint.data or {}).get("paths", [])]

@@ -166,25 +166,28 @@ def _table(path: Path) -> tuple[Denominator, ...]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(
-            f"table of denominators {path}", seen=type(problem).__name__, expected="a CSV file"
-        ) from problem
-    return tuple(_denominators(text, str(path)))
+        why = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
+        raise InputError(f"{TABLE_VARIABLE} names {path}", seen=why, expected="a CSV file", hint=_UNSET) from problem
+    return tuple(_denominators(text, f"{path}, which {TABLE_VARIABLE} names"))
+
+
+_UNSET = f"mend it, or unset {TABLE_VARIABLE}"
 
 
 def _denominators(text: str, file: str) -> Iterator[Denominator]:
     try:
         yield from _rows(text, file)
     except csv.Error as problem:
-        raise InputError(f"table of denominators {file}", seen=str(problem), expected="a CSV file") from problem
+        raise InputError(file, seen=str(problem), expected="a CSV file", hint=_UNSET) from problem
 
 
 def _rows(text: str, file: str) -> Iterator[Denominator]:
     reader = csv.DictReader(StringIO(text))
     if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise InputError(f"{file}: columns", seen=",".join(reader.fieldnames or ()), expected=",".join(_COLUMNS))
+        seen = f"the columns {','.join(reader.fieldnames or ())}"
+        raise InputError(file, seen=seen, expected=",".join(_COLUMNS), hint=_UNSET)
     for row in reader:
-        where = f"{file}:{reader.line_num}"
+        where = f"line {reader.line_num} of {file}"
         try:
             num_tokens = int(row["num_tokens"])
             num_bytes = int(row["num_bytes"]) if row["num_bytes"] else None

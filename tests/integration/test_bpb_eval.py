@@ -20,7 +20,7 @@ import torch
 import bpb_harness
 from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
-from bpb_harness.errors import UsageError
+from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.result import Signature
 from tests.commands import settle
 from tests.own_json import own_json
@@ -199,6 +199,20 @@ def test_data_from_the_environment(tiny, tmp_path):
     done = bpb_eval(tiny, "--no-contract", BPB_DATA=str(shard))
     assert "data:mine@" in done.stdout
     assert "BPB_DATA" in done.stdout
+
+
+@pytest.mark.parametrize("named", ["nowhere.bin", "short.bin"])
+def test_data_of_the_environment_that_cannot_be_read_is_said_to_be_of_it(tiny, tmp_path, monkeypatch, named):
+    (tmp_path / "short.bin").write_bytes(b"short")
+    monkeypatch.setenv("BPB_DATA", str(tmp_path / named))
+    with pytest.raises(CorpusError) as refused:
+        bpb_harness.evaluate(tiny)
+    assert f"{named}: no" in str(refused.value)
+    assert "(named by the environment variable BPB_DATA)" in str(refused.value)
+    assert str(refused.value).endswith("; or unset BPB_DATA")
+    with pytest.raises(CorpusError) as refused:
+        bpb_harness.evaluate(tiny, data=tmp_path / named)
+    assert "BPB_DATA" not in str(refused.value)
 
 
 def test_data_below_the_current_folder(tiny, tmp_path, repository):

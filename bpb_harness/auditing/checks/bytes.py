@@ -22,7 +22,7 @@ from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio,
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
 from bpb_harness.rules.byte_factors import ByteFactor
-from bpb_harness.rules.denominators import FULL, PREFIX, TAIL_DROPPED, Denominator
+from bpb_harness.rules.denominators import FULL, PREFIX, TABLE_VARIABLE, TAIL_DROPPED, Denominator
 from bpb_harness.units import NATS_PER_BIT, bits_to_nats
 
 # Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
@@ -219,8 +219,8 @@ def _of_bytes(evidence: Evidence, ratio: Ratio) -> Finding | None:
 
 def _no_row(evidence: Evidence, ratio: Ratio) -> Finding:
     """The table knows nothing of this text, or nothing of it under this tokenizer."""
-    named = " under ".join(name for name in (evidence.claim.dataset, evidence.tokenizer) if name is not None)
-    named = named or "a text that the record does not name"
+    text = evidence.claim.dataset or "a text that the record does not name"
+    named = text if evidence.tokenizer is None else f"{text} under {evidence.tokenizer}"
     message = (
         f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
         f"{named} to hold it against{_of_the_split(evidence)}"
@@ -230,8 +230,14 @@ def _no_row(evidence: Evidence, ratio: Ratio) -> Finding:
         bytes_per_token=ratio.value,
         tokenizer=evidence.tokenizer,
         dataset=evidence.claim.dataset,
-        missing=f"the bytes per token of {named}: a row of one's own in BPB_DENOMINATORS",
+        missing=f"the bytes per token of {named}: {_ROW_OF_ONES_OWN}",
     )
+
+
+_ROW_OF_ONES_OWN = (
+    "count them (`bpb-bytes --tokenizer FILE --data FILE`), write them as a row of a CSV file, let the environment "
+    f'variable {TABLE_VARIABLE} name that file, and audit again (docs/rules.md, "Denominators of your own")'
+)
 
 
 def _of_the_split(evidence: Evidence) -> str:

@@ -53,3 +53,27 @@ def test_a_part_is_held_against_the_size_of_its_split(
     if found:
         share = 100.0 * tokens * (2.0 / math.log(2.0) / 1.2345) / 151_080_891
         assert f"only {tokens:,} tokens, at most {share:.2g} % of the split were scored" in found[0].message
+
+
+@pytest.mark.parametrize("names", [{}, {"dataset": "enwik8"}])
+def test_the_next_step_for_a_text_of_ones_own_can_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: dict[str, str]
+) -> None:
+    folder = tmp_path / "record"
+    folder.mkdir()
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2345, "val_loss": 2.0302, **names}))
+    (folder / "train.log").write_text("final val_loss:2.0302 val_bpb:1.2345\n")
+    report = audit(folder, rules="none")
+    named = "enwik8" if names else "a text that the record does not name"
+    assert report.judgement.missing[0] == (
+        f"the bytes per token of {named}: count them (`bpb-bytes --tokenizer FILE --data FILE`), write them as a row "
+        "of a CSV file, let the environment variable BPB_DENOMINATORS name that file, and audit again (docs/rules.md, "
+        '"Denominators of your own")'
+    )
+    assert "by 2.3726 bytes per token" in report.judgement.reason
+    assert all("Nothing in the record gives" not in line for line in report.to_text().splitlines())
+    table = tmp_path / "own.csv"
+    row = "enwik8,bpe512,full,1000000,2372600,,"
+    table.write_text(f"dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n{row}\n")
+    monkeypatch.setenv("BPB_DENOMINATORS", str(table))
+    assert audit(folder, rules="none").verdict == "consistent"
