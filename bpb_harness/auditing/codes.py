@@ -137,8 +137,8 @@ OTHER_TOKENS = register("BPB423", "other-tokens", _WARNS,
 SUMMARY_CONTRADICTS = register("BPB424", "summary-contradicts", _WARNS,
     "What wandb kept of the run gives a score that no log prints and the record names nowhere.")
 BEFORE_PACKING = register("BPB425", "before-packing", _WARNS,
-    "The claimed score stands before the network was packed, and the log prints none of the packed one; a remark where "
-    "it does.")
+    "The claimed score is not a packed network's: it stands before one was packed, or the log tells of none where the "
+    "contest counts its bytes; a remark where the log prints the packed one's score too.")
 NO_RUN_PRINTS = register("BPB426", "no-run-prints-this", _WARNS,
     "Lines of the logs are not as a run prints them: a clock that goes back or is too even, one packed size of several "
     "networks, another seed's losses or times, numbers left open, or, as the record says, lines put together later.")

@@ -68,6 +68,11 @@ class Rules:
         """Whether nothing in the record says that it is held against these."""
         return self.why == _ASSUMED
 
+    @property
+    def is_by_a_name_alone(self) -> bool:
+        """Whether a file's name chose them, of a record that names no text and no tokenizer: any contest's may."""
+        return self.why.endswith(_OF_ANOTHER_TEXT)
+
     @classmethod
     def of(cls, pack: RulePack, why: str = "as asked") -> Self:
         """A pack, and the user's own denominators."""

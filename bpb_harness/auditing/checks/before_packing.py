@@ -59,6 +59,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
         return
     if behind and not packed and not line.is_training_step:
         return
+    missing = "a score of the packed network, read back from its file"
     so = "and does not tell what the packed network scores"
     if _says_unchanged(text_of_log(log)):
         return
@@ -68,7 +69,12 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
     elif _TO_BE_PACKED.search(line.label):
         then = f"the log ends with neither the size nor a score of a packed network, {so}"
     elif line.is_training_step and _has_no_artifact(evidence):
-        then = f"the log prints neither a size nor a score of a packed network there or behind it, {so}"
+        cap, pack = evidence.rules.pack.largest_artifact, evidence.rules.pack.name
+        then = (
+            f"the log tells of no packed network, by a size or a score, there or behind it: what {pack} asks for is "
+            f"one of at most {cap:,} bytes, and its score"
+        )
+        missing += "; of a record of no such contest: --rules none"
     else:
         return
     message = f"the score is {nearly_that(evidence)} of {label_of(line)!r} at {place}, and {then}"
@@ -76,7 +82,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
         message,
         place=str(place),
         packed_at=str(packed[-1].source) if packed else None,
-        missing="a score of the packed network, read back from its file",
+        missing=missing,
     )
 
 
@@ -130,7 +136,7 @@ def _has_no_artifact(evidence: Evidence) -> bool:
     is_own = claim.claimed_in != "log" or claim.readme is not None
     if {line.bpb.source.file for line in evidence.lines} & {table.file for table in claim.tables}:
         return False  # a row of a table need not be one of the training
-    if rules.pack.largest_artifact is None or rules.is_assumed or not is_own:
+    if rules.pack.largest_artifact is None or rules.is_assumed or rules.is_by_a_name_alone or not is_own:
         return False
     if claim.artifact_bytes or any(log.artifact_bytes or log.packed for log in claim.logs):
         return False

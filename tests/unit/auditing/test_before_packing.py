@@ -137,8 +137,11 @@ def test_a_training_of_which_nothing_is_ever_packed(tmp_path: Path, more: dict[s
     (found,) = report.with_code("BPB425")
     assert "'step:7184/20000'" in found.message
     assert found.message.endswith(
-        "the log prints neither a size nor a score of a packed network there or behind it, and does not tell what the "
-        "packed network scores"
+        "the log tells of no packed network, by a size or a score, there or behind it: what parameter-golf asks for is "
+        "one of at most 16,000,000 bytes, and its score"
+    )
+    assert report.judgement.missing[0] == (
+        "a score of the packed network, read back from its file; of a record of no such contest: --rules none"
     )
     assert report.verdict == "unverifiable"
 
@@ -154,7 +157,7 @@ def test_a_training_of_which_nothing_is_ever_packed(tmp_path: Path, more: dict[s
 )
 def test_a_training_of_which_something_is_packed(tmp_path: Path, behind: str, more: dict[str, object]) -> None:
     report = _without_artifact(tmp_path, behind, **more)
-    assert not any("neither a size" in each.message for each in report.with_code("BPB425"))
+    assert not any("tells of no packed network" in each.message for each in report.with_code("BPB425"))
 
 
 _OF_A_RUN = {"run_id": "a", "iterations": 80, "val_loss": NATS, "final_val_bpb": 0.0, "step_avg_ms": 141.9}
@@ -204,6 +207,16 @@ def test_a_log_alone_may_be_one_of_a_training_that_goes_on(tmp_path: Path) -> No
     report = audit(tmp_path)
     assert report.rules is not None
     assert (report.rules.is_assumed, report.with_code("BPB425")) == (True, [])
+
+
+@pytest.mark.parametrize("of", ["", "FineWeb", "the C4 corpus"])
+def test_a_record_that_names_no_text_of_the_contest_need_pack_nothing(tmp_path: Path, of: str) -> None:
+    """Its submission.json may be any contest's, or none's; where it names the text, it is held to the rules of that."""
+    score = round(bpb(NATS, SP1024), 4)
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": score}))
+    (tmp_path / "README.md").write_text(f"# A plain network of {of}\n\nTrained for a day.\n")
+    (tmp_path / "train.log").write_text(f"step 1 val_loss:5 val_bpb:2.9\nstep 9 val_loss:{NATS} val_bpb:{score}\n")
+    assert bool(audit(tmp_path).with_code("BPB425")) is (of == "FineWeb")
 
 
 def test_a_row_of_a_table_is_no_validation_in_training(tmp_path: Path) -> None:
