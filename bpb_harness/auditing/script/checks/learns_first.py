@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
-from typing import ClassVar
 
 from bpb_harness.auditing.learnt import FITTED
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.always_printed import printing
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.called_in_logs import called_in_logs
 from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.fitted_window import fitted_cost, is_asked_before, is_unused, steps_taken
@@ -31,7 +31,7 @@ from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scor
 from bpb_harness.auditing.script.domains.share_learnt import Learnt, share_learnt
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, output_of, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
-from bpb_harness.auditing.script.domains.values import Evaluator, come_to, taken
+from bpb_harness.auditing.script.domains.values import QuickEvaluator, come_to, taken
 from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, way_of, ways_to
 from bpb_harness.auditing.script.frontend.nodes import all_of, arguments, names_in, num_rounds, position, stored_in
 from bpb_harness.auditing.script.frontend.once import once
@@ -157,8 +157,9 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed,"
     before = [(line, bpb) for line, bpb in score.before if line < number]
     last = f". The last score printed before that is {before[-1][1]:.4f}, in line {before[-1][0]}" if before else ""
+    where = "is printed where this training is called, and nowhere else" if found.in_logs.is_beside else _ITS_OWN
     said += (
-        f". That it came so the log shows: {score.file}:{number} is a line that this training alone prints, before "
+        f". That it came so the log shows: {score.file}:{number} {where}, before "
         f"{which} in line {score.line}{last}. A decoder would need those weights, which were fitted to the text, "
         "before it has the text, and the score pays nothing for them: it is the length of no code"
     )
@@ -173,6 +174,7 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
 
 
 _ALL = "what is scored was learnt before"
+_ITS_OWN = "is a line that this training alone prints"
 
 
 def _of_a_part(part: Learnt) -> str:
@@ -328,12 +330,6 @@ def _subtracts(program: Program, scope: Scope) -> bool:
     )
 
 
-class _Quick(Evaluator):
-    """Settings and constants are found in a few steps; what takes many is none."""
-
-    most_steps: ClassVar[int] = 300
-
-
 def _is_run(program: Program, way: Way, surely: int = 0, after: int = 0) -> bool:
     """Whether a way is taken, as far as is known: its tests, early returns, loops of no rounds.
 
@@ -366,7 +362,7 @@ def _is_given(program: Program, node: ast.AST, frame: Frame) -> bool:
 def _holds(program: Program, test: ast.expr, wanted: bool, frame: Frame) -> bool:
     """Whether a test is known to hold: it asks whether the file is run, which process this is, or for what is given."""
     is_entry = any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
-    if is_entry or _asks_for_first(test, wanted) or _Quick(program).all_hold(((test, wanted),), frame) is True:
+    if is_entry or _asks_for_first(test, wanted) or QuickEvaluator(program).all_hold(((test, wanted),), frame) is True:
         return True
     name, is_there = test, True
     if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot):
@@ -396,7 +392,7 @@ def _has_left(program: Program, node: ast.AST, frame: Frame) -> bool:
     """Whether the function has returned before it comes to a node: if not enabled: return."""
     leaving, place = _leaving(program, frame.scope), position(node)
     before = itertools.takewhile(lambda each: position(each) < place, leaving)
-    return any(_Quick(program).all_hold(((each.test, True),), frame) is True for each in before)
+    return any(QuickEvaluator(program).all_hold(((each.test, True),), frame) is True for each in before)
 
 
 @once
@@ -409,7 +405,7 @@ def _leaving(_program: Program, scope: Scope) -> list[ast.If]:
 
 def _goes_round(program: Program, loop: ast.AST, frame: Frame) -> bool:
     rounds = num_rounds(loop)
-    number = None if rounds is None else _Quick(program).number(rounds, frame)
+    number = None if rounds is None else QuickEvaluator(program).number(rounds, frame)
     return number is None or number > 0
 
 
@@ -440,6 +436,7 @@ def _learnt_before(
                 # Else the lines may be those of another call.
                 logged = analysis.context.logged if are_alike else _behind_others(analysis, ways, way, met)
                 shown = shown_in_logs(program, way, met, other[met][0], logged)
+                shown = shown or called_in_logs(program, way, met, analysis.context.logged)
                 if shown is not None and is_only and _came_to(program, way[: shown.level + 1]):
                     _forget_sources(program)
                 if not _is_run(program, way, surely=met + 1, after=0 if shown is None else shown.level + 1):
@@ -462,12 +459,13 @@ def _learnt_before(
                     yield replace(found, absent=absent)
                     continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
-                is_all = shown is not None and (not are_alike or all(each is not None for each in others))
                 if idle is Idle.BY_DEFAULT:
                     yield replace(found, open=_NO_RATE)
                     return
+                if shown is not None and are_alike and not all(others):
+                    shown = called_in_logs(program, way, met, analysis.context.logged)  # by which call it was
                 found = replace(found, is_shape=not found.pattern and _is_shape(program, (loss, way[-1][1]), text))
-                yield _weighed(analysis, found, way, met, scored_ways, shown if is_all else None)
+                yield _weighed(analysis, found, way, met, scored_ways, shown)
                 return
 
 

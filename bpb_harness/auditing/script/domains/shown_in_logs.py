@@ -46,10 +46,12 @@ class Shown:
     Attributes:
         level: the calls of the way, from outside in, up to which they were made.
         lines: scores of the claim, each with the first line that shows it.
+        is_beside: whether that is a line from beside a call of it, and none of its rounds.
     """
 
     level: int
     lines: tuple[tuple[LoggedScore, int], ...]
+    is_beside: bool = False
 
 
 def shown_in_logs(
@@ -70,7 +72,7 @@ def shown_in_logs(
             loop for loop in loops_around(program, node) if not any(loop is up for up in program.ancestors(apart))
         ]
         for template in _printed_in(program, node, around):
-            lines = [(score, _first(program, score, template)) for score in logged]
+            lines = [(score, first_printed(program, score, template)) for score in logged]
             found = tuple((score, number) for score, number in lines if number is not None)
             if found:
                 return Shown(level, found)
@@ -87,7 +89,7 @@ def is_branch_shown(program: Program, node: ast.AST, logged: tuple[LoggedScore, 
         template = template_of(text)
         if template is None or not is_of_one_place(program, template):
             continue
-        if any(_first(program, score, template) is not None for score in logged):
+        if any(first_printed(program, score, template) is not None for score in logged):
             return True
     return False
 
@@ -156,7 +158,7 @@ def _texts_beside(program: Program, node: ast.AST, loop: ast.AST) -> Iterator[as
     """What is printed in a loop behind a node, where that was come to."""
     above, end = dict(program.tests_above(node)), end_of(node)
     own = {test for test in above if any(up is loop for up in program.ancestors(test))}
-    for part, text in _printed_within(program, loop):
+    for part, text in printed_within(program, loop):
         if position(part) <= end:
             continue
         tests = dict(program.tests_above(part))
@@ -165,9 +167,9 @@ def _texts_beside(program: Program, node: ast.AST, loop: ast.AST) -> Iterator[as
             yield text
 
 
-def _printed_within(program: Program, loop: ast.AST) -> list[tuple[ast.Call, ast.JoinedStr]]:
+def printed_within(program: Program, loop: ast.AST) -> list[tuple[ast.Call, ast.JoinedStr]]:
     """The calls in a loop that print a text, each with the text; looked for once."""
-    key = (_printed_within, loop)
+    key = (printed_within, loop)
     if key not in program.memo:
         calls = (part for part in nodes_within(loop) if isinstance(part, ast.Call) and part.args)
         program.memo[key] = [
@@ -320,7 +322,7 @@ def lines_of(program: Program, score: LoggedScore) -> list[str]:
     return found
 
 
-def _first(program: Program, score: LoggedScore, template: Template) -> int | None:
+def first_printed(program: Program, score: LoggedScore, template: Template) -> int | None:
     """The first line of a score's run that is printed by a template, before the score."""
     within = enumerate(lines_of(program, score)[score.since : score.line - 1], score.since + 1)
     return next((number for number, line in within if words_of(line, template) is not None), None)

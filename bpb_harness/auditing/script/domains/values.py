@@ -861,6 +861,12 @@ class Evaluator(Walker[object]):
         return holds
 
 
+class QuickEvaluator(Evaluator):
+    """Settings and constants are found in a few steps; what takes many is none."""
+
+    most_steps: ClassVar[int] = 300
+
+
 def _is_in_loop(program: Program, result: ast.expr) -> bool:
     """Whether what a function returns stands in a loop of it: the loop may go round, or end, without coming to it."""
     own = itertools.takewhile(lambda above: not isinstance(above, FUNCTIONS), program.ancestors(result))
