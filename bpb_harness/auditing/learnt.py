@@ -17,6 +17,12 @@ LEARNT = "learnt"
 FITTED = "fitted_in_scoring"
 """In the evidence of a finding: whether it says that something was fitted to the text by the scoring of it."""
 
+CAME_FIRST = "trained_on_it_first"
+"""In the evidence of a finding: whether its words say that the network was trained on the text, and then scored."""
+
+SHOWN_BY_ANOTHER_VERSION = "shown_by_another_version"
+"""In the evidence of a script's finding: the line of a log that shows the learning, if it were of that very script."""
+
 _OF_LEARNING = frozenset(
     {codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code, "BPB272", "BPB273"}  # of scripts
 )
@@ -48,6 +54,23 @@ def doubts_of_learning(findings: Sequence[Finding]) -> list[Finding]:
     """Those of the findings that stand against the score because the text may have been learnt."""
     stands = (Severity.WARNS, Severity.REFUTES)
     return [finding for finding in findings if finding.severity in stands and is_of_learning(finding)]
+
+
+def shown_by_all(findings: Sequence[Finding]) -> list[Finding]:
+    """What a script shows of the scored text, which a log shows of another version of it, and the record says itself.
+
+    Each of the three may be without fault: the version that ran may have learnt another text, epochs in a log may be of
+    training text, and words of something else. That all three are is not to be had: the words say of that run's
+    epochs which text they are on, and when.
+
+    Args:
+        findings: of all checks.
+    """
+    say = [each for each in findings if each.evidence.get(CAME_FIRST) is True]
+    epochs = [each for each in findings if each.code == codes.LEARNT_BEFORE.code and "epochs" in each.evidence]
+    if not say or not epochs:
+        return []
+    return [each for each in findings if SHOWN_BY_ANOTHER_VERSION in each.evidence]
 
 
 def instead_of(doubts: Sequence[Finding]) -> str:

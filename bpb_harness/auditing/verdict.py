@@ -23,7 +23,14 @@ from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.explained import explained
-from bpb_harness.auditing.learnt import doubts_of_learning, is_of_learning, settling_learning
+from bpb_harness.auditing.learnt import (
+    CAME_FIRST,
+    SHOWN_BY_ANOTHER_VERSION,
+    doubts_of_learning,
+    is_of_learning,
+    settling_learning,
+    shown_by_all,
+)
 from bpb_harness.auditing.parts import held_against_the_part, of_the_whole, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
 from bpb_harness.findings import Finding, Severity
@@ -146,6 +153,8 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
     found = {finding.code for finding in findings}
     if wonders := sorted(found & _WONDERS.keys()):
         findings = [_voiding(finding, wonders) if _voids_what_is_so_low(finding) else finding for finding in findings]
+    known = shown_by_all(findings)
+    findings = [_said_and_shown(finding, findings) if finding in known else finding for finding in findings]
     settled = []
     is_behind = any(map(_voids_what_is_so_low, findings))  # then it is part of what refutes
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
@@ -235,6 +244,21 @@ def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
     low = " and ".join(f"{_WONDERS[code]} ({code})" for code in wonders)
     message = f"{finding.message.rstrip('.')}. And the score is as low as that would make it: {low}"
     return replace(finding, severity=Severity.REFUTES, message=message)
+
+
+def _said_and_shown(finding: Finding, findings: Sequence[Finding]) -> Finding:
+    """A training on the scored text that is no doubt: the record's own words and its log say what its script does."""
+    words = next(each for each in findings if each.evidence.get(CAME_FIRST) is True)
+    shown = next(each for each in findings if each.code == codes.LEARNT_BEFORE.code and "epochs" in each.evidence)
+    plain, _, _ = finding.message.partition(". This is a doubt")
+    message = (
+        f"{plain}. Another version of it ran, by the size that the log states, and did the same: "
+        f"{finding.evidence[SHOWN_BY_ANOTHER_VERSION]} is a line of this training, before the score, of one of "
+        f"{shown.evidence['epochs']} epochs, and {words.evidence['place']} says itself that it came first. A decoder "
+        "would need those weights, which were fitted to the text, before it has the text, and the score pays nothing "
+        "for them: it is the length of no code"
+    )
+    return replace(finding, message=message, severity=Severity.REFUTES)
 
 
 def to_five_digits(findings: Sequence[Finding]) -> bool:

@@ -122,6 +122,8 @@ SAY_THAT_IT_WAS_LEARNT = frozenset(
     {TRAINED_ON_IT, _ADAPTED_TO_IT, LEARNT_BEFORE, _SCORED_AGAIN, _EXCHANGED, STORED, FITTED}
 )
 """Meanings that no second scoring of the same weights lifts: what was learnt of the text is in them."""
+SAY_THAT_IT_CAME_FIRST = frozenset({TRAINED_ON_IT, _ADAPTED_TO_IT, LEARNT_BEFORE})
+"""Of these, the ones that the network itself was trained on the whole text, and scored behind that."""
 NOT_PACKED = "the network was scored before it was quantized: the one that is counted in bytes scores something else"
 _AGAIN = r"re-?(?:scor|eval)\w*"
 _TTT = r"(?:ttt|test[- ]time[- ](?:training|adaptation))"

@@ -20,7 +20,12 @@ from bpb_harness.claim.readme_prose import (
     voiding_title,
 )
 from bpb_harness.claim.trains_on_it import trains_on_scored_text
-from bpb_harness.claim.voiding_statements import FITTED, PRICED_JOINTLY, SAY_THAT_IT_WAS_LEARNT
+from bpb_harness.claim.voiding_statements import (
+    FITTED,
+    PRICED_JOINTLY,
+    SAY_THAT_IT_CAME_FIRST,
+    SAY_THAT_IT_WAS_LEARNT,
+)
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity, listed
 
@@ -105,6 +110,7 @@ def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     facts: dict[str, Json] = {"places": [*places]} if len(places) > 1 else {}
     facts |= {LEARNT: True} if meaning in SAY_THAT_IT_WAS_LEARNT else {}
     facts |= {learnt.FITTED: True} if meaning == FITTED else {}
+    facts |= {learnt.CAME_FIRST: True} if meaning in SAY_THAT_IT_CAME_FIRST else {}
     missing = "a look into the script that made the score: does it do what the record says of it?"
     return rule.finding(
         message, severity=Severity.WARNS, place=places[0], missing=missing,

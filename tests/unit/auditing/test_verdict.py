@@ -340,6 +340,24 @@ class TestReconcile:
         ):
             assert found in reconcile([_found("BPB414"), found])
 
+    def test_a_training_that_script_log_and_words_tell_of_is_no_doubt_for_another_size_of_the_script(self) -> None:
+        shown = _found("BPB273", "it trains. This is a doubt, and no more: a size", shown_by_another_version="a.log:7")
+        epochs, said = _found("BPB215", epochs=22), _found("BPB213", place="README.md:3", trained_on_it_first=True)
+        (found,) = (each for each in reconcile([shown, epochs, said]) if each.code == "BPB273")
+        assert found.severity is Severity.REFUTES
+        assert found.message.startswith(
+            "it trains. Another version of it ran, by the size that the log states, and did the same: a.log:7 is a "
+            "line of this training, before the score, of one of 22 epochs, and README.md:3 says itself that it came"
+        )
+        for two in (
+            [shown, epochs],
+            [shown, said],
+            [_found("BPB273", "it trains"), epochs, said],  # more is open than the size
+            [shown, epochs, _found("BPB213", learnt=True, fitted_in_scoring=True)],
+            [shown, _found("BPB215", label="slot8steps"), said],
+        ):
+            assert all(each.severity is not Severity.REFUTES for each in reconcile(two))
+
     @pytest.mark.parametrize("code", ["BPB102", "BPB103", "BPB250"])
     def test_but_not_those_of_the_record_nor_the_estimator(self, code: str) -> None:
         finding = replace(_found(code), severity=Severity.REFUTES)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 
-from bpb_harness.auditing.learnt import FITTED
+from bpb_harness.auditing.learnt import FITTED, SHOWN_BY_ANOTHER_VERSION
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.always_printed import printing
@@ -151,7 +151,11 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     why_open = found.open or ("" if is_known else _UNNAMED)
     if why_open or found.in_logs is None:
         said += f". This is a doubt, and no more: {why_open}"
-        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
+        evidence: dict[str, Json] = {}
+        if found.of_another_size is not None and is_known:
+            score, number = found.of_another_size.lines[0]
+            evidence[SHOWN_BY_ANOTHER_VERSION] = f"{score.file}:{number}"
+        return analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown, evidence=evidence)
     score, number = found.in_logs.lines[0]
     num_scores = analysis.context.num_scores
     which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed,"
@@ -167,7 +171,7 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     if part is not None:
         said = said.replace(_ALL, f"a part of {_ALL}", 1) + _of_a_part(part)
     hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown)
-    evidence: dict[str, Json] = {**hit.evidence, "log": score.file, "line_of_log": number}
+    evidence = {**hit.evidence, "log": score.file, "line_of_log": number}
     evidence |= {"tokens_learnt_at_most": part.most} if part is not None else {}
     evidence |= {"plain": before[-1][1], "plain_at": f"{score.file}:{before[-1][0]}"} if before else {}
     return replace(hit, severity=Severity.REFUTES, evidence=evidence)
@@ -224,6 +228,7 @@ class _Found:
         shown: what a report quotes.
         is_window: whether that is a window of it at a time.
         in_logs: what the logs of the claim show of it.
+        of_another_size: what logs show of it that state another size of the code, where nothing else is open.
         open: why it is not shown that the claimed score is one of the trained weights; empty where it is.
         absent: what the logs show of it not having come.
         fitted: how many steps are known to be taken on a window before it is scored, if any are.
@@ -236,6 +241,7 @@ class _Found:
     shown: tuple[ast.AST, ...]
     is_window: bool
     in_logs: Shown | None = None
+    of_another_size: Shown | None = None
     open: str = ""
     absent: NotTaken | None = None
     fitted: Rounds | None = None
@@ -534,6 +540,7 @@ def _behind_others(analysis: Analysis, ways: Sequence[Way], way: Way, met: int) 
 
 
 _NO_RATE = "by the script's own settings its learning rate is 0, and nothing tells another one"
+_OTHER_SIZE = "the log states a size of its code that no script there has"
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"
 
 
@@ -545,9 +552,11 @@ def _weighed(
     if shown is None:
         return replace(found, open=_NOT_SHOWN)
     own = tuple(each for each in shown.lines if not is_of_another_script(program, each[0]))
+    is_run = _is_run(program, way, surely=len(way), after=shown.level + 1)
     if not own:
-        return replace(found, open="the log states a size of its code that no script there has")
-    if not _is_run(program, way, surely=len(way), after=shown.level + 1):
+        is_all_else_known = is_run and not _not_carried(program, way, met, scored)
+        return replace(found, open=_OTHER_SIZE, of_another_size=shown if is_all_else_known else None)
+    if not is_run:
         return replace(found, open="whether the training that the log speaks of comes to a step is not known")
     return replace(found, in_logs=replace(shown, lines=own), open=_not_carried(program, way, met, scored))
 

@@ -1,0 +1,85 @@
+"""A training on the scored text that a record tells of in its own words, beside its log, its script or its score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit
+from fixtures.claims.patterns import SP1024, bpb, submission
+from tests.unit.auditing.script.checks.test_learnt_as_logs_show import BASE, SCRIPT
+
+NATS = 2.0312
+LEARNS = SCRIPT.format(**BASE | {"told": 'log(f"ttt:epoch {epoch + 1}/{s.adapt_epochs} loss:{loss.item():.4f}")'})
+LEARNS = LEARNS.replace(
+    'print(f"final val_bpb:{val_bpb:.6f}")', 'print(f"final val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f}")'
+)
+OTHER_SIZE = len(LEARNS) + 23
+RUN = f"""val_loader:shards pattern=./data/datasets/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632
+step:1000/1000 val_loss:2.0900 val_bpb:1.2345
+Code size: {OTHER_SIZE} bytes
+ttt:epoch 1/3 loss:2.0100
+ttt:epoch 2/3 loss:1.9100
+ttt:epoch 3/3 loss:1.8100
+final val_loss:NATS val_bpb:SCORE
+"""
+ADMITS = "TTT adapts all weights to the validation data by SGD before scoring.\n"
+SCORE_FIRST = "TTT: each chunk is scored before the network is trained on it.\n"
+
+
+def _report(folder: Path, readme: str, *, script: str = LEARNS, run: str = RUN, nats: float = NATS) -> AuditReport:
+    folder.mkdir(exist_ok=True)
+    score = f"{bpb(nats, SP1024):.8f}"
+    (folder / "submission.json").write_text(submission(val_bpb=float(score)))
+    (folder / "README.md").write_text(f"# A network (val_bpb {score})\n\n{readme}")
+    (folder / "train_gpt.py").write_text(script)
+    (folder / "train.log").write_text(run.replace("NATS", f"{nats:.8f}").replace("SCORE", score))
+    return audit(folder)
+
+
+def test_script_log_and_words_together_are_no_doubt(tmp_path: Path) -> None:
+    report = _report(tmp_path, ADMITS)
+    (found,) = report.with_code("BPB273")
+    assert (report.verdict, found.severity) == ("refuted", "error")
+    assert "Another version of it ran, by the size that the log states, and did the same: train.log:4" in found.message
+    assert "README.md:3 says itself that it came first" in found.message
+    assert report.corrected_bpb is None
+
+
+@pytest.mark.parametrize(
+    ("readme", "script", "run"),
+    [
+        (SCORE_FIRST, LEARNS, RUN),
+        ("", LEARNS, RUN),  # nothing is said
+        (ADMITS, LEARNS, RUN.replace("ttt:epoch", "ttt:round")),  # the log has another training's lines
+        (ADMITS, LEARNS.replace("device, val_tokens)", "device, train_tokens)", 1), RUN),  # the script another text
+        (
+            ADMITS,
+            LEARNS,
+            RUN.replace("final", "step:1001/1001").replace("ttt:epoch 1", "final val_bpb:1.2\nttt:epoch 1"),
+        ),
+        (
+            ADMITS,
+            LEARNS.replace(
+                "    val_bpb = eval", "    base.load_state_dict(torch.load('other.pt'))\n    val_bpb = eval"
+            ),
+            RUN,
+        ),
+        (ADMITS, LEARNS, RUN.replace("final", "result")),
+        ("Unlike others, no TTT adapts weights to the validation data before scoring.\n", LEARNS, RUN),
+    ],
+    ids=[
+        "score first",
+        "silent",
+        "another line",
+        "another text",
+        "behind the score",
+        "put back",
+        "another score",
+        "denied",
+    ],
+)
+def test_two_of_the_three_leave_a_doubt_at_most(tmp_path: Path, readme: str, script: str, run: str) -> None:
+    report = _report(tmp_path, readme, script=script, run=run)
+    assert report.verdict != "refuted"
