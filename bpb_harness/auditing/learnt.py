@@ -20,6 +20,9 @@ FITTED = "fitted_in_scoring"
 CAME_FIRST = "trained_on_it_first"
 """In the evidence of a finding: whether its words say that the network was trained on the text, and then scored."""
 
+ON_IT_ALONE = "trained_on_it_alone"
+"""In the evidence of a finding: whether its words say that the network was trained on the scored text, and no other."""
+
 SHOWN_BY_ANOTHER_VERSION = "shown_by_another_version"
 """In the evidence of a script's finding: the line of a log that shows the learning, if it were of that very script."""
 

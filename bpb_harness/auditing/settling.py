@@ -31,6 +31,7 @@ REMEDIES = {
     "BPB154": "with each byte token counted as one byte",
     "BPB156": "with tokens that stand for no text counted as no byte",
     **dict.fromkeys(("BPB267", "BPB274", "BPB275", "BPB276"), "with probabilities that add up to 1 over all tokens"),
+    "BPB213": "of a network that has not learnt the text",
     "BPB272": "with each part scored before it is learnt", "BPB273": "with each part scored before it is learnt",
 }  # fmt: skip
 

@@ -25,6 +25,7 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.explained import explained
 from bpb_harness.auditing.learnt import (
     CAME_FIRST,
+    ON_IT_ALONE,
     SHOWN_BY_ANOTHER_VERSION,
     doubts_of_learning,
     is_of_learning,
@@ -153,10 +154,12 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
     found = {finding.code for finding in findings}
     if wonders := sorted(found & _WONDERS.keys()):
         findings = [_voiding(finding, wonders) if _voids_what_is_so_low(finding) else finding for finding in findings]
+    if codes.BELOW_ALL_KNOWN.code in found:
+        findings = [_voiding(each, [codes.BELOW_ALL_KNOWN.code]) if _is_admitted(each) else each for each in findings]
     known = shown_by_all(findings)
     findings = [_said_and_shown(finding, findings) if finding in known else finding for finding in findings]
     settled = []
-    is_behind = any(map(_voids_what_is_so_low, findings))  # then it is part of what refutes
+    is_behind = any(map(_voids_what_is_so_low, findings)) or any(map(_is_admitted, findings))  # a part of what refutes
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
         demoted = None
@@ -239,8 +242,13 @@ def _voids_what_is_so_low(finding: Finding) -> bool:
     return finding.code in _VOIDS_WHAT_IS_SO_LOW and is_sure and is_more and is_told
 
 
+def _is_admitted(finding: Finding) -> bool:
+    """Whether the record says itself that the network was trained on the scored text, and on no other."""
+    return finding.code == codes.PROSE_VOIDS.code and finding.evidence.get(ON_IT_ALONE) is True
+
+
 def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
-    """What makes no probability, or text that was learnt, in the script of a score as low as that makes one."""
+    """What makes no probability, or text that was learnt, behind a score as low as that makes one."""
     low = " and ".join(f"{_WONDERS[code]} ({code})" for code in wonders)
     message = f"{finding.message.rstrip('.')}. And the score is as low as that would make it: {low}"
     return replace(finding, severity=Severity.REFUTES, message=message)

@@ -1,4 +1,4 @@
-"""BPB213 and 214: what README, title or notes say of the score. Prose can hold a confirmation back, never refute."""
+"""BPB213 and 214: what README, title or notes say of the score. Prose alone holds a confirmation back, and no more."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from bpb_harness.claim.voiding_statements import (
     PRICED_JOINTLY,
     SAY_THAT_IT_CAME_FIRST,
     SAY_THAT_IT_WAS_LEARNT,
+    TRAINED_ON_IT,
 )
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Json, Severity, listed
@@ -101,6 +102,10 @@ def _text_of(log: LogRecord) -> str:
         return ""
 
 
+# Training at test time is "on validation data" too; this is said of the training that the network is of.
+_ON_IT_ALONE = re.compile(r"\bval(?:idation)?[- ]only[- ]train", re.IGNORECASE)
+
+
 def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     """One finding of sentences that mean the same, with the first of them and the places of all."""
     first, places = alike[0], list(dict.fromkeys(str(found.source) for found in alike))
@@ -111,6 +116,8 @@ def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     facts |= {LEARNT: True} if meaning in SAY_THAT_IT_WAS_LEARNT else {}
     facts |= {learnt.FITTED: True} if meaning == FITTED else {}
     facts |= {learnt.CAME_FIRST: True} if meaning in SAY_THAT_IT_CAME_FIRST else {}
+    is_alone = meaning == TRAINED_ON_IT and any(_ON_IT_ALONE.search(found.sentence) for found in alike)
+    facts |= {learnt.ON_IT_ALONE: True} if is_alone else {}
     missing = "a look into the script that made the score: does it do what the record says of it?"
     return rule.finding(
         message, severity=Severity.WARNS, place=places[0], missing=missing,

@@ -83,3 +83,35 @@ def test_script_log_and_words_together_are_no_doubt(tmp_path: Path) -> None:
 def test_two_of_the_three_leave_a_doubt_at_most(tmp_path: Path, readme: str, script: str, run: str) -> None:
     report = _report(tmp_path, readme, script=script, run=run)
     assert report.verdict != "refuted"
+
+
+PLAIN = "import torch\n"
+PLAIN_RUN = (
+    "val_loader:shards pattern=./fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632\n" + RUN.split("\n")[-2] + "\n"
+)
+ON_IT = "Val-only training: the network was trained on the validation shard.\n"
+
+
+def test_a_score_below_all_that_stands_is_void_by_the_words_that_say_why(tmp_path: Path) -> None:
+    report = _report(tmp_path, ON_IT, script=PLAIN, run=PLAIN_RUN, nats=1.6)
+    (found,) = report.with_code("BPB213")
+    assert (report.verdict, found.severity) == ("refuted", "error")
+    assert report.with_code("BPB420")  # which the message names
+
+
+@pytest.mark.parametrize(
+    ("readme", "nats"),
+    [
+        (ON_IT, NATS),  # as high as others: what the words mean is open
+        ("The network was never trained on the validation shard.\n", 1.6),
+        ("Unlike val-only training, the network was trained on the training shards alone.\n", 1.6),
+        ("Single-pass training on val data (not multi-pass), each token scored first.\n", 1.6),
+        ("The LoRA is trained on the validation data chunk by chunk.\n", 1.6),
+        ("Trained on the training shards (no val-only training).\n", 1.6),
+        ("The hyperparameters were chosen on the validation shard.\n", 1.6),
+        ("", 1.6),
+    ],
+    ids=["high", "denied", "compared", "at test time", "an adapter", "denied in brackets", "chosen", "silent"],
+)
+def test_neither_words_nor_a_low_score_alone_refute(tmp_path: Path, readme: str, nats: float) -> None:
+    assert _report(tmp_path, readme, script=PLAIN, run=PLAIN_RUN, nats=nats).verdict == "unverifiable"

@@ -340,6 +340,26 @@ class TestReconcile:
         ):
             assert found in reconcile([_found("BPB414"), found])
 
+    def test_a_training_on_the_text_that_the_record_tells_of_refutes_a_score_below_all_that_stands(self) -> None:
+        said = _found("BPB213", "it says so", learnt=True, trained_on_it_alone=True)
+        (found,) = (each for each in reconcile([said, _found("BPB420")]) if each.code == "BPB213")
+        assert found.severity is Severity.REFUTES
+        assert found.message == (
+            "it says so. And the score is as low as that would make it: below every score that is known to stand on "
+            "that text (BPB420)"
+        )
+        judged = judge(_of(), reconcile([said, _found("BPB420")]), None)
+        assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
+        assert judged.missing[0] == "the evaluation run again, of a network that has not learnt the text"
+        for others in (
+            [said, _found("BPB414")],  # other things make a score lower than the network's own
+            [said, _found("BPB101")],
+            [_found("BPB213", learnt=True, trained_on_it_first=True), _found("BPB420")],  # at test time, it may be
+            [_found("BPB213", learnt=True), _found("BPB420")],  # tokens that are stored, a vector that is fitted
+            [_found("BPB215", epochs=3), _found("BPB420")],  # nothing says which text
+        ):
+            assert all(each.severity is not Severity.REFUTES for each in reconcile(others))
+
     def test_a_training_that_script_log_and_words_tell_of_is_no_doubt_for_another_size_of_the_script(self) -> None:
         shown = _found("BPB273", "it trains. This is a doubt, and no more: a size", shown_by_another_version="a.log:7")
         epochs, said = _found("BPB215", epochs=22), _found("BPB213", place="README.md:3", trained_on_it_first=True)
