@@ -106,4 +106,4 @@ def _place(finding: Finding) -> _Place:
 
 def _doubted(finding: Finding, names: list[str]) -> Finding:
     said = f"not with every value that commands of the README give {first_of(names, 3)}"
-    return replace(finding, severity=Severity.WARNS, factor=None, message=f"{finding.message} ({said})")
+    return replace(finding, severity=Severity.WARNS, factor=None, message=f"{finding.message.rstrip('.')} ({said})")

@@ -56,7 +56,7 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
     said = _SAYS_NEITHER
     if part is not None and part.finding.code == _SUBSET:
         said = f"a part of the split would explain it, and the script scores one ({part.told_by})"
-    return replace(finding, message=f"{finding.message}; {said}")
+    return replace(finding, message=f"{finding.message.rstrip('.')}; {said}")
 
 
 _OPEN = frozenset({codes.BYTES_OFF.code, codes.SLICE_INFERRED.code})

@@ -162,7 +162,7 @@ def _with_what_ran(beside: Sequence[Finding], ran: Sequence[Finding], log: LogRe
         is_new = finding.code not in known and (finding.severity is Severity.REFUTES or finding.code not in doubts)
         if finding.severity in _STANDS and is_new:
             whose = f"the script is the one that {log.file} holds and states the size of, and none of those beside it"
-            yield replace(finding, message=f"{finding.message}: {whose}")
+            yield replace(finding, message=f"{finding.message.rstrip('.')}: {whose}")
 
 
 def _word_hints(evidence: Evidence) -> int | None:

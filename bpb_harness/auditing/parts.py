@@ -98,7 +98,7 @@ def of_the_whole(part: Part | None, finding: Finding) -> Finding:
     if part is None or not is_whole or part.finding.code != codes.SLICE.code:
         return finding
     said = f"that is the whole text's number, and a part of it was scored ({part.told_by}), which has one of its own"
-    return replace(finding, message=f"{finding.message}; {said}")
+    return replace(finding, message=f"{finding.message.rstrip('.')}; {said}")
 
 
 def held_against_the_part(part: Part, finding: Finding) -> Finding:

@@ -172,12 +172,13 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
             continue
         if finding.code == _SUBSET and (place := _whole_split_at(findings)) is not None:
             message = (
-                f"{finding.message} (the record says so, and a log prints the whole split's score too, at {place})"
+                f"{finding.message.rstrip('.')} (the record says so, and a log prints the whole split's score too, at "
+                f"{place})"
             )
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
         if finding.code in _LACKS and codes.PROVED.code in found:
-            message = f"{finding.message} (the proof stands in its place)"
+            message = f"{finding.message.rstrip('.')} (the proof stands in its place)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
         if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found and not is_of_learning(finding):
@@ -185,7 +186,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
             demoted = "the log divides by the right number all the same, so this script is not what made it"
         if demoted and finding.severity is Severity.REFUTES:
-            message = f"{finding.message} ({demoted})"
+            message = f"{finding.message.rstrip('.')} ({demoted})"
             settled.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))
         else:
             settled.append(_unlogged(evidence, _tied_to_the_log(finding, findings)))
@@ -204,9 +205,10 @@ def _beside_the_whole_split(finding: Finding) -> Finding:
     """A script that scores a part, beside a log of the whole split: another script's, where each run of it has that."""
     said = "the log divides by the whole split's number to five digits all the same"
     if finding.evidence.get("is_fixed") is not True:
-        return replace(finding, severity=Severity.INFORMS, message=f"{finding.message} ({said})")
+        return replace(finding, severity=Severity.INFORMS, message=f"{finding.message.rstrip('.')} ({said})")
     message = (
-        f"{finding.message} ({said}: the script, as it stands, did not write that log, and which did is not known)"
+        f"{finding.message.rstrip('.')} ({said}: the script, as it stands, did not write that log, and which did is "
+        "not known)"
     )
     return replace(finding, severity=Severity.WARNS, message=message)
 

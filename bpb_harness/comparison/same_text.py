@@ -266,7 +266,8 @@ def _other_parts(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts, 
     if "--limit" in causes and (one.method == "ar") != (other.method == "ar"):
         hint += (
             ": windows of --method ar lie one token on, and no number of them has the bytes of the other's; for less "
-            "to score take a shorter text, whole: `head -n 20 val.jsonl > few.jsonl`, --docs few.jsonl"
+            "to score take a shorter text, whole: of --docs the first lines of the file (`head -n 20 val.jsonl > "
+            "few.jsonl`, --docs few.jsonl), of --data one shard of several, or a shard of fewer tokens"
         )
     elif causes == ["--limit"]:
         hint += ", or score the same windows of both; where windows are unlike, score a shorter text whole"

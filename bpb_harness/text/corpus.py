@@ -361,7 +361,8 @@ def require_text_flags(
     """
     form = require_format(shard_format)
     if text_field is not None and (not docs or not text_field):
-        raise UsageError("--text-field", seen=repr(text_field), expected="the key of the text in --docs")
+        hint = None if docs else "give the documents as --docs FILE; tokens of --data have no keys"
+        raise UsageError("--text-field", seen=repr(text_field), expected="the key of the text in --docs", hint=hint)
     if form != "auto" and not (not docs if data is None else data):
         raise UsageError(f"--shard-format {form}", seen="no shards", expected="--data SHARDS")
     return form

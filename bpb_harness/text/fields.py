@@ -71,10 +71,16 @@ def pass_flag(field: TextField, texts: Iterable[str], fields: Sequence[TextField
         fields: all that were asked for.
     """
     others = [name for name in texts if name not in [each.name for each in fields]]
-    if len(others) == 1:
-        return f"pass {field.flag} {others[0]}"
+    if not others and not field.is_label:
+        return "nothing else there is a text: name a file that holds one"
     close = difflib.get_close_matches(field.name, others, 1)
-    return f"did you mean {field.flag} {close[0]}?" if close else f"pass {field.flag} NAME"
+    if close and len(others) > 1:
+        return f"did you mean {field.flag} {close[0]}?"
+    named = " or ".join(f"{field.flag} {name}" for name in others) if len(others) <= _FEW else ""
+    return f"pass {named or f'{field.flag} NAME'}"
+
+
+_FEW = 3  # names that are all shown
 
 
 def require_text(where: str, field: TextField, text: str) -> None:

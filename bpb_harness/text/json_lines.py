@@ -192,7 +192,8 @@ def _text(path: Path, where: str, row: dict[str, Any], field: TextField, fields:
     text = label_of(row[name]) if field.is_label else row[name]
     if not isinstance(text, str):
         expected = "a text, a number, true, false or null" if field.is_label else _example(fields)
-        raise CorpusError(what, seen=f"{_type(row[name])} under {name!r}", expected=expected)
+        hint = None if field.is_label else _other_key(path, row, field, fields)
+        raise CorpusError(what, seen=f"{_type(row[name])} under {name!r}", expected=expected, hint=hint)
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -306,6 +306,8 @@ class TestReconcile:
         said = "the log divides by the right number all the same, so this script is not what made it"
         demoted = replace(finding, severity=Severity.WARNS, message=f"{code} it is ({said})", factor=None)
         assert reconcile([finding]) == [finding]
+        ended = replace(finding, message=f"{finding.message}.")  # sentences of scripts' findings have their full stop
+        assert reconcile([ended, _found("BPB101")]) == [demoted, _found("BPB101")]
         assert reconcile([finding, _found("BPB101")]) == [demoted, _found("BPB101")]
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild

@@ -138,7 +138,10 @@ def test_windows_of_which_no_number_has_the_same_bytes_are_said_to_be_such():
     masked = signed(ONE, method="discrete")
     for said in (refusal(masked, part), refusal(part, masked)):
         assert "; leave out --limit: windows of --method ar lie one token on, and no number of them has" in said
-        assert said.endswith("take a shorter text, whole: `head -n 20 val.jsonl > few.jsonl`, --docs few.jsonl")
+        assert said.endswith(
+            "take a shorter text, whole: of --docs the first lines of the file (`head -n 20 val.jsonl > few.jsonl`, "
+            "--docs few.jsonl), of --data one shard of several, or a shard of fewer tokens"
+        )
     assert refusal(signed(ONE, method="ar"), part).endswith(LEAVE_OUT_LIMIT)
     assert "leave out --limit and --tail: windows of" in refusal(
         masked, signed(part, method="ar", data="v@1[0:3/7]", tail="drop")

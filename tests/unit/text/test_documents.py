@@ -116,9 +116,17 @@ def test_another_key(tmp_path):
         assert seen + "; pass --text-field content" in refusal(path)
         assert len(read(path, text_field="content")) == len(TEXTS)
     both = write(tmp_path / "b.jsonl", '{"title": "a", "body": "b"}\n')
-    assert "the keys 'title', 'body', expected 'text'; pass --text-field NAME" in refusal(both)
+    assert "the keys 'title', 'body', expected 'text'; pass --text-field title or --text-field body" in refusal(both)
     assert "which is plain text" in refusal(write(tmp_path / "a.txt", "the cat"), UsageError, text_field="body")
     assert "line 1 has no text: got int under 'id'" in refusal(write(tmp_path / "c.jsonl", LINES), text_field="id")
+    held = write(tmp_path / "e.jsonl", '{"text": 1, "body": "b"}\n')
+    assert 'got int under \'text\', expected {"text": "..."}; pass --text-field body' in refusal(held)
+    nothing = "; nothing else there is a text: name a file that holds one"
+    for record, asked in [({"n": 1}, None), ({"n": 1}, "n"), ({"text": 1}, "body"), ({"text": 1}, None)]:
+        none = write(tmp_path / "f.jsonl", json.dumps(record))
+        assert refusal(none, **({"text_field": asked} if asked else {})).endswith(nothing)
+    several = write(tmp_path / "g.jsonl", json.dumps({f"k{n}": "a" for n in range(4)}))
+    assert refusal(several).endswith("; pass --text-field NAME")
     many = write(tmp_path / "d.jsonl", json.dumps({f"k{n}": n for n in range(30)}))
     assert "'k7' and 22 more" in refusal(many)
 
