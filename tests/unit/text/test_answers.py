@@ -185,7 +185,7 @@ KEYS = "'prompt', 'answr'"
             "got the keys 'question', 'id', 'answer', expected 'prompt'; pass --context-field question",
         ),
         ({"promt": "the", "other": "the", "answer": "x"}, "expected 'prompt'; did you mean --context-field promt?"),
-        ({"one": "the", "two": "the", "answer": "x"}, "expected 'prompt'; pass --context-field one or --context-field two"),
+        ({"one": "the", "two": "the", "answer": "x"}, "expected 'prompt'; pass --context-field one or --context-f"),
         ({"prompt": "the", "answer": 7}, 'line 2 has no answer: got int under \'answer\', expected {"prompt": "...", '),
         ({"prompt": "the", "answer": None}, "line 2 has no answer: got null under 'answer'"),
         ({"prompt": ["the"], "answer": "x"}, "line 2 has no prompt: got list under 'prompt'"),
