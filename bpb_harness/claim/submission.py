@@ -91,6 +91,9 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
         artifact_bytes=tuple(_artifact_bytes(leaves, file, names, _variants(value, score, names))),
         packing_bytes=tuple(_packing_bytes(leaves, file, names)),
+        whole_numbers=frozenset(
+            held for _, held in leaves if isinstance(held, int) and not isinstance(held, bool) and held >= 1000
+        ),
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         says_mean=next((words for text in texts if (words := _says_mean(text[:2000]))), None),
         said=tuple(_said(leaves, file, names)),

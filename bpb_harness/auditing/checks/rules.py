@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.network_alone import is_network_alone
 from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
 from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap, own_runs
 from bpb_harness.auditing.checks.several_packings import of_several_packings
@@ -51,9 +52,11 @@ def _with_code(evidence: Evidence, size: Printed) -> Printed:
 
 
 def _submitted(evidence: Evidence, size: Printed, cap: int) -> Printed:
-    """The size with the code; of one below the cap only where the record itself gives the total that its log prints."""
+    """The size with the code; of one below the cap only where all that the record says of code takes it over."""
     total = _with_code(evidence, size)
-    return total if size.value > cap or (total.value > cap and is_said(evidence, total)) else size
+    if size.value > cap or total.value <= cap:
+        return total if size.value > cap else size
+    return total if is_said(evidence, total) or is_network_alone(evidence, size, cap) else size
 
 
 _MOST_BETWEEN, _MOST_CODE = 3, 1_000_000  # lines from one size to the other; bytes of code
@@ -68,7 +71,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
     if not sizes:
         yield _no_size(evidence, cap)
         return
-    over = [size for size in sizes if size.value - size.half_unit > cap]
+    over = [size for size in dict.fromkeys(sizes) if size.value - size.half_unit > cap]
     if stated and (not over or len(evidence.claim_logs) > 1):
         yield from check_packed_over_cap(evidence, stated, cap)
     packed = {size: with_code for size in over if (with_code := with_packed_code(evidence, size)) is not None}
@@ -87,8 +90,15 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
                 place += f"; {packed[size].total:,} with {packed[size].script} as it is packed"
             by_file.setdefault(size.source.file, []).append(f"{size.value:,.0f} ({place})")
         listed = "; ".join(f"by {file} {', '.join(sizes)}" for file, sizes in by_file.items())
-        message = f"the artifact is over the cap of {cap:,} bytes: {listed}"
+        message = f"the artifact is over the cap of {cap:,} bytes: {listed}{_of_the_network(evidence, stated, cap)}"
         yield codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])
+
+
+def _of_the_network(evidence: Evidence, stated: Sequence[Printed], cap: int) -> str:
+    """In words, a stated size that is the packed network's alone, where the total behind it stands in its place."""
+    pairs = zip(evidence.claim.artifact_bytes, stated, strict=False)
+    alone = next((size for size, shown in pairs if shown is not size and size.value <= cap), None)
+    return "" if alone is None else f"; {alone.value:,.0f}, of {alone.source}, is the packed network without its code"
 
 
 def _no_size(evidence: Evidence, cap: int) -> Finding:

@@ -8,6 +8,7 @@ import lzma
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -459,6 +460,45 @@ def test_a_total_over_the_cap_counts_where_the_record_gives_it_too(tmp_path: Pat
     (tmp_path / "README.md").write_text(readme)
     found = audit(tmp_path, rules="parameter-golf").with_code("BPB501")
     assert ["by train.log 16,064,966 (line 2)" in each.message for each in found] == [True] * is_over
+
+
+def _network_alone(folder: Path, script: int = 75_000, json_more: str = "", **texts: str) -> list[Finding]:
+    lines = "Serialized model int8+zlib: 15990000 bytes\nTotal submission size int8+zlib: 16064966 bytes\n"
+    (folder / "train.log").write_text(f"{lines}final val_loss:2.03186 val_bpb:1.20340000\n")
+    (folder / "submission.json").write_text(f'{{"val_bpb": 1.2034, "bytes_total": 15990000{json_more}}}')
+    (folder / "train_gpt.py").write_text("x = 1\n".ljust(script, "#"))
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return audit(folder, rules="parameter-golf").with_code("BPB501")
+
+
+@pytest.mark.parametrize("script", [74_966, 80_000, 10_001])
+def test_a_size_of_the_network_alone_beside_a_script_that_takes_it_over(tmp_path: Path, script: int) -> None:
+    more = ', "seed_results": {"7": {"artifact_bytes": 15990000}}'
+    text = "The model has 15.99 MB, and the network is compressed."
+    (found,) = _network_alone(tmp_path, script, more, README__md=text)
+    assert (found.severity, found.message) == (
+        "warning",
+        "the artifact is over the cap of 16,000,000 bytes: by train.log 16,064,966 (line 2); 15,990,000, of "
+        "submission.json (bytes_total), is the packed network without its code",
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"script": 10_000},  # as the script lies, it is within
+        {"json_more": ', "bytes_code": 9000, "bytes_all": 15999000'},
+        {"README__md": "With the code as it is sent in: 15,999,321 bytes."},
+        {"README__md": "The script is minified before it is counted."},
+        {"README__md": "LZMA-compressed code counts."},
+        {"json_more": ', "note": "code packed with lzma, as all do"'},
+        {"unpack__py": "import lzma\nexec(lzma.decompress(open('x', 'rb').read()))\n"},
+    ],
+    ids=["small", "another total", "another in prose", "minified", "compressed", "said in JSON", "a script unpacks"],
+)
+def test_code_that_may_be_packed_when_it_is_counted(tmp_path: Path, more: dict[str, Any]) -> None:
+    assert _network_alone(tmp_path, **more) == []
 
 
 UNPACKS = "import lzma, base64\nexec(lzma.decompress(base64.b85decode({payload!r})))\n"
