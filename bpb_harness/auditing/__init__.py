@@ -39,7 +39,8 @@ checks/            one file a family of codes:
                    loss that is not of the score beside it, borrowed_logs.py BPB454 and 455 logs of another author's
                    submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
-                   network_alone.py without the code, several_packings.py one of several, packed_code.py with the script as it is packed,
+                   network_alone.py without the code, several_packings.py one of several,
+                   packed_code.py with the script as it is packed, size_in_no_log.py BPB511 in none of its logs,
                    stated_digests.py BPB514 digests of files
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,
                    stated_signatures.py whether it is of what the record's signatures state

@@ -195,6 +195,8 @@ TARGET_OPEN = register("BPB508", "target-not-shown", _WARNS,
     "The runs do not show that their mean reaches the contest's target.")
 FEW_RUNS = register("BPB509", "few-runs", _WARNS, "The claim rests on fewer runs than the rules ask for.")
 RULES_REMARK = register("BPB510", "rules-remark", _INFORMS, "What the rules say of every claim under them.")
+SIZE_IN_NO_LOG = register("BPB511", "size-in-no-log", _INFORMS,
+    "The size that the record states is none that its logs print, no mean of theirs and no sum with its code.")
 OTHER_DIGEST = register("BPB514", "other-digest", _INFORMS,
     "The README gives a file of its folder a SHA-256 that is not the file's.")
 

@@ -10,6 +10,7 @@ from bpb_harness.auditing.checks.network_alone import is_network_alone
 from bpb_harness.auditing.checks.packed_code import PackedCode, is_said, with_packed_code
 from bpb_harness.auditing.checks.packed_over_cap import check_packed_over_cap, own_runs
 from bpb_harness.auditing.checks.several_packings import of_several_packings
+from bpb_harness.auditing.checks.size_in_no_log import check_size_in_no_log
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import LogRecord, Printed, Source
@@ -23,6 +24,8 @@ def check_rules(evidence: Evidence, baseline: Evidence | None) -> Iterator[Findi
     """Artifact size, time, runs, and with a baseline the rule of significance: as far as the pack has one."""
     yield from _remarks(evidence)
     yield from _artifact(evidence)
+    if evidence.rules.pack.largest_artifact is not None:
+        yield from check_size_in_no_log(evidence)
     yield from _time(evidence)
     yield from _runs(evidence)
     yield from _target(evidence)

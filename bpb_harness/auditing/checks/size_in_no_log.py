@@ -1,0 +1,91 @@
+"""BPB511: a size of the artifact that the record states, and that none of its logs prints, where they print sizes."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator, Sequence
+from math import inf
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.packed_over_cap import whole_numbers
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.said import sizes_stated_in, text_of_log
+from bpb_harness.claim import LogRecord, Printed
+from bpb_harness.findings import Finding, first_of
+
+_SMALLEST = 1_000_000  # bytes; a number of fewer is of something else, or in another unit
+_MAX_SHOWN = 3
+_UNITS = (1000, 1 << 10)  # of what is written as megabytes
+
+
+def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
+    """Name the first stated size that is none of its logs', no mean, no sum with any code of the record's."""
+    claim = evidence.claim
+    size = next((size for size in claim.artifact_bytes if size.value >= _SMALLEST and size.decimals == 0), None)
+    printed = [log.artifact_bytes[-1] for log in evidence.claim_logs if log.artifact_bytes]
+    if size is None or len(printed) != len(evidence.claim_logs) or not printed:
+        return
+    if len(claim.seeds) > len(printed) or any(_is(size, each) for log in claim.logs for each in _sizes(log)):
+        return
+    counted = {code for log in claim.logs for code in sizes_stated_in(log)}
+    code = counted | _sizes_of_scripts(evidence) | claim.whole_numbers
+    if any(_is_made_of(size, logs, code) for logs in (claim.logs, evidence.claim_logs)):
+        return
+    if _is_printed(size, claim.artifact_bytes, claim.logs):
+        return
+    listed = first_of([f"{each.value:,.0f} ({each.source})" for each in printed], _MAX_SHOWN)
+    twice = any(int(size.value) == int(each.value) + code for each in printed for code in counted)
+    how = "; that is a total of theirs and the code, which is in it, once more" if twice else ""
+    cap = evidence.rules.pack.largest_artifact
+    is_over = cap is not None and size.value <= cap < min(each.value for each in printed)
+    over = f", over the cap of {cap:,}" if is_over else ""
+    message = f"{size.value:,.0f} bytes, by {size.source}, are in none of its logs, which print {listed}{over}{how}"
+    yield codes.SIZE_IN_NO_LOG.finding(message, size=size.value, printed=[each.value for each in printed])
+
+
+def _is_printed(size: Printed, stated: Sequence[Printed], logs: Sequence[LogRecord]) -> bool:
+    """Whether a log has the number anywhere, or those of which it is the mean, the record's other sizes."""
+    numbers = set[int]().union(*(whole_numbers(text_of_log(log).split("\n"), (0, inf)) for log in logs))
+    others = [int(each.value) for each in stated if each is not size]
+    is_mean = bool(others) and abs(size.value - statistics.fmean(others)) <= 1.0
+    return int(size.value) in numbers or (is_mean and numbers.issuperset(others))
+
+
+def _sizes(log: LogRecord) -> tuple[Printed, ...]:
+    return (*log.artifact_bytes, *log.packed)
+
+
+def _is(size: Printed, printed: Printed) -> bool:
+    """Whether a size is a printed one up to the rounding of either, also where it counts 1,024 to a kilobyte."""
+    of_units = [(large * small) / 1e6 for large, small in itertools.product(_UNITS, _UNITS)]
+    factors = [*of_units, *(1.0 / unit for unit in of_units)]
+    return min(abs(size.value - printed.value * factor) for factor in factors) <= max(_hidden(size), printed.half_unit)
+
+
+def _hidden(size: Printed) -> float:
+    """What rounding may have hidden of a size, by its last zeros: 1 at the least."""
+    zeros = len(str(int(size.value))) - len(str(int(size.value)).rstrip("0"))
+    return 10.0**zeros if zeros >= 3 else 1.0
+
+
+def _is_made_of(size: Printed, logs: Sequence[LogRecord], code: set[int]) -> bool:
+    """Whether it is a mean over logs, or a packed network's size, or their mean, with any size of code."""
+    totals = {each.value for log in logs for each in log.artifact_bytes}
+    networks = [[each.value for each in log.packed if each.value not in totals] for log in logs]
+    made = [*_means([[each.value for each in log.artifact_bytes] for log in logs])]
+    packed = [*itertools.chain.from_iterable(networks), *_means(networks)]
+    made += [value + more for value in packed for more in (0, *code)]
+    return any(abs(size.value - value) <= _hidden(size) for value in made)
+
+
+def _means(sizes: Sequence[Sequence[float]]) -> Iterator[float]:
+    """Of what each log prints first, next, and so on, and last, next to last, and so on; of one log each."""
+    own = [each for each in sizes if each]
+    for place in range(min(map(len, own), default=0)):
+        yield statistics.fmean(each[place] for each in own)
+        yield statistics.fmean(each[-1 - place] for each in own)
+
+
+def _sizes_of_scripts(evidence: Evidence) -> set[int]:
+    return {path.stat().st_size for path in evidence.claim.scripts if path.is_file()}

@@ -1,0 +1,85 @@
+"""BPB511: a stated size of the artifact that no log prints, and what an honest author may mean by such a number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bpb_harness.auditing import audit
+from bpb_harness.findings import Finding
+
+END = "final val_loss:2.03186 val_bpb:1.20340000\n"
+
+
+def _sizes(network: int = 14_530_872, code: int = 64_829) -> str:
+    return (
+        f"Serialized model: 86099351 bytes\nCode size: {code} bytes\n"
+        f"Serialized model int8+zlib: {network} bytes\nTotal submission size int8+zlib: {network + code} bytes\n"
+    )
+
+
+def _found(folder: Path, text: str, stated: object, **more: Any) -> list[Finding]:
+    (folder / "train.log").write_text(text + END)
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, "bytes_total": stated, **more}))
+    return audit(folder, rules="parameter-golf").with_code("BPB511")
+
+
+def test_a_size_that_no_log_prints(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, _sizes(), 15_900_102)
+    assert (found.severity, found.message) == (
+        "info",
+        "15,900,102 bytes, by submission.json (bytes_total), are in none of its logs, which print 14,595,701 "
+        "(train.log:4)",
+    )
+    (found,) = _found(tmp_path, _sizes(17_000_000), 15_900_102)
+    assert found.message.endswith("which print 17,064,829 (train.log:4), over the cap of 16,000,000")
+    (found,) = _found(tmp_path, _sizes(), 14_595_701 + 64_829, bytes_code=64_829)
+    assert found.message.endswith("; that is a total of theirs and the code, which is in it, once more")
+
+
+@pytest.mark.parametrize(
+    ("stated", "more"),
+    [
+        (14_595_701, {}),
+        (14_595_700, {}),
+        (14_530_872, {}),  # the network alone
+        (14_600_000, {}),  # rounded
+        (15_304_702, {}),  # 14.595701 "MB" of 1,048,576 bytes
+        (14_548_875, {"bytes_code": 18_003}),  # with the code as it is packed
+        (14_555_873, {}),  # with the script beside it, which was changed
+        (14.6, {}),
+        (12_345_678, {}),  # printed elsewhere in the log
+        (14_000_000 + 200_000, {"seed_results": {"1": {"artifact_bytes": 14_200_000}}}),
+        (15_900_102, {"seeds": [1, 2, 3]}),  # of a run whose log is not here
+    ],
+    ids=[
+        *("its own", "off by one", "the network", "rounded", "units", "code in JSON", "code beside", "MB", "elsewhere"),
+        *("rounded, of seeds", "other runs"),
+    ],
+)
+def test_a_size_that_may_be_right(tmp_path: Path, stated: object, more: dict[str, Any]) -> None:
+    (tmp_path / "train_gpt.py").write_text("x = 1\n".ljust(25_001, "#"))
+    text = _sizes() + "again: 12,345,678 bytes of it\nTotal submission size int6: 14200000 bytes\n" + _sizes()
+    assert _found(tmp_path, text, stated, **more) == []
+
+
+def test_a_mean_over_runs_is_no_other_size(tmp_path: Path) -> None:
+    sizes, scores = (14_500_000, 14_600_001, 14_700_003), (1.2, 1.201, 1.202)
+    for size, score in zip(sizes, scores, strict=True):
+        at_step = f"step:90/90 val_loss:2.1 val_bpb:1.3 artifact_bytes:{size - 7}\n"
+        (tmp_path / f"seed{size}.log").write_text(f"{at_step}{_sizes(size)}final val_loss:2.03 val_bpb:{score:.8f}\n")
+    for stated in (14_600_001, 14_664_830, 14_600_001 + 20_000, 14_599_994):
+        each = {str(size): {"artifact_bytes": size - 7} for size in sizes}
+        value = {"val_bpb": 1.201, "bytes_total": stated, "bytes_code": 20_000, "seed_results": each}
+        (tmp_path / "submission.json").write_text(json.dumps(value))
+        assert audit(tmp_path, rules="parameter-golf").with_code("BPB511") == []
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.201, "bytes_total": 14_640_000 + 777}))
+    assert len(audit(tmp_path, rules="parameter-golf").with_code("BPB511")) == 1
+
+
+def test_rules_without_a_cap_ask_for_no_size(tmp_path: Path) -> None:
+    _found(tmp_path, _sizes(), 15_900_102)
+    assert audit(tmp_path, rules="none").with_code("BPB511") == []
