@@ -22,7 +22,14 @@ from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio,
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
 from bpb_harness.rules.byte_factors import ByteFactor
-from bpb_harness.rules.denominators import FULL, PREFIX, TABLE_VARIABLE, TAIL_DROPPED, Denominator
+from bpb_harness.rules.denominators import (
+    FULL,
+    LARGEST_TAIL,
+    PREFIX,
+    TABLE_VARIABLE,
+    TAIL_DROPPED,
+    Denominator,
+)
 from bpb_harness.units import NATS_PER_BIT, bits_to_nats
 
 # Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
@@ -385,17 +392,15 @@ def _other_evaluation(
 def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
     named = "" if evidence.tokenizer_is_named else "; the tokenizer is inferred from this number alone"
     what = "the log, where it shows that other score," if evidence.siblings else "the record"
-    rounding = f", the printed digits leave {ratio.uncertainty * 100:.2f} % open" if ratio.uncertainty > 1e-3 else ""
-    part = f", {row.num_tokens:,} tokens," if row.scope == PREFIX else ""
-    message = (
-        f"{what} divides by {ratio.value:.5f} bytes per token; {row}{part} has {row.bytes_per_token:.5f} "
-        f"({_signed((ratio.value / row.bytes_per_token - 1.0) * 100)} %{rounding}){_or_another(evidence, ratio, row)}"
-        f"{named}"
+    by_bytes = _whole_windows_of_bytes(evidence, ratio, row)
+    message = by_bytes or (
+        f"{what} divides by {ratio.value:.5f} bytes per token; {_has(evidence, row)} {row.bytes_per_token:.5f} "
+        f"({_apart(ratio, row)}){_or_another(evidence, ratio, row)}{_left_over(evidence, row)}{named}"
     )
     return codes.BYTES_RIGHT.finding(
         message,
         bytes_per_token=ratio.value,
-        expected=row.bytes_per_token,
+        expected=row.bytes_per_token if by_bytes is None else 1.0,
         tokenizer=row.tokenizer,
         scope=row.scope,
         inferred=not evidence.tokenizer_is_named,
@@ -405,10 +410,59 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
     )
 
 
+def _apart(ratio: Ratio, row: Denominator) -> str:
+    """How far a ratio is from a row's, in percent; in words where the printed digits do not tell."""
+    off = ratio.value / row.bytes_per_token - 1.0
+    shown, which = (
+        ("equal within its digits", "which")
+        if abs(off) <= ratio.uncertainty
+        else (f"{_signed(off * 100)} %", "the printed digits")
+    )
+    return shown + (f", {which} leave {ratio.uncertainty * 100:.2f} % open" if ratio.uncertainty > 1e-3 else "")
+
+
+def _has(evidence: Evidence, row: Denominator) -> str:
+    """A row, in words that its bytes per token can follow: of a count of the log's, what they are made of."""
+    if not _is_of_the_log(evidence, row):
+        return f"{row}{f', {row.num_tokens:,} tokens,' if row.scope == PREFIX else ''} has"
+    return f"{row}, its {row.num_bytes:,} bytes over the {row.num_tokens:,} tokens that the log loads, has"
+
+
+def _is_of_the_log(evidence: Evidence, row: Denominator) -> bool:
+    return row not in evidence.rules.table.rows and row.num_bytes is not None
+
+
+def _left_over(evidence: Evidence, row: Denominator) -> str:
+    """What a count of whole windows leaves out, in words."""
+    if not _is_of_the_log(evidence, row) or row.num_tokens % _WINDOW:
+        return ""
+    return "; that count is of whole windows, and the tokens behind the last one, which are not in it, make it less"
+
+
+def _whole_windows_of_bytes(evidence: Evidence, ratio: Ratio, row: Denominator) -> str | None:
+    """What says how much was scored, where each token is a byte: one byte a token holds of any text.
+
+    As many tokens as the split has bytes, but for a tail, are bytes; with a token before each document there are more.
+    """
+    left = (row.num_bytes or 0) - row.num_tokens
+    if not _is_of_the_log(evidence, row) or not 0 < left < LARGEST_TAIL or not ratio.is_near(1.0, _OF_BYTES):
+        return None
+    return (
+        f"the record divides by {ratio.value:.5f} bytes per token: its tokens are bytes, one each, as of any text. Of "
+        f"the {row.num_bytes:,} bytes of {row.dataset} the log loads {row.num_tokens:,}; the {left:,} others, which "
+        "fill no whole window, are not scored"
+    )
+
+
+_WINDOW = 128  # tokens; windows are of a multiple
+_OF_BYTES = 1e-5  # relative
+
+
 def _or_another(evidence: Evidence, ratio: Ratio, row: Denominator) -> str:
     """The other text that bytes per token as near may be of, where they are not quite the nearer one's."""
     if _is_not_its_own(evidence, ratio, row):
-        return f"; that is not its number to the digit: of another {row.tokenizer}, or of not quite every token"
+        of = row.tokenizer if row.tokenizer.startswith("another ") else f"another {row.tokenizer}"
+        return f"; that is not its number to the digit: of {of}, or of not quite every token"
     if row.scope == PREFIX or ratio.is_near(row.bytes_per_token, QUITE):
         return ""
     rows = [other for other in _rows(evidence) if other.is_whole and other.tokenizer == row.tokenizer]

@@ -1,0 +1,73 @@
+"""BPB101: what the right bytes per token are said to be made of, and how near they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import audit
+from bpb_harness.findings import Finding
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+NUM_BYTES = 151_080_891  # of the split
+NATS = 2.0312
+
+
+def _right(folder: Path, text: str, ratio: float, decimals: int = 8, nats: float = NATS) -> Finding:
+    (folder / "train.log").write_text(text)
+    (folder / "submission.json").write_text(submission(val_bpb=round(bpb(nats, ratio), decimals)))
+    (found,) = audit(folder, rules="parameter-golf").with_code("BPB101")
+    return found
+
+
+def test_a_count_of_the_log_is_called_one(tmp_path: Path) -> None:
+    whole, loaded = 45_510_031, 45_508_608  # tokens
+    ratio = NUM_BYTES / whole
+    text = log(NATS, ratio, tokens=loaded, export="fineweb10B_sp4096")
+    assert _right(tmp_path, text, ratio).message == (
+        "the record divides by 3.31973 bytes per token; fineweb_val (full) under another sp4096 than the table's, its "
+        "151,080,891 bytes over the 45,508,608 tokens that the log loads, has 3.31983 (-0.003 %); that count is of "
+        "whole windows, and the tokens behind the last one, which are not in it, make it less"
+    )
+    text = log(NATS, ratio, tokens=whole, export="fineweb10B_sp4096")  # all of them: nothing is left over
+    assert _right(tmp_path, text, ratio).message.endswith("has 3.31973 (equal within its digits)")
+
+
+def test_a_count_of_the_table_is_the_splits_own(tmp_path: Path) -> None:
+    message = _right(tmp_path, log(NATS, SP1024), SP1024).message
+    assert "windows" not in message
+    assert "bytes over" not in message
+
+
+@pytest.mark.parametrize("loaded", [151_076_864, 151_080_448])
+def test_one_byte_a_token_supports_nothing_but_the_count(tmp_path: Path, loaded: int) -> None:
+    text = log(0.9, 1.0, tokens=loaded, export="fineweb10B_byte")
+    assert _right(tmp_path, text, 1.0, nats=0.9).message == (
+        "the record divides by 1.00000 bytes per token: its tokens are bytes, one each, as of any text. Of the "
+        f"151,080,891 bytes of fineweb_val the log loads {loaded:,}; the {NUM_BYTES - loaded:,} others, which fill no "
+        "whole window, are not scored"
+    )
+
+
+def test_bytes_with_a_token_before_each_document_are_held_against_a_count(tmp_path: Path) -> None:
+    loaded = 151_130_112
+    ratio = NUM_BYTES / (NUM_BYTES + 50_000)
+    text = log(0.9, ratio, tokens=loaded, export="fineweb10B_byte")
+    assert "151,080,891 bytes over the 151,130,112 tokens" in _right(tmp_path, text, ratio, nats=0.9).message
+
+
+@pytest.mark.parametrize(
+    ("nats", "score", "said"),
+    [
+        ("2.0312", "1.2030", "(equal within its digits)"),
+        ("2.03120000", "1.20300306", "(-0.001 %)"),
+        ("2.03", "1.2023", "(equal within its digits, which leave 0.25 % open)"),
+    ],
+)
+def test_a_deviation_is_given_where_the_digits_tell_one(tmp_path: Path, nats: str, score: str, said: str) -> None:
+    lines = [line for line in log(NATS, SP1024).split("\n") if "final_" not in line]
+    (tmp_path / "train.log").write_text("\n".join([*lines, f"final_exact val_loss:{nats} val_bpb:{score}\n"]))
+    (tmp_path / "submission.json").write_text(submission(val_bpb=float(score)))
+    (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB101")
+    assert said in found.message
