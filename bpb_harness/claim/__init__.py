@@ -4,7 +4,7 @@
     folder.py         a folder or loose files -> one Claim; found_files.py goes through them
     listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
     separate.py       claim files of different claims, which are never merged
-    submission.py     submission.json in every shape
+    submission.py     submission.json in every shape; runs_beside.py runs of other seeds anywhere in it
     nanochat_report.py, trainer_results.py, lm_eval_results.py  what others' programs write
     claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     stated_bytes.py   bytes per token that JSON and log lines state of the scored text

@@ -316,6 +316,7 @@ class Claim:
         std: the published spread over seeds, or standard error, in bits per byte.
         seeds: seeds that the record names.
         seed_scores: per metric name, the score of each seed.
+        runs_beside: by seed, scores of runs that its JSON lists elsewhere, the claim's one of them.
         other_scores: further published scores: other estimators, slices, stages.
         steps_table: claimed bits per byte by number of diffusion steps T.
         protocol: how the score was made, as far as it is stated.
@@ -353,6 +354,7 @@ class Claim:
     std: Printed | None = None
     seeds: tuple[str, ...] = ()
     seed_scores: Mapping[str, Mapping[str, Printed]] = field(default_factory=dict)
+    runs_beside: Mapping[str, Printed] = field(default_factory=dict)
     other_scores: tuple[Printed, ...] = ()
     steps_table: Mapping[int, Printed] = field(default_factory=dict)
     protocol: Protocol = field(default_factory=Protocol)

@@ -17,6 +17,7 @@ from bpb_harness.claim.names import (
 from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
 from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
+from bpb_harness.claim.runs_beside import runs_beside
 from bpb_harness.claim.stated_bytes import stated_in_json, tokens_beside_bytes
 
 _DATA_SETS = ("dataset", "val_dataset", "eval_dataset", "val_data", "eval_data", "data", "corpus")
@@ -74,6 +75,7 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         std=next((found for key in names.spread if (found := _number(value, key, file)) is not None), None),
         seeds=_seeds(value, seed_scores),
         seed_scores=seed_scores,
+        runs_beside=runs_beside(leaves, score, file),
         other_scores=tuple(_other_scores(leaves, score, file)),
         steps_table=_steps_table(value, file),
         protocol=Protocol(

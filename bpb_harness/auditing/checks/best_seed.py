@@ -19,11 +19,14 @@ def check_best_seed(evidence: Evidence) -> list[Finding]:
         return []
     if (found := _best_of(score, listed.get(score.name, {}))) is not None:
         where = ""
+    elif (found := _best_of(score, evidence.claim.runs_beside)) is not None:
+        listed_in = next(iter(evidence.claim.runs_beside.values())).source
+        where = f", by {listed_in.file} ({(listed_in.key or '').rsplit('.', 2)[0]})"
     elif (found := _best_of(score, _ends_of_logs(evidence))) is not None:
         label = evidence.lines[0].label
         where = f", by {label!r} in their logs" if label else ", by what their logs print"
     else:
-        return []
+        return _said_to_be_best(evidence)
     seed, mean, num_seeds = found
     message = f"the score is that of the best of {num_seeds} seeds ({seed}){where}; their mean is {mean:.5f}"
     facts: dict[str, Json] = {"seed": seed, "mean": mean, "num_seeds": num_seeds}
@@ -37,6 +40,37 @@ def check_best_seed(evidence: Evidence) -> list[Finding]:
         message += f", and {file} calls it {words!r}"
     missing = f"that mean as the claim, or words in {file} that say whose score it is"
     return [codes.BEST_SEED.finding(message, severity=Severity.WARNS, facts=facts, missing=missing)]
+
+
+def _said_to_be_best(evidence: Evidence) -> list[Finding]:
+    """What the record itself calls the best of its seeds: a line that names the seed of the claim's log."""
+    log = evidence.log_of(evidence.lines[0]) if evidence.how == "line" and len(evidence.lines) == 1 else None
+    readme, score = evidence.claim.readme, evidence.claim.score
+    if log is None or log.seed is None or score is None:
+        return []
+    said = [(str(place), text) for place, text in evidence.claim.said]
+    if readme is not None:
+        said += [(f"{readme.file}:{number}", line) for number, line in enumerate(readme.text.split("\n"), 1)]
+    for place, text in said:
+        for sentence in re.split(r"(?<=[.;!?])\s", text[:_LONGEST_SAID]):
+            named = _BEST.search(sentence)
+            if named is not None and (named["seed"] or named["of"]) == log.seed and not _OF_A_MEAN.search(sentence):
+                message = f"the score is that of the best of several seeds ({log.seed}), as {place} says: '{named[0]}'"
+                return [codes.BEST_SEED.finding(message, seed=log.seed, place=place)]
+    return []
+
+
+_LONGEST_SAID = 4_000
+_BEST = re.compile(
+    r"(?<![a-z])(?<!not )(?<!not the )best(?![a-z])(?:[^.;!?\n]{0,60}?(?<![a-z])(?:from|of|by|with|is|was|:) |[ -])"
+    r"(?:the )?seed[ :=-]{0,3}(?P<seed>[0-9]{1,10})(?![0-9.])"
+    r"|(?<![a-z])seed[ :=-]{0,3}(?P<of>[0-9]{1,10})(?: |\s?\()(?:is |was )?(?:the )?best(?: of| seed|\))",
+    re.IGNORECASE,
+)
+# Another quantity's or setting's best, or no score's.
+_OF_A_MEAN = re.compile(
+    r"(?<![a-z])(?:mean|average|avg|worst|config\w*|step|epoch|trial|time|all seeds)(?![a-z])", re.IGNORECASE
+)
 
 
 def _called_a_mean(readme: Readme | None, score: Printed, mean: float, num_seeds: int) -> str | None:

@@ -235,7 +235,8 @@ _MAX_LOGS = 4
 
 def _no_error(evidence: Evidence) -> Iterator[Finding]:
     claim = evidence.claim
-    seeds = max(len(claim.seeds), len(evidence.lines), *(len(scores) for scores in claim.seed_scores.values()), 0)
+    tables = (*claim.seed_scores.values(), claim.runs_beside)
+    seeds = max(len(claim.seeds), len(evidence.lines), *(len(scores) for scores in tables))
     if claim.std is not None or seeds >= 2:
         return
     sampled = claim.protocol.method in (MC, DISCRETE)

@@ -22,11 +22,16 @@ _UNITS = (1000, 1 << 10)  # of what is written as megabytes
 def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
     """Name the first stated size that is none of its logs', no mean, no sum with any code of the record's."""
     claim = evidence.claim
-    size = next((size for size in claim.artifact_bytes if size.value >= _SMALLEST and size.decimals == 0), None)
+    stated = [size for size in claim.artifact_bytes if size.value >= _SMALLEST and size.decimals == 0]
+    # What stands at the top is the artifact's; of several that do not, one may be another run's.
+    top = [size for size in stated if "." not in (size.source.key or "")] or stated
+    size = top[0] if top else None
     printed = [log.artifact_bytes[-1] for log in evidence.claim_logs if log.artifact_bytes]
     if size is None or len(printed) != len(evidence.claim_logs) or not printed:
         return
-    if len(claim.seeds) > len(printed) or any(_is(size, each) for log in claim.logs for each in _sizes(log)):
+    if len(claim.seeds) > len(printed) or any(
+        _is(size, each) for size in top for log in claim.logs for each in _sizes(log)
+    ):
         return
     counted = {code for log in claim.logs for code in sizes_stated_in(log)}
     code = counted | _sizes_of_scripts(evidence) | claim.whole_numbers

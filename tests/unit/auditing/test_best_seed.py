@@ -177,3 +177,86 @@ def test_a_readme_that_does_not(tmp_path: Path, line: str) -> None:
     (tmp_path / "README.md").write_text(f"# A network\n\n{line}\n")
     (found,) = _report(tmp_path, "A small network.").with_code("BPB305")
     assert found.severity == "info"
+
+
+def _two_logs_of_a_seed(folder: Path, readme: str) -> AuditReport:
+    (folder / "README.md").write_text(f"# A network\n\n{readme}\n")
+    return _report(folder, "", seeds=(42, 314, 314))
+
+
+@pytest.mark.parametrize(
+    ("readme", "words"),
+    [
+        ("- best exact roundtrip came from seed 42", "best exact roundtrip came from seed 42"),
+        ("Submitted: seed 42 (best).", "seed 42 (best)"),
+        ("**val_bpb = 1.2030** (best seed 42)", "best seed 42"),
+        ("Best seed: 42 at 1.2030.", "Best seed: 42"),
+    ],
+)
+def test_a_record_that_says_which_seed_is_best(tmp_path: Path, readme: str, words: str) -> None:
+    (found,) = _two_logs_of_a_seed(tmp_path, readme).with_code("BPB305")
+    said = f"the score is that of the best of several seeds (42), as README.md:3 says: '{words}'"
+    assert (found.severity, found.message) == ("info", said)
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        "best exact roundtrip came from seed 314",
+        "This is not the best seed: 42 stands for all.",
+        "The best learning rate of 3e-4; seed 42.",
+        "Mean 1.2040; the best was seed 42.",
+        "The best config came from seed 42.",
+        "Our best network so far, seed 42.5",
+        "best of 42 seeds",
+    ],
+)
+def test_words_of_another_best(tmp_path: Path, readme: str) -> None:
+    assert _two_logs_of_a_seed(tmp_path, readme).with_code("BPB305") == []
+
+
+def _with_runs(folder: Path, runs: list[dict[str, object]], claimed: float = 1.20299) -> AuditReport:
+    text = submission(val_bpb=claimed, variance={"network": {"runs": runs, "stats": {"std": 0.0012, "n": 3}}})
+    (folder / "submission.json").write_text(text)
+    (folder / "train.log").write_text(log(LOSSES[0], SP1024, seed=7))
+    return audit(folder)
+
+
+RUNS: list[dict[str, object]] = [
+    {"seed": 5, "val_bpb": 1.20412, "bytes_total": 7, "train_time_ms": 9},
+    {"seed": 7, "val_bpb": 1.20299, "bytes_total": 8, "train_time_ms": 8},
+    {"seed": 9, "val_bpb": 1.20519, "bytes_total": 9, "train_time_ms": 9},
+]
+
+
+def test_runs_that_are_listed_anywhere_in_the_json(tmp_path: Path) -> None:
+    report = _with_runs(tmp_path, RUNS)
+    (found,) = report.with_code("BPB305")
+    assert found.message == (
+        "the score is that of the best of 3 seeds (7), by submission.json (variance.network.runs); their mean is "
+        "1.20410"
+    )
+    assert report.with_code("BPB304") == []
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [{**run, "lr": number} for number, run in enumerate(RUNS)],  # not runs of one network
+        [{**run, "seed": 7} for run in RUNS],
+        [{"val_bpb": run["val_bpb"]} for run in RUNS],
+        [RUNS[0], RUNS[2]],  # the claim's is none of them
+        [RUNS[1]],
+        [*RUNS, {"seed": 11}],  # one has no score
+    ],
+    ids=["settings", "one seed", "no seeds", "others", "alone", "open"],
+)
+def test_lists_that_are_no_seeds_of_the_claim(tmp_path: Path, runs: list[dict[str, object]]) -> None:
+    report = _with_runs(tmp_path, runs)
+    assert report.with_code("BPB305") == []
+    assert len(report.with_code("BPB304")) == 1
+
+
+def test_a_claim_that_is_not_the_best_of_the_listed_runs(tmp_path: Path) -> None:
+    report = _with_runs(tmp_path, [*RUNS, {"seed": 3, "val_bpb": 1.2001, "bytes_total": 1, "train_time_ms": 2}])
+    assert (report.with_code("BPB305"), report.with_code("BPB304")) == ([], [])

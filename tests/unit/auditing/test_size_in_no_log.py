@@ -66,6 +66,14 @@ def test_a_size_that_may_be_right(tmp_path: Path, stated: object, more: dict[str
     assert _found(tmp_path, text, stated, **more) == []
 
 
+def test_of_several_sizes_that_do_not_stand_at_the_top_one_is_of_this_run(tmp_path: Path) -> None:
+    runs = [{"seed": 1, "bytes_total": 15_900_102}, {"seed": 2, "bytes_total": 14_595_701}]
+    (tmp_path / "train.log").write_text(_sizes() + END)
+    for more, expected in (({}, 0), ({"bytes_total": 14_595_701}, 0), ({"bytes_total": 15_900_102}, 1)):
+        (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, **more, "study": runs}))
+        assert len(audit(tmp_path, rules="parameter-golf").with_code("BPB511")) == expected
+
+
 def test_a_mean_over_runs_is_no_other_size(tmp_path: Path) -> None:
     sizes, scores = (14_500_000, 14_600_001, 14_700_003), (1.2, 1.201, 1.202)
     for size, score in zip(sizes, scores, strict=True):
