@@ -7,7 +7,6 @@ does not tell of: a doubt.
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.guarded_imports import Import, imports_of
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import settings_of_the_run
 from bpb_harness.auditing.programs import Programs
 from bpb_harness.auditing.said import texts_of
 from bpb_harness.claim.listing import prose_below
-from bpb_harness.claim.settings_told import SettingTold, quantity
+from bpb_harness.claim.settings_told import SettingTold
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Finding, Severity, first_of
@@ -54,6 +54,7 @@ _KNOWN = frozenset(
         """,
     )
 )
+_PASSED_OVER = _KNOWN | sys.stdlib_module_names
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,24 @@ class ModuleElsewhere:
     Attributes:
         name: of the module.
         place: where it is imported.
-        switches: settings that have to be on for it.
+        imported: how; what has to be met for it.
     """
 
     name: str
     place: str
-    switches: tuple[str, ...]
+    imported: Import
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """Settings that have to be on for it."""
+        return tuple(each.name for each in self.imported.conditions if each.is_switch)
 
 
 def check_modules(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
     """Name the modules that some script imports whatever happens, or as the claim's log tells."""
     found = modules_elsewhere(evidence, programs)
-    told = settings_of_the_run(evidence, {name for each in found for name in each.switches})
-    ran = [each for each in found if all(name in told and quantity(told[name].value) for name in each.switches)]
+    told = settings_of_the_run(evidence, {name for each in found for name in each.imported.settings})
+    ran = [*{each.name: each for each in reversed(found) if each.imported.is_made(told)}.values()][::-1]
     hidden = next((each for each in ran if each.switches and not _is_spoken_of(programs, each)), None)
     if hidden is not None:
         yield _finding_of(hidden, told)
@@ -145,20 +151,19 @@ def modules_elsewhere(evidence: Evidence, programs: Programs) -> list[ModuleElse
     from bpb_harness.auditing.script import Lease, parsed_source  # deferred: most records come without a script
 
     here: set[str] | None = None
-    found: dict[str, ModuleElsewhere] = {}
+    found: list[ModuleElsewhere] = []
     for script in evidence.claim.scripts if programs.folders and programs.texts else ():
         source = programs.source(script)
         lease = Lease()  # as long as the tree is looked at, whose parts were parsed for the script's checks
         tree = parsed_source(source.text, lease) if source is not None else None
         inside = " of what it unpacks to" if source is not None and source.layers else ""
-        for name, line, switches in _imports(tree.body, ()) if tree is not None else ():
-            if name in sys.stdlib_module_names or name in _KNOWN or name in found:
-                continue
+        for imported in imports_of(tree, _PASSED_OVER) if tree is not None else ():
+            name = imported.name
             here = _names_in(programs) if here is None else here
             is_written = any(re.search(rf"[\"'][^\"'\n]{{0,80}}(?<!\w){name}(?!\w)", text) for text in programs.texts)
             if name not in here and not is_written:
-                found[name] = ModuleElsewhere(name, f"{script.name}:{line}{inside}", switches)
-    return [*found.values()]
+                found.append(ModuleElsewhere(name, f"{script.name}:{imported.line}{inside}", imported))
+    return found
 
 
 def _names_in(programs: Programs) -> set[str]:
@@ -170,23 +175,3 @@ def _names_in(programs: Programs) -> set[str]:
                 break
             found.add(each.name.split(".")[0])
     return found
-
-
-def _imports(body: list[ast.stmt], switches: tuple[str, ...]) -> Iterator[tuple[str, int, tuple[str, ...]]]:
-    """Modules that statements import, with the settings that are on then; none under what is not such a setting."""
-    for statement in body:
-        if isinstance(statement, ast.Import):
-            yield from ((each.name.partition(".")[0], statement.lineno, switches) for each in statement.names)
-        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-            yield statement.module.partition(".")[0], statement.lineno, switches
-        elif isinstance(statement, ast.If):
-            name = _switch(statement.test)
-            if name is not None:
-                yield from _imports(statement.body, (*switches, name))
-        elif isinstance(statement, ast.FunctionDef | ast.With):
-            yield from _imports(statement.body, switches)
-
-
-def _switch(test: ast.expr) -> str | None:
-    """The setting that a test asks to be on: ``args.tilt_enabled``."""
-    return test.attr.lower() if isinstance(test, ast.Attribute) and isinstance(test.value, ast.Name) else None

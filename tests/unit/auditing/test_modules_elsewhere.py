@@ -163,3 +163,58 @@ def test_where_no_program_asks_for_anything_it_may_be_asked_elsewhere(tmp_path: 
 )  # fmt: skip
 def test_what_may_be_read_is_none(tmp_path: Path, script: str, readme: str, more: dict[str, str]) -> None:
     assert not _report(tmp_path, script=script, readme=readme, **more).with_code("BPB456")
+
+
+GUARDED = """
+class Args:
+    seed = 7
+
+def pack(data):
+    from word_codec import code
+    return code(data)
+
+def save(h, data):
+    if h.compressor == "words":
+        data = pack(data)
+    return data
+
+def main(log, h, loss, score):
+    if h.lora_enabled:
+        pass
+    elif h.ttt_enabled:
+        from word_tilt import Tilt
+    else:
+        from word_rest import Rest
+    log(f"final_exact val_loss:{loss} val_bpb:{score}")
+"""
+TOLD = "compressor: brotli\nlora_enabled: False\nttt_enabled: True\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "modules"),
+    [
+        (TOLD, ["word_tilt"]),
+        (TOLD.replace("brotli", "words"), ["word_codec", "word_tilt"]),
+        (TOLD.replace("compressor: brotli\n", ""), ["word_codec", "word_tilt"]),  # nothing says that it is not called
+        (TOLD.replace("lora_enabled: False", "lora_enabled: True"), []),
+        (TOLD.replace("lora_enabled: False\n", ""), []),
+        (TOLD.replace("ttt_enabled: True", "ttt_enabled: False"), ["word_rest"]),
+        ("compressor: brotli\n", []),
+    ],
+)
+def test_of_modules_that_hang_on_settings_those_that_the_log_tells(
+    tmp_path: Path, told: str, modules: list[str]
+) -> None:
+    report = _report(tmp_path, script=GUARDED, readme=README + "Tilt, rest.\n", log=told + SCORE)
+    assert [name for found in report.with_code("BPB457") for name in found.evidence["modules"]] == modules  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["    pack(1)\n", "    if score:\n        pack(1)\n", "    if h.compressor != 'zip':\n        pack(1)\n"],
+    ids=["always", "another test", "not another"],
+)
+def test_a_function_that_is_called_elsewhere_too(tmp_path: Path, call: str) -> None:
+    told = TOLD.replace("ttt_enabled: True", "ttt_enabled: -")
+    (found,) = _report(tmp_path, script=GUARDED + call, log=told + SCORE).with_code("BPB457")
+    assert found.evidence["modules"] == ["word_codec"]
