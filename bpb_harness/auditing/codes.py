@@ -161,7 +161,8 @@ CUT_SHORT = register("BPB429", "search-cut-short", _WARNS,
 ANOTHER_RUN = register("BPB451", "readme-of-another-run", _WARNS,
     "The README gives the claimed score with another network or training than the log that prints it tells.")
 VERSIONS_OF_A_MEAN = register("BPB453", "versions-of-a-mean", _INFORMS,
-    "The score is a mean over runs whose logs state other sizes of the code: several versions of the script ran.")
+    "The score is a mean over runs whose logs state other sizes of the code, as several versions of the script do, or "
+    "list other settings.")
 SIZES_DO_NOT_ADD_UP = register("BPB459", "sizes-do-not-add-up", _WARNS,
     "A total size in the claim's log is not the sum of the sizes before it, which is what its script prints.")
 TITLE_ALONE = register("BPB452", "title-alone", _WARNS,

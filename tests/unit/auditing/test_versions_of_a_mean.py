@@ -49,3 +49,65 @@ def test_of_a_packed_script_the_size_before_it_counts(tmp_path: Path) -> None:
 )
 def test_one_version_or_none_known(tmp_path: Path, first: str, second: str, of_one: bool) -> None:
     assert not _report(tmp_path, first, second, of_one=of_one).with_code("BPB453")
+
+
+SETTINGS = (
+    "adam_eps:1e-08 beta1:0.9 data_dir:./data beta2:0.95 ema_decay:0.997 iterations:20000 logfile:logs/7.txt lr:0.02"
+    " num_layers:11 run_id:ab12 seed:7 train_time_limit_file:x warmdown_frac:0.72"
+)
+
+
+def _listed(settings: str) -> str:
+    return "Hyperparameters:\n" + "".join(f"  {each.replace(':', ': ', 1)}\n" for each in settings.split())
+
+
+def _mean_of(folder: Path, first: str, second: str, size: str = "Code size: 54,284 bytes") -> AuditReport:
+    for number, (nats, head) in enumerate(zip(LOSSES, (first, second), strict=True)):
+        (folder / f"train_{number}.log").write_text(f"{head}{log(nats, SP1024, seed=number)}\n{size}\n")
+    mean = sum(bpb(nats, SP1024) for nats in LOSSES) / 2
+    (folder / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
+    return audit(folder)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (SETTINGS.replace("lr:0.02", "hash_embed:True lr:0.02"), "`hash_embed: True` in train_1.log alone"),
+        (SETTINGS.replace("iterations:20000", "iterations:25000"),
+         "`iterations: 20000` in train_0.log and `25000` in train_1.log"),
+        (SETTINGS.replace("ema_decay:0.997 ", ""), "`ema_decay: 0.997` in train_0.log alone"),
+    ],
+)  # fmt: skip
+def test_settings_that_one_log_lists_otherwise(tmp_path: Path, other: str, said: str) -> None:
+    report = _mean_of(tmp_path, _listed(SETTINGS), _listed(other))
+    (found,) = report.with_code("BPB453")
+    assert found.message == f"the logs of the runs of the mean list other settings: {said}"
+    assert (found.severity, report.verdict) == ("info", "consistent")
+    (tmp_path / "train_1.log").write_text((tmp_path / "train_1.log").read_text().replace("54,284", "54,300"))
+    (found,) = audit(tmp_path).with_code("BPB453")
+    assert found.message.endswith(f"several versions of it ran; their logs list other settings: {said}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (SETTINGS, SETTINGS),
+        (SETTINGS, SETTINGS.replace("seed:7", "seed:8").replace("ab12", "cd34").replace("logs/7", "logs/8")),
+        (SETTINGS, SETTINGS.replace("./data", "/mnt/data").replace("file:x", "file:y")),
+        (SETTINGS, SETTINGS.replace("lr:0.02", "lr:2e-2")),
+        (SETTINGS, SETTINGS.partition("ema_decay")[0].strip()),  # cut off, and few
+        (SETTINGS, SETTINGS.replace("adam_eps:1e-08 ", "")),  # cut off in front
+        (SETTINGS, ""),
+        (SETTINGS, SETTINGS.replace("lr:0.02", "lr:0.02 lr:0.04")),  # no list of settings: a name stands twice
+    ],
+    ids=["same", "another seed", "other places", "spelt otherwise", "cut off", "front", "none", "twice"],
+)
+def test_settings_that_are_not_shown_to_differ(tmp_path: Path, first: str, second: str) -> None:
+    assert not _mean_of(tmp_path, _listed(first), _listed(second)).with_code("BPB453")
+
+
+def test_lines_that_a_run_prints_as_it_goes_are_no_settings(tmp_path: Path) -> None:
+    heads = ["".join(f"  progress_{step}: {step * seed}\n" for step in range(5)) for seed in (1, 2)]
+    assert not _mean_of(tmp_path, *heads).with_code("BPB453")
+    unindented = SETTINGS.replace(" ", "\n").replace(":", ": ") + "\n"
+    assert not _mean_of(tmp_path, unindented, unindented.replace("0.02", "0.03")).with_code("BPB453")

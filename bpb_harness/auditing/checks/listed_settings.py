@@ -1,0 +1,64 @@
+"""Settings that a log lists in front of its run, a name and a value a line, and how those of several logs differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from bpb_harness.auditing.said import text_of_log
+from bpb_harness.claim import LogRecord
+from bpb_harness.claim.settings_told import is_same_setting
+
+_LINE = re.compile(r"(?P<blanks>[ \t]{1,8})(?P<name>[A-Za-z_][A-Za-z0-9_]{1,60}): (?P<value>\S.{0,200})")
+_FEWEST, _FIRST_LINES = 10, 5_000
+# What a run is called, and where and when it ran, is no setting of its network.
+_OF_A_RUN = re.compile(
+    r"seed|(?<![a-z])(?:run|id|uuid|rank|host|port|pid)(?![a-z])|path|dir|file|log|name|date|time(?!s)|device|wandb|url|user",
+    re.IGNORECASE,
+)
+
+
+def settings_listed(log: LogRecord) -> Mapping[str, str]:
+    """The longest list of a log, each name once; none where it has none of ten lines or more.
+
+    Args:
+        log: the log.
+    """
+    best: list[tuple[str, str]] = []
+    current: list[tuple[str, str]] = []
+    blanks = ""
+    for line in (*text_of_log(log).split("\n")[:_FIRST_LINES], ""):
+        found = _LINE.fullmatch(line.rstrip("\r"))
+        if found is not None and (not current or found["blanks"] == blanks):
+            blanks = found["blanks"]
+            current.append((found["name"], found["value"]))
+            continue
+        best, current = max(best, current, key=len), []
+    return dict(best) if len(best) >= _FEWEST and len(dict(best)) == len(best) else {}
+
+
+def unlike_settings(logs: Sequence[LogRecord]) -> list[str]:
+    """What of their settings some logs have otherwise than the others, in words; nothing where one has no list.
+
+    A list that begins or ends with another name than the others may be cut off, and is held against none.
+
+    Args:
+        logs: several runs'.
+    """
+    lists = {log.file: settings_listed(log) for log in logs}
+    ends = {(next(iter(each), None), next(reversed([*each]), None)) for each in lists.values()}
+    if len(lists) < 2 or len(ends) != 1 or (None, None) in ends:
+        return []
+    names = dict.fromkeys(name for each in lists.values() for name in each)
+    return [words for name in names if not _OF_A_RUN.search(name) for words in _unlike(name, lists)]
+
+
+def _unlike(name: str, lists: Mapping[str, Mapping[str, str]]) -> list[str]:
+    having = {file: each[name] for file, each in lists.items() if name in each}
+    if len(having) < len(lists):
+        (file, value), more = next(iter(having.items())), len(having) - 1
+        also = f" and {more} other{'s' if more > 1 else ''}" if more else " alone"
+        return [f"`{name}: {value}` in {file}{also}"]
+    (first, value), *others = having.items()
+    other = next(((file, own) for file, own in others if not is_same_setting(value, own)), None)
+    return [] if other is None else [f"`{name}: {value}` in {first} and `{other[1]}` in {other[0]}"]
