@@ -18,7 +18,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
 from bpb_harness.claim import LogRecord, ScoreLine
-from bpb_harness.claim.figure_lines import figure_line
+from bpb_harness.claim.figure_lines import FigureLine, figure_line
 from bpb_harness.claim.listing import kind_by_name
 from bpb_harness.claim.settings import settings_of_every_command
 from bpb_harness.claim.text_file import read_text
@@ -38,6 +38,7 @@ _OTHER_TONGUES = frozenset([
     ".c", ".cc", ".cpp", ".cu", ".cuh", ".go", ".h", ".hpp", ".java", ".jl", ".js", ".lua", ".m", ".metal", ".mm",
     ".rs", ".swift", ".ts", ".zig",
 ])  # fmt: skip
+_FEW_BYTES, _NEARLY = 4, "the nearest script as it lies here,"
 _PACKED = 0.9  # of its size; what is packed is smaller than that
 
 
@@ -61,7 +62,13 @@ def check_other_version(evidence: Evidence, programs: Programs) -> Iterator[Find
     signs = [_signs(log, line, files, texts, words) for log, line in logs.values()]
     if all(signs):
         file = next(iter(logs))
-        message = f"no script of the record wrote {file} as it lies here: {'; '.join(signs[0])}"
+        is_near = len(signs[0]) == 1 and _NEARLY in signs[0][0]
+        none = (
+            f"{file} is not to the byte of a script of the record"
+            if is_near
+            else (f"no script of the record wrote {file} as it lies here")
+        )
+        message = f"{none}: {'; '.join(signs[0])}"
         yield codes.OTHER_VERSION.finding(message, log=file, logs=[*logs])
         yield from _set_by_the_readme_alone(evidence, [log for log, _ in logs.values() if log is not None], files)
 
@@ -124,7 +131,8 @@ def _signs(
         sizes = [*_by_size(text, programs)]
         found = [*_by_settings(log, settings, words), *(_by_lack(settings, programs) if sizes else ()), *sizes]
         # The size of the very script settles it: nothing of what it prints need be gone through.
-        return found if not found and stated_code_sizes(text) else [*_by_line(line, text, texts), *found]
+        of_line = [] if not found and stated_code_sizes(text) else [*_by_line(line, text, texts)]
+        return [*of_line, *found, *_by_labels(log, text, texts, words)]
     except (ClaimError, OSError):
         return []
 
@@ -146,6 +154,47 @@ def _by_line(line: ScoreLine, text: str, texts: Sequence[str]) -> Iterator[str]:
         return
     shown = printed.text if len(printed.text) <= _LONGEST_SHOWN else f"{printed.text[:_LONGEST_SHOWN]}.."
     yield f"the line of the score, `{shown}` ({line.bpb.source}), is none that any of them can print"
+
+
+def _by_labels(log: LogRecord, text: str, texts: Sequence[str], words: set[str]) -> Iterator[str]:
+    """Lines that begin with a label of several words that stands in no program: ``resume_pack: loading it``."""
+    from bpb_harness.auditing.script import Printable  # deferred, as above
+
+    found: dict[str, list[tuple[int, str]]] = {}
+    for number, line in enumerate(text.split("\n"), 1) if "_" in text else ():
+        begun = _LABEL.match(line) if ":" in line else None
+        if begun is not None and begun[1] not in words and begun[1].upper() not in words and line.isascii():
+            found.setdefault(begun[1], []).append((number, " ".join(line.split())))
+    several = {label: lines for label, lines in found.items() if len(lines) >= _FEWEST_OF_A_LABEL}
+    printable = Printable(texts) if several else None
+    if printable is None or not printable.is_known or printable.has_trainer:
+        return
+    for label, lines in several.items():
+        strange = [row for row in lines[:_MOST_OF_A_LABEL] if not printable.holds(FigureLine(*row, len(row[1])))]
+        if strange and not any(_builds(text, label) for text in texts):
+            number, line = strange[0]
+            shown = line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}.."
+            more = len(lines) - 1
+            yield (
+                f"`{shown}` ({log.file}:{number}) and {more} more line{'s' if more > 1 else ''} begin with `{label}:`, "
+                "which is in none of them"
+            )
+            return
+
+
+def _builds(text: str, label: str) -> bool:
+    """Whether a program has a text that begins with something of its own, and could be a label: ``f"{name}: .."``."""
+    return any(label.startswith(found["head"]) for found in _BUILT.finditer(text))
+
+
+_BUILT = re.compile(
+    r"""[fF]["']{1,3}(?P<head>[a-z0-9_]{0,60})\{[^{}\n]{1,80}\}[a-z0-9_]{0,60}(?:\{[^{}\n]{1,80}\})?:"""
+)
+_LABEL = re.compile(
+    r"(?!(?:torch|nccl|cuda|nvidia|nvrtc|wandb|slurm|modal|pip|hf|dist|gloo|aten|inductor|triton)_)"
+    r"([a-z]{2,20}(?:_[a-z0-9]{2,20}){1,4}):\s?(?=\S+\s+\S)"
+)
+_FEWEST_OF_A_LABEL, _MOST_OF_A_LABEL = 2, 20
 
 
 def _by_settings(log: LogRecord, settings: Sequence[tuple[int, str]], words: set[str]) -> Iterator[str]:
@@ -248,5 +297,10 @@ def _by_size(text: str, programs: Sequence[Path]) -> Iterator[str]:
     if stated in (sum(some) for count in range(1, len(every) + 1) for some in combinations(every, count)):
         return
     nearest = min(sizes, key=lambda size: abs(size - stated))
+    off = stated - nearest
+    if abs(off) <= _FEW_BYTES:
+        more = "more" if off > 0 else "fewer"
+        yield f"it states {stated:,} bytes of code, {abs(off)} {more} than {_NEARLY} {nearest:,}"
+        return
     packed = ", unless that was packed" if stated < _PACKED * nearest else ""
     yield f"it states {stated:,} bytes of code, where the nearest script has {nearest:,}{packed}"

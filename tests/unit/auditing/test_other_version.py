@@ -169,3 +169,45 @@ def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
         (tmp_path / f"{number}.log").write_text(text.replace("2.0312", f"2.031{number}"))
     report = _report(tmp_path, f"seed:3\nCode size: 5 bytes\n{SCORE}")
     assert len(report.with_code("BPB431")) == (1 if report.with_code("BPB401")[0].evidence["how"] == "line" else 0)
+
+
+@pytest.mark.parametrize(("off", "said"), [(2, "2 more than"), (-4, "4 fewer than")])
+def test_a_size_that_is_a_few_bytes_off_is_no_other_version(tmp_path: Path, off: int, said: str) -> None:
+    (found,) = _report(tmp_path, f"Code size: {len(SCRIPT) + off} bytes\n{SCORE}").with_code("BPB431")
+    assert found.message == (
+        f"train.log is not to the byte of a script of the record: it states {len(SCRIPT) + off:,} bytes of code, "
+        f"{said} the nearest script as it lies here, {len(SCRIPT):,}"
+    )
+    log = f"Code size: {len(SCRIPT) + off} bytes\n{OTHER_SCORE}"  # and another line of the score
+    (found,) = _report(tmp_path, log).with_code("BPB431")
+    assert found.message.startswith("no script of the record wrote train.log as it lies here: the line of the score,")
+
+
+PACKS = "resume_pack: loading checkpoint final.pt\nresume_pack: forced loop active\n"
+
+
+@pytest.mark.parametrize("size", ["", SIZE])
+def test_lines_with_a_label_that_no_script_has(tmp_path: Path, size: str) -> None:
+    (found,) = _report(tmp_path, PACKS + size + SCORE).with_code("BPB431")
+    assert found.message == (
+        "no script of the record wrote train.log as it lies here: `resume_pack: loading checkpoint final.pt` "
+        "(train.log:1) and 1 more line begin with `resume_pack:`, which is in none of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "more"),
+    [
+        (PACKS.split("\n")[0] + "\n", {}),  # once, by hand or by a library
+        ("run_name: first\nrun_host: here\n", {}),
+        ("torch_dist: set up it\ntorch_dist: set up that\n", {}),
+        ("warning: a b\nwarning: c d\n", {}),
+        (PACKS, {"pack.sh": "echo resume_pack: loading checkpoint final.pt\n"}),
+        (PACKS, {"pack.py": "def resume_pack():\n    pass\n"}),
+        (PACKS, {"train_gpt.py": SCRIPT + "    print0(f'{ms}: {loss} {score} {ms}')\n"}),  # any label
+        (PACKS, {"train_gpt.py": SCRIPT + "    print0(f'resume_{ms}:{loss} is')\n"}),
+    ],
+    ids=["once", "settings", "a library", "a plain word", "a shell script", "a name", "any label", "built"],
+)
+def test_labels_that_may_be_anybodys(tmp_path: Path, lines: str, more: dict[str, str]) -> None:
+    assert not _report(tmp_path, lines + SCORE, **more).with_code("BPB431")
