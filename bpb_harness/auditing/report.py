@@ -83,6 +83,11 @@ class AuditReport:
         """Whether no file of the record gives any score: notes, a plan, an entry that waits for its run."""
         return any(finding.evidence.get("gives_none") is True for finding in self.with_code(NO_CLAIM.code))
 
+    @property
+    def claims_no_score(self) -> bool:
+        """Whether the record does not say which score it claims: it gives none, or several, or calls none its own."""
+        return self.verdict is Verdict.UNVERIFIABLE and bool(self.with_code(NO_CLAIM.code))
+
     def with_code(self, code: str) -> list[Finding]:
         """The findings under one code."""
         return [finding for finding in self.findings if finding.code == code]
@@ -176,6 +181,7 @@ def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) 
         "format": AUDITS_FORMAT,
         "verdict": overall(reports).value,
         "counts": counts,
+        "without_claim": sum(report.claims_no_score for report in reports),
         "without_score": sum(report.gives_no_score for report in reports),
         "audits": [report.to_dict() for report in reports],
         "unread": [*unread],
@@ -228,10 +234,21 @@ def counts_of(reports: Sequence[AuditReport]) -> Mapping[str, int]:
 
 
 def counts_to_text(reports: Sequence[AuditReport]) -> str:
-    """How many claims have each verdict, in words; folders that give no score at all are told apart."""
+    """How many claims have each verdict, in words; of the last, the unverifiable, how many records claim no score."""
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(reports).items())
+    unclaimed = sum(report.claims_no_score for report in reports)
     empty = sum(report.gives_no_score for report in reports)
-    return f"{told} ({empty} of these give no score at all, and there is nothing to audit)" if empty else told
+    others = unclaimed - empty
+    of_these = [f"{empty} give{_s(empty)} none at all"] if empty else []
+    if others:
+        they = "it does" if others == 1 else "they do"
+        of_these.append(f"{others} give{_s(others)} numbers that {they} not call the score")
+    return f"{told} (of these {unclaimed} claim{_s(unclaimed)} no score: {', '.join(of_these)})" if unclaimed else told
+
+
+def _s(number: int) -> str:
+    """The ending of a verb."""
+    return "s" if number == 1 else ""
 
 
 def leading_codes(report: AuditReport) -> list[str]:

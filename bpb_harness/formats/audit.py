@@ -45,7 +45,8 @@ AUDITS = Record((
     Key("verdict", Text(_VERDICTS), "Of all the worst: refuted, unverifiable, consistent, confirmed."),
     Key("counts", Record(tuple(Key(word, Whole(), f"Claims that are {word}.") for word in _VERDICTS)),
         "Claims by verdict."),
-    Key("without_score", Whole(), "Of the unverifiable those whose record gives no score at all: nothing to audit."),
+    Key("without_claim", Whole(), "Of the unverifiable those whose record does not say which score it claims."),
+    Key("without_score", Whole(), "Of these those whose record gives no score at all: nothing to audit."),
     Key("audits", ListOf(AUDIT), "A `bpb-audit/1` for each claim."),
     Key("unread", ListOf(Text()), "Folders that were passed over: without a log or claim, though a file there speaks "
         "of scores."),

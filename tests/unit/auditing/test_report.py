@@ -33,6 +33,7 @@ from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import CODES, Finding, Json, Severity
+from bpb_harness.report.audit import audit_page
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
@@ -275,12 +276,34 @@ def test_records_that_give_no_score_at_all_are_counted_apart(
         (tmp_path / name).write_text(text)
     report = audit(tmp_path)
     assert (report.verdict, report.exit_code, report.gives_no_score) == (Verdict.UNVERIFIABLE, 3, empty)
-    said = "1 unverifiable (1 of these give no score at all, and there is nothing to audit)"
+    which = "1 gives none at all" if empty else "1 gives numbers that it does not call the score"
+    said = f"1 unverifiable (of these 1 claims no score: {which})"
+    is_unclaimed = report.claimed_bpb is None
     for show in (summary_to_text, summary_to_markdown):
-        assert (said in " ".join(show([report]).split())) is empty
-    assert summary_to_dict([report])["without_score"] == int(empty)
+        assert (said in " ".join(show([report]).split())) is is_unclaimed
+    told = summary_to_dict([report])
+    assert (told["without_claim"], told["without_score"]) == (int(is_unclaimed), int(empty))
     if not empty and "val_bpb" in files.get("submission.json", "null") and "null" in files["submission.json"]:
         assert "gives scores" in report.judgement.reason or "does not call the score" in report.judgement.reason
+
+
+def test_how_many_records_claim_nothing_is_one_line_of_every_summary(tmp_path: Path) -> None:
+    texts = ["null", '"pending"', "null", "1.12", "null"]
+    for number, value in enumerate(texts):
+        folder = tmp_path / f"r{number}"
+        folder.mkdir()
+        (folder / "submission.json").write_text(f'{{"val_bpb": {value}}}')
+        if number in (2, 4):
+            (folder / "README.md").write_text("val_bpb: 1.12\n")
+    reports = [*audit_folders(tmp_path)]
+    said = "5 unverifiable (of these 4 claim no score: 2 give none at all, 2 give numbers that they "
+    said += "do not call the score)"
+    for shown in (summary_to_text(reports), summary_to_markdown(reports), audit_page(reports)):
+        assert said in " ".join(shown.split())
+    told = summary_to_dict(reports)
+    assert (told["without_claim"], told["without_score"]) == (4, 2)
+    (read,) = [report for report in reports if report.claimed_bpb is not None]
+    assert "claim no score" not in summary_to_text([read])
 
 
 def test_only_the_first_of_many_unread_folders_are_named() -> None:
