@@ -26,7 +26,8 @@ def _elsewhere(evidence: Evidence, score: Printed) -> str:
     logs = evidence.claim_logs or evidence.claim.logs
     beside = [line for log in logs for line in log.lines if line.nats_per_token is not None]
     if beside:
-        return _of_another_score(beside[-1])
+        same = [line for line in beside if line.bpb.value == score.value]
+        return _of_another_line((same or beside)[-1], "the same number" if same else "another score")
     alone = [log.loss_alone for log in logs if log.loss_alone is not None]
     if not alone:
         return ""
@@ -34,10 +35,10 @@ def _elsewhere(evidence: Evidence, score: Printed) -> str:
     return f"; {loss.source} prints a loss, {loss}, on a line without a score{_what_it_makes(evidence, loss, score)}"
 
 
-def _of_another_score(line: ScoreLine) -> str:
+def _of_another_line(line: ScoreLine, which: str) -> str:
     ratio = ratio_of(line) if line.same_estimator else None
     divides = "" if ratio is None else f", which divides by {ratio.value:.4f} bytes per token"
-    return f"; {line.bpb.source} prints a loss, {line.nats_per_token}, beside another score, {line.bpb}{divides}"
+    return f"; {line.bpb.source} prints a loss, {line.nats_per_token}, beside {which}, {line.bpb}{divides}"
 
 
 def _what_it_makes(evidence: Evidence, loss: Printed, score: Printed) -> str:

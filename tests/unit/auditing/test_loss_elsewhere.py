@@ -38,6 +38,13 @@ def test_a_loss_beside_another_score_is_named(tmp_path: Path, rules: str | None)
     assert finding.message == f"{NO_LOSS}; {said}"
 
 
+def test_a_loss_beside_the_same_number_is_not_called_one_of_another_score(tmp_path: Path) -> None:
+    log = f"{LOADER}step:5 val_loss:2.7498 val_bpb:1.2030\nstep:6 val_loss:2.9784 val_bpb:1.3030\nbest val_bpb:1.2030\n"
+    finding = _found(tmp_path, "BPB106", log, val_bpb=1.203)
+    said = "train.log:2 prints a loss, 2.7498, beside the same number, 1.2030, which divides by 3.2977 bytes per token"
+    assert finding.message == f"{NO_LOSS}; {said}"
+
+
 @pytest.mark.parametrize(
     ("score", "said"),
     [
