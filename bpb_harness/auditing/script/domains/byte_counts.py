@@ -11,11 +11,13 @@ from typing import ClassVar
 from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.changed import Change, Choice, Condition
+from bpb_harness.auditing.script.domains.changed_tables import CONVERTING, TableChanges, converted_together
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import is_none, position
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
+from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Path, Walker, operands
 
 _Table = tuple[ByteLoop, str]
@@ -24,7 +26,7 @@ _FOLDS: dict[type, _Fold] = {
     ast.BitAnd: all, ast.And: all, ast.BitOr: any, ast.Or: any, ast.Add: sum, ast.Mult: math.prod,
     ast.Sub: lambda values: values[0] - values[1],
 }  # fmt: skip
-_CONVERTING = IDENTITY | {"bool", "short", "pin_memory", "copy"}
+_BINDING = ("assign", "loop")
 _NAMED_FOLDS: dict[str, _Fold] = {
     "logical_and": all, "logical_or": any, "logical_not": lambda values: not values[0], "add": sum,
 }  # fmt: skip
@@ -113,6 +115,8 @@ class Counter(Walker[float | None]):
         self.used: ByteLoop | None = None
         self.num_entries = 0  # of tables that were asked for
         self.is_open = False  # whether a condition asks about the token what is not known of it
+        self.is_unclear = False  # whether something may have written to a table, or it may be another one
+        self._writes = TableChanges(program)
         self.met: list[tuple[ast.expr, float]] = []  # expressions that count something for the last specimen
         # By specimen, what factors count, and the loop that fills the table of each.
         self._known: dict[tuple[str, ast.expr, Frame], tuple[tuple[object, float] | None, ByteLoop | None]] = {}
@@ -131,7 +135,9 @@ class Counter(Walker[float | None]):
             elif term.cross_entropies():
                 return None  # a summand of the denominator that is not understood
         left = _of_one_value([*added.values()])
-        return None if not left or self.is_open else sum(math.prod(each.value for each in product) for product in left)
+        if not left or self.is_open or self.is_unclear:
+            return None
+        return sum(math.prod(each.value for each in product) for product in left)
 
     def _known_of(self, change: Change) -> _Counted | None:
         """`_added_by`, once for all of the terms that share a change."""
@@ -151,6 +157,7 @@ class Counter(Walker[float | None]):
                 tabled[value[0]] = value[1]
                 is_inside = is_inside or value[0] is not factor.node
                 self.met.append((factor.node, value[1]))
+                self.is_unclear = self.is_unclear or self._writes.of_count(factor.node)
             else:
                 scale *= self._scale_of(factor)
         if is_inside:  # a loop that looks at the pieces was walked through as it stands
@@ -276,6 +283,7 @@ class Counter(Walker[float | None]):
             if definition is not None and definition.kind in ("assign", "augment") and not definition.index
         ]
         known = [value for value, _ in found if value is not None]
+        self.is_unclear = self.is_unclear or (bool(known) and self._writes.of_count(node))
         if not known or len(known) < len(found) or sum(each.kind == "assign" for _, each in found) > 1:
             return known[0] if found and len(known) == len(found) and len({*known}) == 1 else None
         total = None
@@ -314,6 +322,7 @@ class Counter(Walker[float | None]):
     def _entry(self, table: _Table) -> float | None:
         loop, name = table
         self.num_entries += 1
+        self.is_unclear = self.is_unclear or self._writes.of_table(loop.node, name)
         self.used = loop if self.used is None or WORD.name in loop.outcomes else self.used
         value = loop.outcomes[self.specimen.name].writes.get(name)
         if value is None:
@@ -333,7 +342,10 @@ class Counter(Walker[float | None]):
         if found is not None and not isinstance(node, ast.Attribute):
             return [found]
         behind = self._origins(node, frame, path)
-        every = [each for value, where, way, _ in behind for each in self._tables(value, where, way, depth + 1)]
+        each = [self._tables(value, where, way, depth + 1) for value, where, way, _ in behind]
+        every = [table for tables in each for table in tables]
+        is_choice = not isinstance(node, ast.Call) or self.program.callee(node) is not None  # x.to(device): of either
+        self.is_unclear = self.is_unclear or (is_choice and bool(every) and not all(each))
         return [*dict.fromkeys(every)] or ([found] if found is not None else [])
 
     def _origins(self, node: ast.expr, frame: Frame, path: Path) -> list[Origin]:
@@ -341,48 +353,52 @@ class Counter(Walker[float | None]):
         if together is not None:
             return [Origin(together, frame, path)] if path and isinstance(path[0], int) else []
         behind = self.origins(node, frame, path)
-        if isinstance(node, ast.Call) and not behind and last_name(node.func) in _CONVERTING:
+        if isinstance(node, ast.Call) and not behind and last_name(node.func) in CONVERTING:
             worked_on = operands(node)
             before = len(worked_on) - len(node.args)  # the object that it is a method of
             return [Origin(operand, frame, path) for operand in worked_on[: before + 1]]
-        return [each for each in behind if each.definition is None or each.definition.kind in ("assign", "parameter")]
+        return [each for each in behind if self._is_whole(each)]
+
+    def _is_whole(self, origin: Origin) -> bool:
+        """Whether it may be all of the value: not an entry, not what a loop then fills, in no branch that is left."""
+        definition = origin.definition
+        if is_none(origin.node) or (definition is not None and definition.kind not in ("assign", "parameter")):
+            return False
+        if definition is not None and definition.kind == "assign" and self._is_filled_later(definition):
+            return False
+        return taken(self.program, origin.node, origin.frame) is not False
+
+    def _is_filled_later(self, definition: Definition) -> bool:
+        """Whether it makes a table that a loop behind it fills."""
+        return any(
+            definition.name in loop.written
+            and isinstance(loop.node, ast.For)
+            and self.program.scope(definition.statement) is loop.scope
+            and position(definition.statement) < position(loop.node)
+            for loop in self.loops
+        )
 
     def _written_here(self, node: ast.expr, frame: Frame) -> _Table | None:
         name = last_name(node)
         for loop in self.loops:
             if node is loop.node and len(loop.written) == 1:
                 return loop, next(iter(loop.written))
-            if name in loop.written and (isinstance(node, ast.Attribute) or self._is_of(node, frame, loop.scope)):
+            if name in loop.written and (isinstance(node, ast.Attribute) or self._is_of(node, frame, loop)):
                 return loop, name
         return None
 
-    def _is_of(self, node: ast.expr, frame: Frame, scope: Scope) -> bool:
-        """Whether a name is one of a scope's: of the frame's own, or of one around that, such as the module's."""
-        if frame.scope is scope or not isinstance(node, ast.Name):
-            return isinstance(node, ast.Name)
-        return any(self.program.scope(each.statement) is scope for each in self.program.reaching(node))
+    def _is_of(self, node: ast.expr, frame: Frame, loop: ByteLoop) -> bool:
+        """Whether a name is one of a loop's scope (the frame's own, or one around that), as the loop has left it."""
+        if not isinstance(node, ast.Name):
+            return False
+        found = self.program.reaching(node)
+        is_there = frame.scope is loop.scope or any(self.program.scope(each.statement) is loop.scope for each in found)
+        return is_there and not any(each.kind in _BINDING and self._is_later(each, loop) for each in found)
 
-
-def converted_together(node: ast.expr) -> ast.expr | None:
-    """``tables`` of ``[torch.tensor(each) for each in tables]`` and ``map(torch.tensor, tables)``.
-
-    None where the elements are other ones, or not each of them is kept.
-    """
-    if isinstance(node, ast.ListComp | ast.GeneratorExp):
-        (first, *more) = node.generators
-        is_each = not more and not first.ifs and isinstance(first.target, ast.Name)
-        return first.iter if is_each and _converts(node.elt, last_name(first.target)) else None
-    if isinstance(node, ast.Call) and last_name(node.func) == "map" and len(node.args) == 2 and not node.keywords:
-        way, tables = node.args
-        if isinstance(way, ast.Lambda):
-            names = way.args.args
-            return tables if len(names) == 1 and _converts(way.body, names[0].arg) else None
-        return tables if last_name(way) in _CONVERTING else None
-    return None
-
-
-def _converts(node: ast.expr, name: str) -> bool:
-    """Whether an expression is a name's value in another form: on another device, of another type."""
-    while isinstance(node, ast.Call) and last_name(node.func) in _CONVERTING and (worked_on := operands(node)):
-        node = worked_on[0]
-    return isinstance(node, ast.Name) and node.id == name
+    def _is_later(self, definition: Definition, loop: ByteLoop) -> bool:
+        """Whether a name is given another value than the table that a loop fills."""
+        if self.program.scope(definition.statement) is not loop.scope:
+            return False
+        if not isinstance(loop.node, ast.For):
+            return definition.statement not in self.program.ancestors(loop.node)
+        return position(definition.statement) > position(loop.node)

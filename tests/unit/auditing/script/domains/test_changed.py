@@ -199,7 +199,8 @@ def evaluate(model, tokens, table):
         (["letters", "letters.cuda()"], {"BPB153"}),
         (["whole", "letters"], set()),
         (["letters", "size"], {"BPB153"}),
-        (["whole", "torch.load('table.pt')"], {"BPB162"}),
+        (["whole", "torch.load('table.pt')"], set()),  # what a file holds is not told
+        (["letters", "whole - spaced"], set()),
     ],
 )
 def test_tables_of_several_callers_are_not_added_up(calls: list[str], expected: set[str]) -> None:
