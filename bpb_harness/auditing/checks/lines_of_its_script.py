@@ -8,6 +8,7 @@ what its total has more than the model in the line before.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bpb_harness.auditing.script import PrintedLine
 
 _LABEL = re.compile(r"\s{0,8}(?P<label>[A-Za-z_][A-Za-z0-9_]{3,40}):")
+_BEGUN_WITH = re.compile(r"[\"']\s{0,8}([A-Za-z_][A-Za-z0-9_]{3,40}):")  # a text of a script, by its label
 _VALUE_ALONE = re.compile(r"\s{0,8}\S{1,60}:\s{0,3}\S{0,400}\s{0,8}\Z")  # a setting, of a loop over their names
 _FEWEST_BEGINNINGS, _FEWEST_CUT = 2, 2
 _LONGEST_LINE, _LONGEST_SHOWN = 400, 90
@@ -90,7 +92,8 @@ def _of_no_line(lines: Sequence[tuple[int, str]], source: str, programs: Program
     from bpb_harness.auditing.script import Printable  # deferred, as above
 
     labels = {each["label"] for _, line in lines if (each := _LABEL.match(line)) is not None}
-    own = {label for label in labels if len(re.findall(rf"[\"']\s{{0,8}}{label}:", source)) >= _FEWEST_BEGINNINGS}
+    begun_with = Counter(_BEGUN_WITH.findall(source))  # all labels of the script at once: a log may have hundreds
+    own = {label for label in labels if begun_with[label] >= _FEWEST_BEGINNINGS}
     printable = Printable(programs.texts) if own else None
     if printable is None or not printable.is_known or printable.has_trainer:
         return []
