@@ -18,7 +18,13 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 
 _Node = TypeVar("_Node", bound=ast.AST)
 # What a text has that has any of these: most functions have none, and are not looked at.
-_MAY_HAVE = re.compile(r"\bpartial\(|\]\(|=\s*lambda\s*:|\*\*[a-z_]\w*\s*[,)]")
+# What is written in each is looked for first, ten times as fast as the patterns.
+_MAY_HAVE = {
+    "partial(": re.compile(r"\bpartial\("),
+    "](": re.compile(r"\]\("),
+    "lambda": re.compile(r"=\s*lambda\s*:"),
+    "**": re.compile(r"\*\*[a-z_]\w*\s*[,)]"),
+}
 _NAMED = re.compile(r"^[ \t]+([A-Za-z_]\w*) = [A-Za-z_][\w.]*[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
@@ -29,7 +35,8 @@ def make_calls_plain(body: Sequence[ast.stmt], text: str) -> None:
         body: its statements.
         text: their text.
     """
-    if not _MAY_HAVE.search(text) and not any(f"{name}(" in text for name in _NAMED.findall(text)):
+    may_have = any(written in text and pattern.search(text) for written, pattern in _MAY_HAVE.items())
+    if not may_have and not any(f"{name}(" in text for name in _NAMED.findall(text)):
         return
     for statement in body:
         for function in _outermost(statement):

@@ -27,7 +27,8 @@ from bpb_harness.auditing.script.frontend.plain_calls import make_calls_plain
 MAX_PARSED = 2 * 2**20  # a longer text is no script; the parser's memory is bounded with it
 _KEPT = 4  # trees: a submission's scripts are unwrapped and analysed
 _MAX_KEPT = 2**19  # a longer text's tree is not kept
-_BEGINS = re.compile(r"(?<!\\)\n(?=(?:async )?def |class |@)")
+# The look behind comes last: a pattern that begins with a letter is looked for ten times as fast.
+_BEGINS = re.compile(r"\n(?=(?:async )?def |class |@)(?<!\\\n)")
 _ODD = ("\r", "barry_as_FLUFL")  # an end of a line that is not counted here, and what changes how the rest is read
 _MOST_SHARED = 3_000_000  # characters, some 50 bytes of trees each
 
