@@ -20,6 +20,7 @@ from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import end_of, position
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, Script, last_name
 from bpb_harness.claim.embedded_code import is_code
@@ -98,14 +99,27 @@ def printed_texts(program: Program, scope: Scope) -> list[tuple[ast.JoinedStr, T
     """The texts with values in them that a function prints, each with the tests above it; looked for once."""
     key = (printed_texts, scope)
     if key not in program.memo:
-        calls = (part for part in program.own_nodes(scope) if isinstance(part, ast.Call) and part.args)
         program.memo[key] = [
             (text, program.tests_above(call))
-            for call in calls
-            if isinstance(text := call.args[0], ast.JoinedStr) and _PRINTING.search(last_name(call.func))
+            for call in program.own_nodes_among(scope, _printing_calls(program))
+            if isinstance(call, ast.Call) and (text := _printed_by(call)) is not None
         ]
     found: list[tuple[ast.JoinedStr, Tests]] = program.memo[key]
     return found
+
+
+@once
+def _printing_calls(program: Program) -> frozenset[ast.AST]:
+    """The calls that print a text with values in it, and all that they stand in."""
+    calls = map(program.parent, program.nodes.get(ast.JoinedStr, ()))
+    printing = (call for call in calls if isinstance(call, ast.Call) and _printed_by(call) is not None)
+    return frozenset(node for call in printing for node in program.upward(call))
+
+
+def _printed_by(call: ast.Call) -> ast.JoinedStr | None:
+    """The text with values in it that a call prints, if it does."""
+    text = call.args[0] if call.args else None
+    return text if isinstance(text, ast.JoinedStr) and _PRINTING.search(last_name(call.func)) else None
 
 
 def spelled_texts(program: Program, scope: Scope) -> list[tuple[ast.JoinedStr, Tests]]:
@@ -171,12 +185,8 @@ def printed_within(program: Program, loop: ast.AST) -> list[tuple[ast.Call, ast.
     """The calls in a loop that print a text, each with the text; looked for once."""
     key = (printed_within, loop)
     if key not in program.memo:
-        calls = (part for part in nodes_within(loop) if isinstance(part, ast.Call) and part.args)
-        program.memo[key] = [
-            (call, text)
-            for call in calls
-            if isinstance(text := call.args[0], ast.JoinedStr) and _PRINTING.search(last_name(call.func))
-        ]
+        calls = (part for part in nodes_within(loop) if isinstance(part, ast.Call))
+        program.memo[key] = [(call, text) for call in calls if (text := _printed_by(call)) is not None]
     found: list[tuple[ast.Call, ast.JoinedStr]] = program.memo[key]
     return found
 

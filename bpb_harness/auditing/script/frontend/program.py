@@ -610,7 +610,11 @@ class Program:
             while above is not scope.node and above not in holding:
                 holding.add(above)
                 above = self._parents[above]
-        return _find_own_nodes(scope, holding)
+        return self.own_nodes_among(scope, holding)
+
+    def own_nodes_among(self, scope: Scope, among: Container[ast.AST]) -> Sequence[ast.AST]:
+        """Those of its own nodes that are among some, as are all that they stand in; far fewer are looked at."""
+        return _find_own_nodes(scope, among)
 
 
 def _find_own_nodes(scope: Scope, among: Container[ast.AST] | None = None) -> list[ast.AST]:
