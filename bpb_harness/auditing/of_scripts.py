@@ -143,11 +143,13 @@ def _checked(
 ) -> list[Finding]:
     """What scripts show, with each of the values that the README's commands give their settings."""
     from bpb_harness.auditing.contested import with_contested
-    from bpb_harness.auditing.script import check_scripts
+    from bpb_harness.auditing.script import ReadOnce, check_scripts
+
+    shared = ReadOnce()
 
     def checked(settings: Mapping[str, str], flags: Mapping[tuple[str, str], str]) -> list[Finding]:
         given = replace(context, settings=settings, flags=flags)
-        return [*check_scripts(scripts, given, tokenizer=tokenizer, allow_code=allow_code)]
+        return [*check_scripts(scripts, given, tokenizer=tokenizer, allow_code=allow_code, shared=shared)]
 
     return with_contested(checked, context.settings, context.flags)
 

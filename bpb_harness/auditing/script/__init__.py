@@ -35,7 +35,7 @@ codes        their codes
 context      what the record says
 """
 
-from bpb_harness.auditing.script.check import check_scripts, check_source
+from bpb_harness.auditing.script.check import ReadOnce, check_scripts, check_source
 from bpb_harness.auditing.script.context import LoggedScore, ScriptContext
 from bpb_harness.auditing.script.domains.printed_lines import PrintedLine, Rounds, printed_lines
 from bpb_harness.auditing.script.frontend.code_size import foreign_code_size, stated_code_sizes, told_code_size
@@ -49,6 +49,7 @@ __all__ = [
     "LoggedScore",
     "Printable",
     "PrintedLine",
+    "ReadOnce",
     "Rounds",
     "ScriptContext",
     "SourceText",

@@ -7,7 +7,7 @@ estimate beside the number that it claims. On the path of some of them it is a w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bpb_harness.auditing.script import codes
@@ -46,6 +46,7 @@ from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.switches_in_logs import against_the_logs
 from bpb_harness.auditing.script.followed import SCORE, check_followed, not_followed
+from bpb_harness.auditing.script.frontend.index import Scripts
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
@@ -100,12 +101,26 @@ _MAX_NAMES = 4
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 
 
+@dataclass
+class ReadOnce:
+    """What checks of the same files share, with one setting or another: they are read, and walked through, once.
+
+    Attributes:
+        read: the scripts, what was odd about them, and the names of those that were left out; None until it is known.
+        against: settings that the claim's own logs show to have been left alone; None until that is known.
+    """
+
+    read: tuple[Sequence[Script], list[Finding], list[str]] | None = None
+    against: frozenset[str] | None = None
+
+
 def check_scripts(
     files: Sequence[Path],
     context: ScriptContext,
     *,
     tokenizer: Path | None = None,
     allow_code: bool = False,
+    shared: ReadOnce | None = None,
 ) -> list[Finding]:
     """Check the scripts of one submission.
 
@@ -115,24 +130,28 @@ def check_scripts(
         tokenizer: a SentencePiece model, for `allow_code`.
         allow_code: run the byte-table function and the scoring functions, alone and in limited processes, on the
             tokenizer. Without it nothing of the scripts is executed.
+        shared: with other checks of these files whose contexts differ in `settings` and `flags` alone.
 
     Returns:
         Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
     """
     runs = allow_code and tokenizer is not None
-    lease = None if runs else Lease()  # what is run is changed for that
-    scripts, findings, left_out = _read(files, lease, context.score_lines)
+    shared = ReadOnce() if shared is None or runs else shared  # what is run is changed for that
+    if shared.read is None:
+        shared.read = _read(files, None if runs else Lease(), context.score_lines)
+    scripts, odd, left_out = shared.read
+    findings = [*odd]
     if left_out:
         findings.append(_left_out(left_out))
     if scripts:
-        checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs, tells_what_is_open=True)
+        checked, on_path = _checked(scripts, context, shared, is_whole=not left_out, runs=runs, tells_what_is_open=True)
         findings.extend(checked)
         if runs and tokenizer is not None:
             behaviour = check_scores_by_running(
                 scripts, tokenizer, on_path, context.rules.pack, context.settings, context.flags
             )
             findings = weigh(findings, behaviour)
-            findings.extend(check_table_by_running(scripts, tokenizer, on_path))
+            findings.extend(check_table_by_running([*scripts], tokenizer, on_path))
     elif findings:  # there are scripts, and none of them could be read
         findings.append(not_followed([SCORE], ", ".join(map(str, files))))
     order = list(Severity)
@@ -142,12 +161,12 @@ def check_scripts(
 def check_source(text: str, context: ScriptContext | None = None, name: str = "<script>") -> list[Finding]:
     """Check one script that is already text; nothing of it is executed."""
     scripts, findings = _parsed(name, SourceText(text))
-    return findings + (_checked(scripts, context or ScriptContext())[0] if scripts else [])
+    return findings + (_checked(scripts, context or ScriptContext(), ReadOnce())[0] if scripts else [])
 
 
 def _read(
     files: Sequence[Path], lease: Lease | None, score_lines: Mapping[Path, int]
-) -> tuple[list[Script], list[Finding], list[str]]:
+) -> tuple[Sequence[Script], list[Finding], list[str]]:
     """The parsed scripts, what was odd about them, and the names of those that the bound on memory leaves out."""
     scripts: list[Script] = []
     findings: list[Finding] = []
@@ -174,7 +193,7 @@ def _read(
             continue
         scripts.extend(parsed)
         findings.extend(problems)
-    return scripts, findings, left_out
+    return scripts if lease is None else Scripts(scripts), findings, left_out
 
 
 def _left_out(names: Sequence[str]) -> Finding:
@@ -201,8 +220,9 @@ def _parsed(name: str, source: SourceText, lease: Lease | None = None) -> tuple[
 
 
 def _checked(
-    scripts: list[Script],
+    scripts: Sequence[Script],
     context: ScriptContext,
+    shared: ReadOnce,
     *,
     is_whole: bool = True,
     runs: bool = False,
@@ -211,7 +231,7 @@ def _checked(
     """The findings and, where functions are to be run, the names of those that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
     try:
-        context = _as_the_logs_show(scripts, context)
+        context = _as_the_logs_show(scripts, context, shared)
         analysis = Analysis(Program(scripts, context.settings, context.flags), context)
         informative = analysis.informative
         # The path is long, and few checks need it; what they leave of the work may not do for it.
@@ -242,9 +262,11 @@ def _checked(
     return findings + stumbled, on_path
 
 
-def _as_the_logs_show(scripts: list[Script], context: ScriptContext) -> ScriptContext:
+def _as_the_logs_show(scripts: Sequence[Script], context: ScriptContext, shared: ReadOnce) -> ScriptContext:
     """What commands set but for what the claim's own logs show to have been left alone: it is of another run."""
-    against = against_the_logs(scripts, context.uncontested, context.logged)
+    if shared.against is None:
+        shared.against = against_the_logs(scripts, context.uncontested, context.logged)
+    against = shared.against
     settings = {name: context.settings[name] for name in context.settings if name not in against} if against else {}
     return replace(context, settings=settings) if against else context
 

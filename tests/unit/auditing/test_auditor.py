@@ -17,7 +17,7 @@ import bpb_harness
 from bpb_harness.argument_names import named_as_arguments
 from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, of_many, of_scripts, script
 from bpb_harness.auditing import Verdict as AuditVerdict
-from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.auditing.script import ReadOnce, ScriptContext
 from bpb_harness.claim import Claim, LogRecord, Source
 from bpb_harness.errors import ClaimError, UsageError
 from bpb_harness.findings import Finding, Severity
@@ -36,7 +36,9 @@ class _Checked:
         self.context = ScriptContext()
         self.options: dict[str, Any] = {}
 
-    def __call__(self, scripts: Sequence[Path], context: ScriptContext, **options: Any) -> Iterator[Finding]:
+    def __call__(
+        self, scripts: Sequence[Path], context: ScriptContext, *, shared: ReadOnce, **options: Any
+    ) -> Iterator[Finding]:
         self.scripts, self.context, self.options = list(scripts), context, options
         for path in scripts:
             evidence = {"file": str(path), "line": 3, "about": f"in {path}"}

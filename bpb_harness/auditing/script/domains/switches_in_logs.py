@@ -7,7 +7,7 @@ where the log holds a line that is printed under such an if alone, or one that p
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.shown_in_logs import (
@@ -56,7 +56,7 @@ def _went(program: Program, test: ast.expr, logged: tuple[LoggedScore, ...]) -> 
 
 
 def against_the_logs(
-    scripts: list[Script], settings: Mapping[str, str], logged: tuple[LoggedScore, ...]
+    scripts: Sequence[Script], settings: Mapping[str, str], logged: tuple[LoggedScore, ...]
 ) -> frozenset[str]:
     """Settings of commands under which a script would not print what all logs of a claim hold, and by default would.
 

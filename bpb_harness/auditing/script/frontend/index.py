@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -132,6 +133,13 @@ class Index:
             ast.AST, Scope
         ] = {}  # of modules, functions and statements: a function's stands for its inside
         self.blocks: dict[ast.AST, tuple[ast.AST, str]] = {}  # of a statement: which list of which node
+        # What programs have worked out of the trees alone, whatever their settings are.
+        self.parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
+        self.own_nodes: dict[Scope, list[ast.AST]] = {}
+        self.tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
+        self.held: dict[ast.AST, frozenset[tuple[ast.AST, str]]] = {}
+        self.looped: dict[ast.AST, frozenset[ast.AST]] = {}
+        self.reached: dict[ast.Name, tuple[Definition, ...]] = {}
         for number, script in enumerate(scripts):
             self._walk(number, script)
 
@@ -363,6 +371,15 @@ class Index:
             self.parents[at], self.parents[element] = element, statement
             value = element
         return value
+
+
+class Scripts(tuple[Script, ...]):
+    """Scripts that several programs are made of, with other settings; their trees stay as they are."""
+
+    @cached_property
+    def indexed(self) -> Index:
+        """What stands where in them, looked for once."""
+        return Index(self)
 
 
 _NOTED: dict[type, Callable[[Index, Any, Scope, Scope], None]] = {

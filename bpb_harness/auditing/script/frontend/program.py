@@ -18,6 +18,7 @@ from bpb_harness.auditing.script.frontend.index import (
     EXPRESSIONS,
     STATEMENTS,
     Index,
+    Scripts,
     children,
     is_registered,
     nodes_within,
@@ -71,16 +72,16 @@ class Program:
         settings: Mapping[str, str] | None = None,
         flags: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
-        self.scripts = list(scripts)
+        self.scripts: Sequence[Script] = scripts if isinstance(scripts, Scripts) else [*scripts]
         self.settings = settings or {}
         self.taken: dict[str, str] = {}  # of these, what a script was read with in place of its own default
         self.held: dict[ast.expr, bool] = {}  # tests of which something shows what they gave
-        index = Index(self.scripts)
-        self.scopes, self.functions, self.classes, self.calls = (
-            index.scopes, index.functions, index.classes, index.calls
+        index = scripts.indexed if isinstance(scripts, Scripts) else Index(scripts)
+        self.scopes, self.functions, self.classes, self.nodes = (
+            index.scopes, index.functions, index.classes, index.nodes
         )  # fmt: skip
-        self.attributes, self.properties, self.options = index.attributes, index.properties, index.options
-        self.nodes = index.nodes
+        self.attributes, self.properties, self.options = index.attributes, index.properties, {**index.options}
+        self.calls = {name: [*calls] for name, calls in index.calls.items()}  # and what programs enter
         self.work_left = MAX_WORK  # expressions that may still be looked at: hostile scripts come to an end
         self.memo: dict[object, Any] = {}  # what walkers have worked out about this program's nodes
         self.valued: Answers[Any] = Answers()  # of the numbers that expressions stand for
@@ -90,13 +91,9 @@ class Program:
         self._parents, self._scope_of, self._block, self._aliases = (
             index.parents, index.scope_of, index.blocks, index.aliases
         )  # fmt: skip
-        self._parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
-        self._own_nodes: dict[Scope, list[ast.AST]] = {}
+        self._parts, self._own_nodes, self._tests = index.parts, index.own_nodes, index.tests
+        self._held, self._looped, self._reached = index.held, index.looped, index.reached
         self._stored: dict[ast.Attribute, list[ast.expr]] = {}
-        self._tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
-        self._held: dict[ast.AST, frozenset[tuple[ast.AST, str]]] = {}
-        self._looped: dict[ast.AST, frozenset[ast.AST]] = {}
-        self._reached: dict[ast.Name, tuple[Definition, ...]] = {}
         self._called: dict[ast.Call, Scope | None] = {}
         self._handed: dict[tuple[Scope, str], list[ast.expr]] = {}
         self._given = self._take_options(flags or {})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
-from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.auditing.script import ReadOnce, ScriptContext, check, check_scripts, decode_source
 from bpb_harness.claim.settings import Contested
 from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import GOLF, check_source
@@ -119,6 +119,22 @@ def test_what_commands_give_otherwise_is_unknown_and_told() -> None:
     assert "Commands in the README give `MASKED_EVAL=0 or 1`, and which of them" in found.message
     alone = {"MASKED_EVAL": Contested("0", "1")}
     assert "was read with" not in _found(CHOSEN, "BPB953", settings=alone)[0].message
+
+
+def test_with_several_values_of_a_setting_a_script_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, read = tmp_path / "eval.py", list[Path]()
+    file.write_text(CHOSEN)
+    monkeypatch.setattr(check, "decode_source", lambda path: (read.append(path), decode_source(path))[1])
+    cases = [{"MASKED_EVAL": value} for value in ("0", "1", "0")]
+    apart = [check_scripts([file], ScriptContext(rules=GOLF, settings=case)) for case in cases]
+    assert len(read) == 3
+    shared = ReadOnce()
+    found = [check_scripts([file], ScriptContext(rules=GOLF, settings=case), shared=shared) for case in cases]
+    assert found == apart
+    assert found[0] != found[1]
+    assert len(read) == 4
 
 
 def test_of_several_words_none_is_taken() -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.index import Scripts
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
 from tests.golf_rules import check_source
@@ -206,3 +209,17 @@ def test_a_method_that_several_classes_have_is_that_of_what_the_object_was_made_
     calls = sorted(program.calls["ask"], key=lambda call: call.lineno)
     owners = [(callee := program.callee(call)) and callee.owner for call in calls]
     assert owners == [None, "One", "Two", None]  # of a parameter, one, two, either
+
+
+def test_programs_of_the_same_scripts_share_what_stands_where_and_nothing_of_their_settings() -> None:
+    text = "import os\nN = int(os.environ.get('N', 1))\nprint(N)\n"
+    scripts = Scripts([Script("s.py", text, ast.parse(text))])
+    one, two = Program(scripts), Program(scripts, {"N": "2"})
+    name = one.calls["print"][0].args[0]
+    assert one.reaching(name) is two.reaching(name)
+    values = [Evaluator(each).number(name, Frame.at(each, name)) for each in (one, two, one)]
+    assert (values, one.taken, two.taken) == ([1.0, 2.0, 1.0], {}, {"N": "2"})
+    one.calls["print"].append(one.calls["print"][0])  # as a call that one of them enters
+    one.options["x"] = name
+    assert len(two.calls["print"]) == len(Program(scripts).calls["print"]) == 1
+    assert "x" not in two.options
