@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Source, element_of
+from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, Frame, Origin, Source, element_of
 
 _MOST_NAMES = 6  # that something goes by, one after another
 LIMIT = 4_000  # expressions that one value is followed through
@@ -83,14 +83,15 @@ def trace_all(
     """
     groups: list[tuple[Frame, list[ast.AST]]] = [(frame, [node]) for node, frame in reversed(starts)]  # last first
     seen_in: dict[Frame, set[ast.AST]] = {}
-    known: dict[tuple[ast.AST, Frame], list[Source]] = {} if values_alone else program.behind
+    known: dict[tuple[ast.AST, Frame | int], list[Source]] = {} if values_alone else program.behind
+    alike = program.behind_alike
     steps_back, unpacked = Evaluator(program), set[Source]() if values_alone else None
     while groups and limit > 0:
         where, waiting = groups.pop()
         seen = seen_in.setdefault(where, set())
         while waiting and limit > 0:
-            program.work_left -= 1  # as `spend` counts it, once for each of a million expressions
-            if program.work_left <= 0:
+            left = program.work_left = program.work_left - 1  # as `spend` counts it, for each of a million expressions
+            if left <= 0:
                 return
             here = waiting.pop()
             if here in seen:
@@ -103,17 +104,47 @@ def trace_all(
             if kind in _CLOSED:
                 continue
             if kind in _FOLLOWED and (enters is None or enters(here)):
-                behind = known.get(met)
-                if behind is None:
-                    behind = known[met] = [*_behind(steps_back, here, where, unpacked)]  # type: ignore[arg-type]
-                if behind:  # comes after the parts of the expression, and before what stands beside it
-                    groups.append((where, waiting))
-                    groups.extend([(frame, [node]) for node, frame in behind])
-                    waiting = []
+                # What is behind comes after the parts of the expression, and before what stands beside it.
+                name, nodes = alike.get(here, _ASKED)
+                if nodes is not None and name not in where.bindings and not (nodes and values_alone):
+                    waiting.extend(nodes)
+                else:
+                    # What attributes are set to, how deep a frame lies tells, whichever it is.
+                    key = met if kind is not ast.Attribute else (here, where.depth)
+                    behind = known.get(key)
+                    if behind is None:
+                        behind = known[key] = [*_behind(steps_back, here, where, unpacked)]  # type: ignore[arg-type]
+                        if nodes is None and not values_alone:
+                            _note_alike(program, here, where, behind)  # type: ignore[arg-type]
+                    if behind:
+                        groups.append((where, waiting))
+                        groups.extend([(frame, [node]) for node, frame in behind])
+                        waiting = []
             if kind is not ast.Name:
                 waiting.extend(program.parts(here) if opened is None else opened(here))
 
 
+def _note_alike(program: Program, node: ast.expr, frame: Frame, behind: Sequence[Source]) -> None:
+    """Note what an expression has its value from, where that is the same in each frame that binds no such name.
+
+    So it is for most: names of a module, attributes that nothing sets and the functions of libraries.
+    """
+    name, is_alike = "", False
+    if isinstance(node, ast.Name):
+        name = node.id
+        is_alike = not any(
+            each.kind == "parameter" or program.tests_above(each.statement) for each in program.reaching(node)
+        )
+    elif isinstance(node, ast.Call):
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        is_alike = program.callee(node) is None and not isinstance(node.func, ast.Lambda)
+    elif isinstance(node, ast.Attribute):
+        is_alike = not behind and frame.depth < DEEPEST_CALL  # deeper down nothing is looked up
+    if is_alike and name not in frame.bindings:
+        program.behind_alike[node] = name, [each for each, _ in behind]
+
+
+_ASKED: tuple[str, list[ast.expr] | None] = "", None  # of what nothing is noted
 _CLOSED = frozenset([ast.Constant, ast.Lambda])
 _FOLLOWED = frozenset([ast.Name, ast.Attribute, ast.Call])
 

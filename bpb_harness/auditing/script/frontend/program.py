@@ -88,6 +88,7 @@ class Program:
         self.leaves_met = 0  # on the way to them, how often
         self.noted: list[tuple[str, str]] = []  # what `note` was told, in its order
         self.behind: dict[tuple[ast.AST, Any], list[Any]] = {}  # what the value of a node in a frame comes from
+        self.behind_alike: dict[ast.AST, tuple[str, list[ast.expr]]] = {}  # the same in frames that bind no such name
         self._parents, self._scope_of, self._block, self._aliases = (
             index.parents, index.scope_of, index.blocks, index.aliases
         )  # fmt: skip

@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from bpb_harness.auditing.script.domains.trace import assigned, comes_from, trace
+from bpb_harness.auditing.script.domains.values import hold
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -125,3 +126,22 @@ def test_of_functions_that_are_handed_over_the_one_of_the_call_is_followed(
     parts = [part for part, _ in trace(program, node, frame)]
     assert any(_is_called(own, part) for part in parts)
     assert not any(_is_called(other, part) for part in parts)
+
+
+def test_what_a_name_stands_for_hangs_on_the_call_alone_that_gives_it_its_value() -> None:
+    handed = "scaled(first), scaled(second), run(lambda: one()), run(lambda: two())"
+    program, node, _ = _program(f"def run(g):\n    return g()\n{handed}")
+    assert isinstance(node, ast.Tuple)
+    found = []
+    for call in [*node.elts, *node.elts]:  # what was followed once is followed from elsewhere as well
+        parts = [part for part, _ in trace(program, call, Frame.at(program, call))]
+        found.append({name for name in ("one", "two") if any(_is_called(name, part) for part in parts)})
+    assert found == [{"one"}, {"two"}] * 4
+
+
+def test_a_branch_that_turns_out_to_be_taken_is_followed_though_it_was_not_before() -> None:
+    program, node, frame = _program("total")
+    assert not comes_from(program, node, frame, lambda part: _is_called("unused", part))
+    test = next(part.test for part in program.scripts[0].tree.body if isinstance(part, ast.If))
+    assert hold(program, {test: True})
+    assert comes_from(program, node, frame, lambda part: _is_called("unused", part))
