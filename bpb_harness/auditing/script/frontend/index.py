@@ -44,6 +44,8 @@ def _kinds(above: _Kind) -> set[_Kind]:
 def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     if not names:
         return lambda _: ()
+    if names == ("value",):
+        return lambda node: (node.value,)
     get = attrgetter(*names)
     return get if len(names) > 1 else lambda node: (get(node),)
 
@@ -90,6 +92,7 @@ for _alone in (
     ast.AnnAssign,
 ):
     _ROW[_alone] = _HELD[_alone]
+_EMPTY = frozenset(kind for kind, names in _INSIDE.items() if not names)  # names and constants: half of all nodes
 _FUNCTION_KINDS = frozenset(FUNCTIONS)
 EXPRESSIONS = frozenset(_kinds(ast.expr) | {ast.comprehension, ast.keyword})  # with what stands in them alone
 STATEMENTS = frozenset(_kinds(ast.stmt))
@@ -107,7 +110,8 @@ def nodes_within(node: ast.AST) -> list[ast.AST]:
     """A node and all in it as `ast.walk` gives them, without operators and contexts; several times faster."""
     found = [node]
     for each in found:  # grows on the way
-        found += [child for child in _ROW[each.__class__](each) if type(child) in _INSIDE]
+        if each.__class__ not in _EMPTY:
+            found += [child for child in _ROW[each.__class__](each) if type(child) in _INSIDE]
     return found
 
 
