@@ -11,8 +11,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import stored_in
 
 _FEWEST_LETTERS = 4
@@ -81,16 +81,41 @@ def printed_lines(tree: ast.Module) -> list[PrintedLine]:
         tree: its syntax tree.
     """
     functions: dict[str, list[_Function]] = {}
-    for node in nodes_within(tree):
+    for node in _statements(tree):
         if isinstance(node, _Function):
             functions.setdefault(node.name, []).append(node)
-    alone = {name: found[0] for name, found in functions.items() if len(found) == 1}
+    timed = {name: _Timed(found[0]) for name, found in functions.items() if len(found) == 1}
     bodies = [tree.body, *(each.body for found in functions.values() for each in found)]
-    return [line for body in bodies for line in _of_block(body, (), alone)]
+    return [line for body in bodies for line in _of_block(body, (), timed)]
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """What statements stand in, outside in: a function stands in nothing else."""
+    waiting: list[ast.AST] = [tree]
+    for node in waiting:  # grows on the way
+        yield node
+        for name in _BLOCKS:
+            waiting += getattr(node, name, ())
+
+
+# In the order of a node's fields: a try has handlers before what stands under else.
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+
+
+@dataclass
+class _Timed:
+    """A function whose times are looked for once, and only if something in front of a line calls it."""
+
+    function: _Function
+
+    @cached_property
+    def lines(self) -> list[tuple[int, str]]:
+        """The lines that it prints whenever it is called, with a time since something in it, and their clocks."""
+        return _timed_in(self.function)
 
 
 def _of_block(
-    body: Sequence[ast.stmt], above: Sequence[ast.stmt], functions: Mapping[str, _Function]
+    body: Sequence[ast.stmt], above: Sequence[ast.stmt], functions: Mapping[str, _Timed]
 ) -> Iterator[PrintedLine]:
     for place, statement in enumerate(body):
         text = _printed(statement)
@@ -254,7 +279,7 @@ def _whole(value: ast.expr) -> int | None:
     return value.value if isinstance(value, ast.Constant) and type(value.value) is int else None
 
 
-def _clock_before(before: Sequence[ast.stmt], functions: Mapping[str, _Function]) -> _Clock:
+def _clock_before(before: Sequence[ast.stmt], functions: Mapping[str, _Timed]) -> _Clock:
     """Variables that hold when something began, with the clock and the lines printed in functions called since then."""
     clocks: _Clock = {}
     for statement in before:
@@ -265,12 +290,13 @@ def _clock_before(before: Sequence[ast.stmt], functions: Mapping[str, _Function]
             continue
         called = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
         if isinstance(called, ast.Call) and isinstance(called.func, ast.Name) and called.func.id in functions:
-            timed = _timed_in(functions[called.func.id])
+            timed = functions[called.func.id].lines if clocks else []
             clocks = {
                 name: (clock, (*lines, *(line for line, own in timed if own == clock)))
                 for name, (clock, lines) in clocks.items()
             }
-        clocks = {name: held for name, held in clocks.items() if name not in stored_in(statement)}
+        stored = stored_in(statement) if clocks else set()
+        clocks = {name: held for name, held in clocks.items() if name not in stored}
     return clocks
 
 
