@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from bpb_harness.auditing.script import codes
@@ -17,12 +17,14 @@ from bpb_harness.auditing.script.domains.reductions import OTHER_REDUCING, Reduc
 from bpb_harness.auditing.script.domains.sequence_axis import SequenceAxis
 from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, taken
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _REDUCING = frozenset(["mean", "sum", "max", "amax", "min", "amin", "std", "var", "norm", "logsumexp", "median"])
 _NORMALISING = frozenset(["softmax", "log_softmax", "normalize"])
+_THAT_REDUCE = frozenset([ast.Call, ast.BinOp])
 _BROADCAST = frozenset(["unsqueeze", "expand", "repeat", "expand_as", "repeat_interleave"])
 
 
@@ -38,7 +40,9 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
         return
     path, settings = _path(analysis, names), dict(program.taken)
     for node, frame in path:
-        for reduced in reductions(program, node, _REDUCING | _NORMALISING):
+        if node.__class__ not in _THAT_REDUCE:  # most of a hundred thousand
+            continue
+        for reduced in _reductions(program, node):
             if reduced.axes is None and reduced.name in _NORMALISING:
                 continue
             if _is_left_out(analysis, node, frame) or not _is_of_places(program, reduced.tensor, reduced.axes, frame):
@@ -49,6 +53,12 @@ def check_looks_ahead(analysis: Analysis) -> Iterator[Hit]:
                 yield _hit(analysis, reduced, back)
                 return
     program.taken = settings  # a reader is told of those alone that decided something
+
+
+@once
+def _reductions(program: Program, node: ast.AST) -> Sequence[Reduction]:
+    """What an expression reduces: the same in each of the frames in which a path comes to it."""
+    return [*reductions(program, node, _REDUCING | _NORMALISING)]
 
 
 def _path(analysis: Analysis, names: Iterable[str]) -> list[Place]:
@@ -62,7 +72,7 @@ def _path(analysis: Analysis, names: Iterable[str]) -> list[Place]:
 
 def _may_reduce(program: Program, call: ast.Call) -> bool:
     """Whether a call reduces what might be the places: along one of these dimensions, or all."""
-    found = reductions(program, call, _REDUCING | _NORMALISING)
+    found = _reductions(program, call)
     return any(each.axes is None or not each.axes.isdisjoint((1, 2, -2, -1)) for each in found)
 
 
