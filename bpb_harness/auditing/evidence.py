@@ -173,7 +173,7 @@ class Evidence:
         most = self.ratio.value if self.ratio is not None and of_own else MOST_BYTES_OF_A_TOKEN
         return None if self.bytes_of_split is None else num_tokens * most / self.bytes_of_split
 
-    @property
+    @cached_property
     def claim_logs(self) -> tuple[LogRecord, ...]:
         """The logs that carry the claim."""
         files = {line.bpb.source.file for line in (*self.lines, *self.siblings)}

@@ -145,6 +145,9 @@ def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Findin
 def title_with(evidence: Evidence, technique: Technique) -> str | None:
     """The title that names a technique as its own; None where no title does, or the README denies it somewhere."""
     claim, titles = evidence.claim, titles_of(evidence)
+    listed = listing_title(titles, technique)
+    if listed is None:  # most titles name none, and what would deny it is looked for in all of the README
+        return None
     texts = [*titles, *(words for _, words in claim.said), claim.readme.text if claim.readme is not None else ""]
     if any(_OF_STUDIES.search(title) or _OF_A_DENIAL.search(title) for title in titles):
         return None
@@ -152,7 +155,7 @@ def title_with(evidence: Evidence, technique: Technique) -> str | None:
         pattern = denying.format(without=_WITHOUT, name=f"(?:{technique.in_title.pattern}|{technique.name})")
         if any(re.search(pattern, _OF_A_TRACK.sub("", text), re.IGNORECASE) for text in texts):
             return None
-    return listing_title(titles, technique)
+    return listed
 
 
 def titles_of(evidence: Evidence) -> list[str]:

@@ -52,6 +52,8 @@ def check_unread_settings(evidence: Evidence, programs: Programs) -> Iterator[Fi
 
 def _reads(text: str, name: str) -> bool:
     """Whether a program has a name in quotes, as what it asks for, or in small letters, or that of a shell."""
+    if name not in text and name.lower() not in text:
+        return False
     return re.search(rf"[\"'$\{{]{name}(?!\w)|(?<!\w){name.lower()}(?!\w)", text) is not None
 
 

@@ -140,12 +140,12 @@ def _is_moved(program: Program, node: ast.AST) -> bool:
         return False
     if not (isinstance(cut.lower, ast.Constant) and cut.lower.value == 1):
         return False
-    base = ast.dump(node.value)
-    return any(
-        isinstance(other, ast.Subscript) and ast.dump(other.value) == base and _is_up_to_last(_last_slice(other))
-        and program.scope(other) is program.scope(node)
-        for other in program.nodes.get(ast.Subscript, [])
+    base, scope = ast.dump(node.value), program.scope(node)
+    beside = (
+        other for other in program.nodes.get(ast.Subscript, [])
+        if isinstance(other, ast.Subscript) and _is_up_to_last(_last_slice(other)) and program.scope(other) is scope
     )  # fmt: skip
+    return any(ast.dump(other.value) == base for other in beside)
 
 
 def _last_slice(node: ast.Subscript) -> ast.Slice | None:

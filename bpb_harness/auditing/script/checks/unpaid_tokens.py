@@ -12,6 +12,8 @@ from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import keyword
+from bpb_harness.auditing.script.frontend.once import once
+from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Severity
 
@@ -65,7 +67,7 @@ def _given(analysis: Analysis, score: Factor, name: str) -> float | None:
 
 def _may_change(analysis: Analysis, attribute: str) -> bool:
     """Whether an attribute may get another value than the one that is read: model.smoothing = 0.0 before scoring."""
-    nodes = [node for script in analysis.program.scripts for node in nodes_within(script.tree)]
+    nodes = _all_nodes(analysis.program)
     bodies = (node.body for node in nodes if isinstance(node, ast.ClassDef))
     statements = (each for body in bodies for each in body if isinstance(each, ast.Assign | ast.AnnAssign))
     fields = sum(_stores(part, attribute) for each in statements for part in nodes_within(each))
@@ -80,6 +82,11 @@ def _may_change(analysis: Analysis, attribute: str) -> bool:
         for call in calls
     )
     return fields + stored > 1 or (fields > 0 and is_handed) or is_named or sets_any
+
+
+@once
+def _all_nodes(program: Program) -> list[ast.AST]:
+    return [node for script in program.scripts for node in nodes_within(script.tree)]
 
 
 def _stores(node: ast.AST, name: str) -> bool:

@@ -17,6 +17,7 @@ from bpb_harness.auditing.script.domains.shown_in_logs import written_parts
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way
 from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -129,9 +130,15 @@ def _in_called(program: Program, call: ast.Call, frame: Frame, depth: int, *, by
         return
     inner = frame.inside(program, callee, call)
     for statement in callee.node.body:
-        if any(part.__class__ in _LEAVES for part in nodes_within(statement)):
+        if _may_leave(program, statement):
             return
         yield from _always_in(program, statement, inner, depth + 1, by_settings=by_settings)
+
+
+@once
+def _may_leave(_program: Program, statement: ast.stmt) -> bool:
+    """Whether a function may be left within a statement of it, or rests there."""
+    return any(part.__class__ in _LEAVES for part in nodes_within(statement))
 
 
 _LEAVES = frozenset([ast.Return, ast.Yield, ast.YieldFrom])

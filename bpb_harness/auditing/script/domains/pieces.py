@@ -134,7 +134,7 @@ def _asking(program: Program) -> Iterator[ast.Call]:
     if not any(name in program.calls for name in (*PIECE_CALLS, *DECODE_CALLS)):
         return
     text = "\n".join(script.text for script in program.scripts)
-    sentencepiece = "sentencepiece" in text.lower() or "spm" in text
+    sentencepiece = "spm" in text or "sentencepiece" in text.lower()
     marked = _MARK in text or "\\u2581" in text
     others = "tiktoken" in text or "transformers" in text
     for name in (*PIECE_CALLS, *DECODE_CALLS):

@@ -148,7 +148,9 @@ def _values_of(line: str, template: Template) -> list[str] | None:
 
 def _is_same(program: Program, one: ast.expr, two: ast.expr) -> bool:
     """Whether two tests of a function ask the same: as written, and of names that were given their value together."""
-    if one is two or ast.dump(one) != ast.dump(two):
-        return one is two
+    if one is two:
+        return True
+    if one.__class__ is not two.__class__ or ast.dump(one) != ast.dump(two):
+        return False
     names = ([part for part in nodes_within(each) if isinstance(part, ast.Name)] for each in (one, two))
     return all([*program.reaching(a)] == [*program.reaching(b)] for a, b in zip(*names, strict=True))
