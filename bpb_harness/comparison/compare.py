@@ -16,7 +16,7 @@ from bpb_harness.comparison.text_error import TextError, holm
 from bpb_harness.comparison.verdict import Side, TextEvidence, judge
 from bpb_harness.costs import ScoreCosts
 from bpb_harness.errors import UsageError
-from bpb_harness.result import Signature
+from bpb_harness.result import EXACT, Signature
 from bpb_harness.units import nats_to_bits
 
 
@@ -59,7 +59,7 @@ def compare(
     corrected = holm([text.p_other() for text in texts])
     better = [None] * len(texts) if better_by is None else holm([text.p_below(-better_by) for text in texts])
     pairs = tuple(
-        _pair((names[0], name), (costs[0], other), units, text, p_holm, p_better, level, unit)
+        _pair((names[0], name), (costs[0], other), units, text, p_holm, p_better, level, unit, len(texts))
         for name, other, units, text, p_holm, p_better in zip(
             names[1:], costs[1:], paired, texts, corrected, better, strict=True
         )
@@ -67,7 +67,7 @@ def compare(
     expectation = None
     if better_by is not None:
         holds = all(p is not None and p < level for p in better)
-        expectation = Expectation(better_by, level, holds)
+        expectation = Expectation(better_by, level, holds, of_bounds=costs[0].relation != EXACT)
     return SystemComparison(shown, pairs, unit, level, expectation)
 
 
@@ -136,6 +136,7 @@ def _pair(
     p_better: float | None,
     level: float,
     unit: str,
+    num_compared: int,
 ) -> ComparedPair:
     scale = nats_to_bits(1.0) / units.total
     delta = units.difference_nats * scale
@@ -145,12 +146,18 @@ def _pair(
     counted = f"{text.num_units:,} {each}{'s' if text.num_units != 1 else ''}"
     if text.num_units < len(units.sizes):
         counted += f" of neighbouring {units.kind}"
-    evidence = TextEvidence(p_holm, level, counted, text.ratio * delta > 0.0)
+    corrected = f", corrected for {num_compared} comparisons" if num_compared > 1 else ""
+    evidence = TextEvidence(p_holm, level, counted, text.ratio * delta > 0.0, corrected)
     baseline, system = (_side(name, of, units.total) for name, of in zip(names, costs, strict=True))
     verdict = judge(baseline, system, delta, mask_interval, evidence, unit)
     notes = list(units.notes)
     if masks.why:
         notes.append(f"{names[0]} and {names[1]} saw other masks ({masks.why}): their errors add in squares")
+    if masks.jumps:
+        notes.append(
+            "bounds of different --steps see equal masks at mask rates that are rounded in different ways: the error "
+            "of their difference from masks comes out somewhat too large rather than too small"
+        )
     least = text.least_p
     if least is not None and least >= level:
         notes.append(f"{counted} can show no p below {least:.2g}, however alike they are; more text can")

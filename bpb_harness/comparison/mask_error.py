@@ -37,12 +37,15 @@ class MaskError:
         degrees_of_freedom: None where the normal law serves.
         masks: whether both scores saw the same; "none" where no masks were drawn.
         why: where masks were drawn for both and are not the same, what differs.
+        jumps: whether equal masks were met at rates that the two round in different ways (``--steps``): what single
+            windows make of that counts as noise, so that the error is too large rather than too small.
     """
 
     stderr_nats: float | None
     degrees_of_freedom: float | None
     masks: Masks
     why: str = ""
+    jumps: bool = False
 
     def interval(self, difference: float, scale: float) -> tuple[float, float] | None:
         """The 95 % interval of a difference in another unit, of which ``scale`` makes one nat."""
@@ -58,7 +61,8 @@ def mask_error(one: ScoreCosts, other: ScoreCosts) -> MaskError:
     if one.draws is not None and other.draws is not None:
         why = _what_differs(one, other)
         if not why:
-            return _of_differences(one, one.draws, other.draws)
+            jumps = not np.array_equal(one.draws.level, other.draws.level)
+            return replace(_of_differences(one, one.draws, other.draws), jumps=jumps)
         return _in_squares(one, other, why)
     return _in_squares(one, other, "")
 
@@ -122,10 +126,10 @@ def _of_differences(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Mas
 
 
 def _difference(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Draws:
-    level = one.level if np.array_equal(one.level, other.level) else one.v
+    less = None if np.array_equal(one.level, other.level) else one.level
     return Draws(
-        window=one.window, sample=one.sample, v=one.v, value_nats=other.value_nats - one.value_nats, level=level,
-        difficulty=one.difficulty, num_tokens=scored.ends - scored.starts, num_bytes=scored.span_units,
+        window=one.window, sample=one.sample, v=one.v, value_nats=other.value_nats - one.value_nats, level=other.level,
+        less_level=less, difficulty=one.difficulty, num_tokens=scored.ends - scored.starts, num_bytes=scored.span_units,
     ).parted(one.num_replicates)  # fmt: skip
 
 

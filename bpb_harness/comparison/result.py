@@ -97,11 +97,14 @@ class Expectation:
         better_by: bits per unit.
         level: p must lie below it.
         holds: whether it does for all of them.
+        of_bounds: whether the baseline's score is a bound, below which its likelihood may lie: then a system that holds
+            it needs, or promises, fewer bits than that bound, and no better model is shown.
     """
 
     better_by: float
     level: float
     holds: bool
+    of_bounds: bool
 
 
 @final

@@ -92,7 +92,8 @@ def _header(comparison: SystemComparison) -> list[str]:
     names = ["system", f"bits per {comparison.unit}", "mask se"]
     if not comparison.pairs:
         return names
-    return [*names, "difference", "mask se", "95 % on other text", "p"]
+    several = ["p (Holm)"] if len(comparison.pairs) > 1 else []
+    return [*names, "difference", "mask se", "95 % on other text", "p", *several]
 
 
 def _rows(comparison: SystemComparison) -> list[list[str]]:
@@ -102,17 +103,23 @@ def _rows(comparison: SystemComparison) -> list[list[str]]:
         row = [system.name, f"{system.relation} {system.bits_per_unit:.4f}", _error(system.mc_stderr)]
         if pairs:
             pair = pairs[index]
-            row += ["baseline", "", "", ""] if pair is None else _of_pair(pair)
+            several = len(comparison.pairs) > 1
+            row += ["baseline", *[""] * (3 + several)] if pair is None else _of_pair(pair, several=several)
         rows.append(row)
     return rows
 
 
-def _of_pair(pair: ComparedPair) -> list[str]:
+def _of_pair(pair: ComparedPair, *, several: bool) -> list[str]:
     interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
-    p = "n/a" if pair.p_holm is None else said_p(pair.p_holm).removeprefix("p = ").replace(" or less", "")
-    if pair.p_holm is not None and pair.p_holm <= 2.0e-4:
-        p = f"<={p}"
-    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, p]
+    corrected = [_p(pair.p_holm)] if several else []
+    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, _p(pair.p), *corrected]
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "n/a"
+    said = said_p(p).removeprefix("p = ").replace(" or less", "")
+    return f"<={said}" if p <= 2.0e-4 else said
 
 
 def _error(stderr: float | None) -> str:
@@ -127,16 +134,20 @@ def _legend(comparison: SystemComparison) -> dict[str, str]:
     if not comparison.pairs:
         return said
     pair, masks = comparison.pairs[0], {pair.masks for pair in comparison.pairs}
-    several = f", corrected for {len(comparison.pairs)} comparisons (Holm)" if len(comparison.pairs) > 1 else ""
     ways = {"same": "from differences draw by draw where masks are the same", "independent": "else in squares"}
     how = ", ".join(words for way, words in ways.items() if way in masks) if len(masks) > 1 else _ONE_WAY[pair.masks]
     return said | {
         "difference": f"bits per {comparison.unit} less the baseline's; below 0 is better",
         "mask se": f"how far sampling masks may be off, on this text{how and f', {how}'}",
-        "95 % on other text, p": (
-            f"over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided{several})"
-        ),
-    }
+        "95 % on other text, p": f"over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided)",
+    } | said_of_holm(len(comparison.pairs))
+
+
+def said_of_holm(count: int) -> dict[str, str]:
+    """What the column of corrected p is; nothing where one system is compared, which has none."""
+    if count < 2:
+        return {}
+    return {"p (Holm)": f"corrected for {count} comparisons; the interval, and p, are of each alone"}
 
 
 def _notes(comparison: SystemComparison) -> list[str]:
@@ -149,10 +160,18 @@ def _expected(comparison: SystemComparison) -> str:
     each = ", ".join(
         f"{pair.system} p {'n/a' if pair.p_better is None else f'{pair.p_better:.2g}'}" for pair in comparison.pairs
     )
-    outcome = "holds" if expected.holds else "does NOT hold"
+    outcome, rest = "does NOT hold", ""
+    if expected.holds and expected.of_bounds:
+        outcome = "holds of the baseline's bound"
+        rest = (
+            " What is shown is fewer bits than that bound, not a better model: the baseline's likelihood may lie "
+            "anywhere below its bound."
+        )
+    elif expected.holds:
+        outcome = "holds"
     return (
         f"expected better than the baseline by more than {expected.better_by} bits per {comparison.unit} at level "
-        f"{expected.level}: {outcome} ({each}, one-sided)."
+        f"{expected.level}: {outcome} ({each}, one-sided).{rest}"
     )
 
 

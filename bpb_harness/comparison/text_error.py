@@ -18,7 +18,6 @@ from typing import Literal, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,6 +25,7 @@ MAX_FLIPPED = 15
 MAX_UNITS = 2_000
 NUM_RESAMPLES = 9_999
 _CHUNK = 1 << 21
+_FARTHEST, _HALVINGS = 2.0**20, 60  # standard errors
 _LEAST = 1e-12  # relative: less of a difference is rounding
 Way = Literal["bootstrap", "sign flips", "none"]
 
@@ -89,11 +89,40 @@ class TextError:
         """
         if self.stderr is None or (self.least_p is not None and self.least_p > 1.0 - level):
             return None
+        if self.stderr == 0.0:
+            return self.ratio, self.ratio
         if self.way == "sign flips":
-            half = float(special.stdtrit(self.num_units - 1, 0.5 + level / 2.0)) * self.stderr
-            return self.ratio - half, self.ratio + half
-        low, high = np.quantile(self.resampled, [0.5 - level / 2.0, 0.5 + level / 2.0])
+            return self._flipped_interval(1.0 - level)
+        # The quantiles by which p counts: it lies below 1 - level just where the interval leaves the margin out.
+        kept = max(math.ceil(round((1.0 - level) / 2.0 * (NUM_RESAMPLES + 1.0), 6) - 1.0), 1)
+        low, high = self.resampled[kept - 1], self.resampled[NUM_RESAMPLES - kept]
         return self.ratio - float(high) * self.stderr, self.ratio - float(low) * self.stderr
+
+    def _flipped_interval(self, least: float) -> tuple[float, float] | None:
+        """The margins whose p is no less; None where they have no end.
+
+        That a flip goes as far as what was seen is that the units it turns have a ratio beyond the margin. So p falls
+        with the margin's distance on either side, and its ends are found by halving.
+        """
+        assert self.stderr is not None
+        ends = []
+        for side in (-1.0, 1.0):
+            near, far = 0.0, 1.0
+            while far < _FARTHEST and not self._is_rejected(side * far, least):
+                near, far = far, 2.0 * far
+            if far >= _FARTHEST:
+                return None
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (near + far)
+                near, far = (near, middle) if self._is_rejected(side * middle, least) else (middle, far)
+            ends.append(self.ratio + side * near * self.stderr)
+        return ends[0], ends[1]
+
+    def _is_rejected(self, errors: float, least: float) -> bool:
+        """Whether p is less for a margin that many standard errors away."""
+        assert self.stderr is not None
+        low, high = self._flips(self.ratio + errors * self.stderr)
+        return 2.0 * min(low, high) < least
 
     def p_below(self, margin: float = 0.0) -> float | None:
         """How rarely units that differ by ``margin`` or more per byte would show so low a ratio."""
@@ -111,7 +140,7 @@ class TextError:
         if np.abs(away).max() <= _LEAST * max(np.abs(self.differences).max(), abs(margin) * self.sizes.max(), 1e-300):
             return 1.0, 1.0
         if self.way == "sign flips":
-            return _flipped(away, self.unit_stderr / self.stderr if self.stderr else 1.0)
+            return self._flips(margin)
         if self.stderr == 0.0:  # all alike, and not at the margin
             least = 1.0 / (NUM_RESAMPLES + 1.0)
             return (least, 1.0) if self.ratio < margin else (1.0, least)
@@ -119,6 +148,12 @@ class TextError:
         below = int(np.searchsorted(self.resampled, seen, side="right"))
         above = NUM_RESAMPLES - int(np.searchsorted(self.resampled, seen, side="left"))
         return (1.0 + below) / (NUM_RESAMPLES + 1.0), (1.0 + above) / (NUM_RESAMPLES + 1.0)
+
+
+    def _flips(self, margin: float) -> tuple[float, float]:
+        """Both tails; a margin is taken for nearer where the units show only a part of the error of their ratio."""
+        shown = self.unit_stderr / self.stderr if self.stderr else 1.0
+        return _flipped(self.differences - (self.ratio + shown * (margin - self.ratio)) * self.sizes)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -167,13 +202,10 @@ def _studentised(away: Floats, sizes: Floats) -> Floats:
     return np.sort(np.concatenate(parts))
 
 
-def _flipped(away: Floats, shown: float) -> tuple[float, float]:
-    """Shares of all flips of signs whose sum is as low, and as high, as the one seen.
-
-    That is taken for less where the units show only a part of its error.
-    """
+def _flipped(away: Floats) -> tuple[float, float]:
+    """Shares of all flips of signs whose sum is as low, and as high, as the one seen."""
     sums = np.zeros(1)
     for value in away:
         sums = np.concatenate([sums - value, sums + value])
-    seen, slack = shown * float(sums[-1]), _LEAST * float(np.abs(away).sum())
+    seen, slack = float(sums[-1]), _LEAST * float(np.abs(away).sum())
     return float((sums <= seen + slack).mean()), float((sums >= seen - slack).mean())

@@ -110,23 +110,25 @@ class TextEvidence:
         level: below which it is taken to hold.
         units: how many of what, in words.
         favours_winner: whether the units, freed of the luck of their mask rates, favour the same system.
+        corrected: for how many comparisons, in words; empty of one.
     """
 
     p: float | None
     level: float
     units: str
     favours_winner: bool
+    corrected: str = ""
 
     def sentence(self, winner: Side, loser: Side) -> str:
         """Whether the difference is one of the models, or of this text."""
         if self.p is None:
             return f"It says nothing of other text: {self.units} cannot."
         if self.p < self.level and self.favours_winner:
-            return f"It would hold on other text of this kind ({said_p(self.p)} over {self.units})."
+            return f"It would hold on other text of this kind ({said_p(self.p)} over {self.units}{self.corrected})."
         turned = f"{loser.name} may need no more bits than {winner.name}"
         if EXACT not in {winner.relation, loser.relation}:
             turned = f"the bound of {loser.name} may be no higher than {winner.name}'s"
-        return f"On other text of this kind {turned} ({said_p(self.p)} over {self.units})."
+        return f"On other text of this kind {turned} ({said_p(self.p)} over {self.units}{self.corrected})."
 
 
 def said_p(p: float) -> str:

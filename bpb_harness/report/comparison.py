@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpb_harness.comparison.digits import decimals_of, said_difference, said_interval
+from bpb_harness.comparison.tables import said_of_holm
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.report.charts.drawing import Chart, Table
 from bpb_harness.report.charts.intervals import Interval, draw_intervals
@@ -47,15 +48,17 @@ def _table(comparison: SystemComparison) -> Table:
     ]
     if not comparison.pairs:
         return Table(columns, rows)
-    columns += ["difference", "mask se", "95 % on other text", "p"]
-    cells = [["baseline", "", "", ""], *map(_cells, comparison.pairs)]
+    several = len(comparison.pairs) > 1
+    columns += ["difference", "mask se", "95 % on other text", "p", *(["p (Holm)"] if several else [])]
+    cells = [["baseline", *[""] * (3 + several)], *(_cells(pair, several=several) for pair in comparison.pairs)]
     return Table(columns, [row + more for row, more in zip(rows, cells, strict=True)])
 
 
-def _cells(pair: ComparedPair) -> list[str]:
+def _cells(pair: ComparedPair, *, several: bool) -> list[str]:
     interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
-    p = "n/a" if pair.p_holm is None else said_p(pair.p_holm).removeprefix("p = ")
-    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, p]
+    ps = [pair.p, pair.p_holm] if several else [pair.p]
+    said = ["n/a" if p is None else said_p(p).removeprefix("p = ") for p in ps]
+    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, *said]
 
 
 def _error(stderr: float | None) -> str:
@@ -112,11 +115,11 @@ def _legend(comparison: SystemComparison) -> list[str]:
     if not comparison.pairs:
         return said
     pair = comparison.pairs[0]
-    several = f", corrected for {len(comparison.pairs)} comparisons (Holm)" if len(comparison.pairs) > 1 else ""
     return [
         *said,
         f"Difference: bits per {comparison.unit} less those of the baseline, {pair.baseline}; below 0 is better. Its "
         "mask se is how far sampling masks may be off, on this text.",
         f"95 % on other text and p: over {pair.units}, errors from masks included (p by {pair.p_by}, "
-        f"two-sided{several}).",
+        "two-sided).",
+        *(f"{label}: {said}." for label, said in said_of_holm(len(comparison.pairs)).items()),
     ]

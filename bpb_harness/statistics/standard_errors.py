@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 _MAX_POLYNOMIALS = 6  # columns in the mask rate: degree 5
 _CURVED_POLYNOMIALS = 3  # of them, times the square of the difficulty
 _DRAWS_PER_COLUMN = 6
+_DRAWS_OF_JUMPS = 8 * _DRAWS_PER_COLUMN  # of fewer, what one rate jumps beside another counts as noise
 FEW_DRAWS = 2 * _DRAWS_PER_COLUMN  # of fewer, nothing is fitted but the mean
 _MIN_WINDOWS_SHARED = 16
 _MAX_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
@@ -65,6 +66,8 @@ class Draws:
         level: (R,) float64, what the value depends on through v: the mask rate, rounded to the grid of a T-step model.
             ``v`` serves where it is None.
         level_at: what it is at any v, where that is known.
+        less_level: of differences of two bounds that round v in different ways: what the one depends on that is
+            subtracted; (R,) float64. None where both depend on ``level``.
         replicates: second draws of some windows, independent of the first, where every window has one draw.
             For :func:`mc_stderr_nats` alone.
     """
@@ -79,6 +82,7 @@ class Draws:
     level: npt.NDArray[Any] | None = None
     replicates: Draws | None = None
     level_at: Callable[[Floats], Floats] | None = None
+    less_level: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.window) == len(self.sample) == len(self.v) == len(self.value_nats)
@@ -91,7 +95,8 @@ class Draws:
         if not num_replicates:
             return self
         first = len(self.window) - num_replicates
-        by_row = ("window", "sample", "v", "value_nats", *(() if self.level is None else ("level",)))
+        by_row = ["window", "sample", "v", "value_nats"]
+        by_row += [name for name in ("level", "less_level") if getattr(self, name) is not None]
 
         def rows(part: slice) -> Draws:
             return replace(self, **{name: getattr(self, name)[part] for name in by_row})
@@ -103,12 +108,15 @@ class Draws:
         """What the value of each draw depends on, (R,): its level, or v."""
         return _float64(self.v if self.level is None else self.level)
 
-    def rates_at(self, v: Floats) -> Floats:
-        """What it would be at other places, (n,): between two draws it rises evenly, or by the step of a grid."""
-        if self.level_at is not None:
-            return self.level_at(v)
+    def both_rates_at(self, v: Floats) -> tuple[Floats, Floats | None]:
+        """What ``rates`` and ``less_level`` would be at other places, (n,) each."""
+        rates = self._rates_at(v, self.rates) if self.level_at is None else self.level_at(v)
+        return rates, None if self.less_level is None else self._rates_at(v, _float64(self.less_level))
+
+    def _rates_at(self, v: Floats, rates: Floats) -> Floats:
+        """Between two draws they rise evenly, or by a grid's step."""
         order = np.argsort(self.v)
-        places, rates = _float64(self.v)[order], self.rates[order]
+        places, rates = _float64(self.v)[order], rates[order]
         if 2 * len(np.unique(rates)) > len(rates):
             return _float64(np.interp(v, places, rates))
         return _float64(rates[np.minimum(np.searchsorted(places, v), len(places) - 1)])
@@ -423,46 +431,68 @@ def deviations_of_passes(draws: Draws, num_passes: int) -> tuple[Floats, float]:
 class _Basis:
     """Polynomials in the mask rate: alone, times the window's difficulty, and times that squared.
 
+    A difference of two bounds on different grids jumps besides with where the one rate lies beside the other: by the
+    slope of the curve. That is a curve in the rate, times the jump; a curve in v alone would take it for noise.
+
     Attributes:
         columns: polynomials alone.
         hard: of them, times the difficulty.
         few: of them, times its square.
+        jumps: of them, times the jump; 0 where there is none.
         hardness: (N,) each window's difficulty per token, standardised.
+        jump: the least and the largest.
     """
 
     columns: int
     hard: int
     few: int
+    jumps: int
     hardness: Floats
+    jump: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(cls, draws: Draws) -> _Basis:
-        columns = int(np.clip(len(draws.window) // FEW_DRAWS, 1, _MAX_POLYNOMIALS))
+        jumps_too = draws.less_level is not None and len(draws.window) >= _DRAWS_OF_JUMPS
+        # Columns of a jump take as many draws again.
+        columns = int(np.clip(len(draws.window) // ((1 + jumps_too) * FEW_DRAWS), 1, _MAX_POLYNOMIALS))
         # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
-        return cls(
-            columns,
-            hard=columns if len(draws.window) >= FEW_DRAWS else 0,
-            few=min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0,
-            hardness=_hardness(draws),
-        )
+        hard = columns if len(draws.window) >= FEW_DRAWS else 0
+        few = min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0
+        jumps, jump = 0, (0.0, 0.0)
+        if draws.less_level is not None and jumps_too:
+            away = draws.rates - draws.less_level
+            jumps, jump = min(columns, _CURVED_POLYNOMIALS), (float(away.min()), float(away.max()))
+        return cls(columns, hard, few, jumps, _hardness(draws), jump)
 
     @property
     def degree(self) -> npt.NDArray[Any]:
-        """Of the mask rate, in each column."""
-        return np.concatenate([np.arange(self.columns), np.arange(self.hard), np.arange(self.few)])
+        """Of the mask rate, in each column; a jump, which mirrored places have the other way round, counts as one."""
+        plain = [np.arange(count) for count in (self.columns, self.hard, self.few)]
+        if not self.jumps:
+            return np.concatenate(plain)
+        return np.concatenate([*plain, np.arange(1, self.jumps + 1), np.arange(1, self.jumps), [2]])
 
-    def powers(self, level: npt.NDArray[Any]) -> Floats:
-        """The polynomials at some mask rates, (n, columns)."""
-        return _float64(np.polynomial.legendre.legvander(2.0 * level - 1.0, self.columns - 1))
+    def powers(self, level: npt.NDArray[Any], less_level: npt.NDArray[Any] | None) -> Floats:
+        """The polynomials at some mask rates, and those times the jump beside the others, (n, columns)."""
+        alone = _float64(np.polynomial.legendre.legvander(2.0 * level - 1.0, self.columns - 1))
+        if not self.jumps or less_level is None:
+            return alone
+        least, most = self.jump
+        jump = (2.0 * (level - less_level) - most - least) / max(most - least, _MIN_VARIATION)
+        return np.hstack([alone, alone[:, : self.jumps] * jump[:, None], jump[:, None] ** 2])
 
     def joined(self, powers: Floats, hardness: Floats) -> Floats:
         """All columns, for polynomials (n, columns) at windows of some difficulties (n,)."""
-        hard = powers[:, : self.hard] * hardness[:, None]
-        return np.hstack([powers, hard, powers[:, : self.few] * (hardness**2 - 1.0)[:, None]])
+        alone, jumped = powers[:, : self.columns], powers[:, self.columns :]
+        hard = alone[:, : self.hard] * hardness[:, None]
+        parts = [alone, hard, alone[:, : self.few] * (hardness**2 - 1.0)[:, None]]
+        if self.jumps:
+            parts += [jumped[:, :-1], jumped[:, : self.jumps - 1] * hardness[:, None], jumped[:, -1:]]
+        return np.hstack(parts)
 
     def at(self, draws: Draws) -> Floats:
         """The columns at each draw."""
-        return self.joined(self.powers(draws.rates), self.hardness[draws.window])
+        return self.joined(self.powers(draws.rates, draws.less_level), self.hardness[draws.window])
 
 
 @final
@@ -508,7 +538,8 @@ class _Regression:
         unseen = _centred(value - fitted, draws.window) / (1.0 - leverage)
         spent = ranks[0] + draws.num_windows if np.bincount(draws.window).min() > 1 else rank
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
-        average = np.tile(basis.powers(draws.rates).mean(axis=0), (draws.num_windows, 1))
+        mean = basis.powers(draws.rates, draws.less_level).mean(axis=0)
+        average = np.tile(mean, (draws.num_windows, 1))
         fitted_mean = basis.joined(average, basis.hardness) @ solution
         return cls(residual, unseen, fitted, fitted_mean, basis, solution, max(len(value) - spent, 1))
 
@@ -524,7 +555,7 @@ class _Regression:
         tokens = _float64(draws.num_tokens)
 
         def fitted(window: npt.NDArray[Any], v: Floats) -> Floats:
-            columns = self.basis.joined(self.basis.powers(draws.rates_at(v)), self.basis.hardness[window])
+            columns = self.basis.joined(self.basis.powers(*draws.both_rates_at(v)), self.basis.hardness[window])
             return _float64(columns @ self.solution * tokens[window])
 
         return design_variance(fitted, _float64(draws.difficulty), per_pass)

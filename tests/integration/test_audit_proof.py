@@ -102,7 +102,7 @@ def test_the_same_in_python(repository: Path, proof: tuple[Path, Path, float], t
     assert report.judgement.verdict == "confirmed"
     with pytest.raises(UsageError, match="proof"):
         bpb_harness.audit(tmp_path, checkpoint=CHECKPOINT)
-    with pytest.raises(UsageError, match="--checkpoint"):
+    with pytest.raises(UsageError, match="proof without checkpoint"):
         bpb_harness.audit(tmp_path, proof=file, tokenizer=repository / MODEL)
 
 

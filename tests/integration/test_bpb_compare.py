@@ -200,7 +200,10 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files, tmp_path):
 def test_expectations(files, tmp_path):
     better = run(files["worse"], files["tiny"], "--expect-better", "0.01", "--level", "0.01")
     assert better.returncode == 0, better
-    assert "expected better than the baseline by more than 0.01 bits per byte at level 0.01: holds" in words(better)
+    assert "better than the baseline by more than 0.01 bits per byte at level 0.01: holds of the base" in words(better)
+    assert "What is shown is fewer bits than that bound, not a better model" in words(better)
+    exact = run(files["gpt"], files["tiny"], "--expect-better", "0")
+    assert "not a better model" not in words(exact)  # missed, or better than an exact code length
     for missed in (
         run(files["tiny"], files["worse"], "--expect-better", "0"),
         run(files["worse"], files["tiny"], "--expect-better", "5"),
@@ -217,7 +220,9 @@ def test_expectations(files, tmp_path):
         assert missed.returncode == 1
         assert missed.stderr.startswith("bpb-compare: expected better than the baseline by more than 0.0 bits per byte")
     done = run(files["worse"], files["tiny"], "--expect-better", "0.01", "--format", "json")
-    assert own_json(done.stdout)["expectation"] == {"better_by": 0.01, "level": 0.05, "holds": True}
+    assert own_json(done.stdout)["expectation"] == {
+        "better_by": 0.01, "level": 0.05, "holds": True, "of_bounds": True,
+    }  # fmt: skip
 
 
 def words(done) -> str:
@@ -241,7 +246,7 @@ def test_formats(files, tmp_path):
     assert table.splitlines()[0].startswith("| system | bits per byte | mask se | difference |")
     assert r"\~\<= " in table
     latex = run(*several, "--format", "latex").stdout
-    assert latex.startswith("\\begin{tabular}{lrrrrrr}\n\\toprule\nsystem & bits per byte")
+    assert latex.startswith("\\begin{tabular}{lrrrrrrr}\n\\toprule\nsystem & bits per byte")
     assert r"$\lesssim$ 0." in latex
     assert r"95 \% on other text" in latex
     done = run(*several, "--format", "json", "--output", tmp_path / "a.json")

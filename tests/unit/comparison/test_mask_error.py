@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.comparison.mask_error import mask_error, shared_variance
+from bpb_harness.statistics.random_halving import mirrored_draws
 from bpb_harness.statistics.standard_errors import Draws, grid_stderr_nats, mc_stderr_nats
 from tests.scores import SIGNATURE, costs_of, draws_of
 
@@ -49,9 +50,52 @@ def test_a_difference_follows_the_rates_that_both_were_told(values):
     """On a grid the mask rate is what costs follow, and not the place from which it was rounded."""
     steps = np.ceil(draws_of(values[0]).v * 4.0) / 4.0
     one, other = (sampled(value, level=steps) for value in (values[0], values[0] + 50.0 * steps.reshape(COUNT, 2)))
-    told = mask_error(one, other).stderr_nats
-    mixed = mask_error(one, replace(other, draws=replace(other.draws, level=other.draws.v))).stderr_nats
-    assert told < 0.5 * mixed  # what is left is where steps end inside strata
+    blind = [replace(each, draws=replace(each.draws, level=each.draws.v)) for each in (one, other)]
+    assert mask_error(one, other).stderr_nats < 0.5 * mask_error(*blind).stderr_nats  # steps that end inside strata
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [(4, 128), (128, 4), (8, 16), (16, None), (None, 8)])
+@pytest.mark.parametrize("num_samples", [1, 2, 4])
+def test_what_one_grid_jumps_beside_another_is_no_error_of_masks(coarse, fine, num_samples):
+    """Bounds of other --steps at equal places: the jump is a curve in the rates, which the design integrates."""
+    rng, count = np.random.default_rng(2), 96
+    hardness = rng.normal(1.0, 0.1, count)
+    told, blind, seen = [], [], []
+    for _ in range(40):
+        v = mirrored_draws((rng.permutation(count) + rng.random(count)) / count, num_samples)
+        noise = rng.normal(0.0, 2.0, (2, count, num_samples))
+        one, other = (
+            at_places(v, v if steps is None else np.ceil(v * steps) / steps, hardness, noise[side])
+            for side, steps in enumerate((coarse, fine))
+        )
+        told.append(mask_error(one, other).stderr_nats)
+        unaware = [replace(each, draws=replace(each.draws, level=each.draws.v)) for each in (one, other)]
+        blind.append(mask_error(*unaware).stderr_nats)
+        seen.append(other.nats - one.nats)
+    spread = np.std(seen, ddof=1)
+    assert 0.8 * spread < rms(told) < 1.35 * spread
+    assert rms(blind) > (2.2 if 4 in {coarse, fine} else 1.1) * spread
+
+
+def at_places(v, rate, hardness, noise):
+    """Windows whose costs rise with the mask rate, the harder ones more."""
+    count = len(v)
+    value = 100.0 * hardness[:, None] * (0.2 + rate**1.3) + noise
+    draws = replace(draws_of(value), v=v.ravel(), level=rate.ravel(), difficulty=hardness)
+    return costs_of(value.mean(axis=1), np.full(count, 64.0), relation="~<=", stderr=5.0, draws=draws)
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def test_of_few_draws_no_jump_is_fitted():
+    """It would take what is noise for a curve."""
+    rng = np.random.default_rng(0)
+    v = mirrored_draws((rng.permutation(12) + rng.random(12)) / 12, 2)
+    noise = rng.normal(0.0, 2.0, (2, 12, 2))
+    one, other = (at_places(v, np.ceil(v * 8.0 * k) / (8.0 * k), np.ones(12), noise[k - 1]) for k in (1, 2))
+    assert mask_error(one, other).stderr_nats > 0.7 * 2.0 * 12**0.5
 
 
 def test_several_passes_show_it_themselves(values):

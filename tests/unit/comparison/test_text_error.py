@@ -65,11 +65,30 @@ def test_an_exchange_of_the_systems_exchanges_the_tails(count):
     assert one.interval() == pytest.approx([-x for x in reversed(other.interval())])
 
 
-def test_p_and_interval_agree():
-    for shift in (-0.6, -0.35, -0.2, 0.1, 0.5):
-        found = TextError.of(*units(40, shift=shift, seed=3))
+@pytest.mark.parametrize("count", [6, 7, 9, 12, 15, 16, 40, 200])
+@pytest.mark.parametrize("unseen", [0.0, 0.5])
+def test_p_and_interval_agree(count, unseen):
+    """Whatever the units are like, also where they show but a part of the error: 0 is outside just where p < 0.05."""
+    outside = 0
+    for seed in range(25 if count < 100 else 6):
+        differences, sizes = units(count, shift=-2.4 / count**0.5, seed=seed)
+        differences += sizes * np.random.default_rng(seed).exponential(1.0, count) / count**0.5  # skewed
+        alone = TextError.of(differences, sizes)
+        found = TextError.of(differences, sizes, (unseen * alone.stderr * sizes.sum()) ** 2)
         low, high = found.interval()
-        assert (found.p_other() < 0.05) == (not low <= 0.0 <= high), shift
+        assert low < found.ratio < high
+        assert (found.p_other() < 0.05) == (not low <= 0.0 <= high), seed
+        for end, out in ((low, -1.0), (high, 1.0)):
+            beyond = 1e-6 * out * found.stderr
+            assert found.p_other(end + beyond) < 0.05 <= found.p_other(end - beyond)
+        outside += not low <= 0.0 <= high
+    assert outside
+
+
+def test_the_interval_of_few_units_is_what_their_flips_leave():
+    """Of six: the least and the largest ratio of a unit, for no two of them are left out at 1/32."""
+    differences, sizes = np.array([-4.0, -2.0, -5.0, -1.0, -3.0, -9.0]), np.array([10.0, 10.0, 20.0, 10.0, 10.0, 15.0])
+    assert TextError.of(differences, sizes).interval() == pytest.approx((-0.6, -0.1))
 
 
 def test_the_ends_of_the_interval_are_where_p_is_5_percent():

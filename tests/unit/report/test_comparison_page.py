@@ -50,7 +50,7 @@ def page(of, *, drawn=False, **more):
 def test_a_pair_has_its_difference_first_then_what_follows_and_the_numbers():
     read = page(comparison(pair("new.pt", -0.0312)), command="bpb-compare old.pt new.pt", drawn=True)
     assert "new.pt against old.pt -0.0312 bits per byte new.pt promises less." in read.text
-    row = "new.pt ~<= 1.4688 0.0123 -0.0312 0.0021 -0.0518 .. -0.0106 0.025"
+    row = "new.pt ~<= 1.4688 0.0123 -0.0312 0.0021 -0.0518 .. -0.0106 0.012"
     assert f"old.pt ~<= 1.5000 0.0123 baseline {row}" in re.sub(r"\s+", " ", read.text)
     assert "one note" in read.text
     assert "bpb|model:new.pt" in read.text
@@ -62,7 +62,8 @@ def test_a_pair_has_its_difference_first_then_what_follows_and_the_numbers():
 def test_several_systems_have_a_row_each_and_no_one_number():
     read = page(comparison(pair("b.pt", -0.03), pair("c.pt", 0.02, p_holm=1e-5)))
     assert "b.pt, c.pt against old.pt b.pt promises less. c.pt promises less." in read.text
-    assert "corrected for 2 comparisons (Holm)" in read.text
+    assert "p (Holm): corrected for 2 comparisons; the interval, and p, are of each alone." in read.text
+    assert "-0.0506 .. -0.0094 0.012 0.025" in re.sub(r"\s+", " ", read.text)
     assert "0.0002 or less" in read.text
     assert read.text.count("one note") == 1
 
@@ -80,7 +81,7 @@ def test_what_is_not_known_is_not_drawn():
 
 @pytest.mark.parametrize(("holds", "said"), [(True, "level 0.01: holds."), (False, "level 0.01: does NOT hold.")])
 def test_what_was_expected(holds, said):
-    read = page(comparison(pair("b.pt", -0.02), expectation=Expectation(0.005, 0.01, holds)))
+    read = page(comparison(pair("b.pt", -0.02), expectation=Expectation(0.005, 0.01, holds, of_bounds=False)))
     assert "Expected better than the baseline by more than 0.005 bits per byte at" in read.text
     assert said in read.text
 
