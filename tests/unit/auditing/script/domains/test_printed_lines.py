@@ -16,7 +16,7 @@ def _function(n: int, indent: int) -> str:
 SCRIPT = (
     f"class A:\n{_function(0, 4)}    class B:\n{_function(1, 8)}"
     f"if x:\n{_function(2, 4)}elif y:\n{_function(3, 4)}else:\n{_function(4, 4)}"
-    f"try:\n{_function(5, 4)}except E:\n{_function(6, 4)}else:\n{_function(7, 4)}finally:\n{_function(8, 4)}"
+    f"try:\n{_function(5, 4)}except E:\n{_function(6, 4)}else:\n    if x:\n{_function(7, 8)}finally:\n{_function(8, 4)}"
     f"for i in y:\n{_function(9, 4)}else:\n{_function(10, 4)}while x:\n{_function(11, 4)}"
     f"with x as y:\n{_function(12, 4)}match x:\n    case 1:\n{_function(13, 8)}    case _:\n{_function(14, 8)}"
     f"def g():\n    if x:\n{_function(15, 8)}    async def h():\n{_function(16, 8)}{_function(17, 0)}"

@@ -145,3 +145,14 @@ def test_a_branch_that_turns_out_to_be_taken_is_followed_though_it_was_not_befor
     test = next(part.test for part in program.scripts[0].tree.body if isinstance(part, ast.If))
     assert hold(program, {test: True})
     assert comes_from(program, node, frame, lambda part: _is_called("unused", part))
+
+
+def test_a_parameter_that_a_call_leaves_out_is_not_what_other_calls_give_it() -> None:
+    program, node, _ = _program("def last(x, y=None):\n    return y\nlast(two(), one()), last(two())")
+    assert isinstance(node, ast.Tuple)
+    (result,) = program.functions["last"][0].returns
+    found = [
+        comes_from(program, each, Frame.at(program, each), lambda part: _is_called("one", part))
+        for each in (result, *node.elts[::-1], result)
+    ]
+    assert found == [True, False, True, True]
