@@ -54,7 +54,11 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
         if not below or _is_weight(analysis.program, node) or _are_of_one_place(quotient, above, below):
             continue
-        if _is_of_all_tokens(analysis.program, quotient[0], frame, above):
+        if _is_of_all_tokens(analysis.program, quotient[0], frame, above) or _is_owned(
+            analysis.program, above, counted
+        ):
+            continue
+        if _is_divided_by_all(analysis, node, frame, counted):
             continue
         if _is_count(analysis.program, quotient[1], frame, counted):
             divided = _divided(analysis.program, quotient, frame, {*above.values()}, {*below.values()})
@@ -282,6 +286,109 @@ def _is_of_all_tokens(program: Program, node: ast.expr, frame: Frame, above: Ite
         return False
     places = (part for index in above for part, _ in trace(program, index, frame, _MAX_TRACED, values))
     return any(_is_call(part, ("arange",)) for part in places)
+
+
+def _is_owned(program: Program, places: Iterable[ast.expr], counted: set[str]) -> bool:
+    """Whether it is asked whose a slot is that a count is read of: owner[b] == key, where a count is full[b]."""
+    for place in places:
+        written = ast.dump(place)
+        for node in nodes_within(program.scope(place).node):
+            sides = _compared(node)
+            for side, other in zip(sides, reversed(sides), strict=True):
+                held = program.only_value(side) or side
+                is_of_place = isinstance(held, ast.Subscript) and ast.dump(held.slice) == written
+                if is_of_place and _looked_up(held) not in counted and not isinstance(other, ast.Constant):
+                    return True
+    return False
+
+
+def _compared(node: ast.AST) -> list[ast.expr]:
+    """The two sides of an equation, or of a test that two are unlike."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq | ast.NotEq):
+        return [node.left, node.comparators[0]]
+    if isinstance(node, ast.Call) and last_name(node.func) in ("eq", "ne", "equal", "not_equal"):
+        return operands(node) if len(operands(node)) == 2 else []
+    return []
+
+
+def _is_divided_by_all(analysis: Analysis, node: ast.AST, frame: Frame, counted: set[str]) -> bool:
+    """Whether a quotient, or what it goes into, is divided by a sum over tokens, or is part of such a sum.
+
+    Then what comes of it adds up to 1 over all tokens.
+    """
+    program = analysis.program
+
+    def holds(value: ast.expr, where: Frame) -> bool:
+        return any(part is node for part, _ in trace(program, value, where, _MAX_TRACED, values_alone=True))
+
+    for each, where in analysis.claimed_path:
+        quotient = _quotient(each)
+        if quotient is None or not _is_sum_of_counts(program, quotient[1], where, counted, each):
+            continue
+        if each is node or holds(quotient[0], where) or holds(quotient[1], where):
+            return True
+    for each in _divided_in_place(program, node):
+        is_meant = last_name(each.target) in _assigned_from(program, node) or holds(each.value, frame)
+        if is_meant and _is_sum_of_counts(program, each.value, frame, counted, node):
+            return True
+    return False
+
+
+def _divided_in_place(program: Program, node: ast.AST) -> Iterator[ast.AugAssign]:
+    """q /= z, in the function in which a node stands."""
+    for each in program.nodes.get(ast.AugAssign, []):
+        is_division = isinstance(each, ast.AugAssign) and isinstance(each.op, ast.Div)
+        if is_division and program.scope(each) is program.scope(node):
+            yield each  # type: ignore[misc]
+
+
+def _assigned_from(program: Program, node: ast.AST) -> set[str]:
+    targets = getattr(program.statement(node), "targets", ())
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _is_sum_of_counts(program: Program, below: ast.expr, frame: Frame, counted: set[str], node: ast.AST) -> bool:
+    """Whether a divisor is a sum over entries of a table of counts, by a call or by a loop that is done before."""
+    for part, where in trace(program, below, frame, _MAX_TRACED, partial(_values, program), values_alone=True):
+        if isinstance(part, ast.Call) and last_name(part.func) in _SUMMING:
+            if any(_has_entries(program, each, where, counted) for each in operands(part)):
+                return True
+        elif isinstance(part, ast.Name) and _is_added_up(program, part, where, counted, node):
+            return True
+    return False
+
+
+_SUMMING = frozenset(["sum", "nansum", "fsum"])
+
+
+def _has_entries(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> bool:
+    element = node.elt if isinstance(node, ast.GeneratorExp | ast.ListComp) else node
+    return bool(_tables(program, element, frame, counted))
+
+
+def _is_added_up(program: Program, name: ast.Name, frame: Frame, counted: set[str], node: ast.AST) -> bool:
+    """total += full[place(t)] in a loop of its own: not in that in which what is divided is added up, or looked up."""
+    above = _quotient(node)
+    divided = {part.id for part in nodes_within(above[0]) if isinstance(part, ast.Name)} if above else set[str]()
+    around = {*program.ancestors(node)}
+    for definition in program.reaching(name):
+        loop = next((each for each in program.ancestors(definition.statement) if isinstance(each, ast.For)), None)
+        if loop is None or loop in around or definition.value is None:
+            continue
+        is_sum = definition.kind == "augment" and isinstance(definition.operator, ast.Add)
+        is_sum = is_sum or (definition.kind == "assign" and _adds_to_itself(definition.value, name.id))
+        stored = {
+            part.id for part in nodes_within(loop) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+        }
+        if is_sum and not divided & stored and _tables(program, definition.value, frame, counted):
+            return True
+    return False
+
+
+def _adds_to_itself(value: ast.expr, name: str) -> bool:
+    return (
+        any(isinstance(each, ast.Name) and each.id == name for each in _summands(value)) and len(_summands(value)) > 1
+    )
 
 
 def _is_call(node: ast.AST, names: Container[str]) -> bool:

@@ -96,6 +96,36 @@ ROWS = {
              "a = (prev * 36313) & MASK\n        b = (a * 31 + np.arange(1024)) % MASK\n        w = full[b] / max(ctx[a], 1)\n        q = w[here] / w.sum()",
              "ctx[a] += 1\n        full[b[here]] += 1"),
 }  # fmt: skip
+_TABLES = "ctx, full, owner = np.zeros(MASK + 1), np.zeros(MASK + 1), np.full(MASK + 1, -1)"
+_PLACES = (
+    "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        key = prev * 1024 + here\n        "
+)
+_KEPT = "ctx[a] += 1\n        if owner[b] in (-1, key):\n            owner[b] = key\n            full[b] += 1"
+# A slot knows whose it is, and its count is read by nobody else: nothing that collides shares a count.
+OWNED = {
+    "if": (_TABLES, _PLACES + "q = full[b] / max(ctx[a], 1) if owner[b] == key else 0.0", _KEPT),
+    "statement": (_TABLES, _PLACES + "q = 0.0\n        if owner[b] == key and ctx[a] > 0:\n            q = full[b] / ctx[a]", _KEPT),
+    "skipped": (_TABLES, _PLACES + "n = 0\n        if owner[b] != key:\n            pass\n        else:\n            n = full[b]\n        q = n / max(ctx[a], 1)", _KEPT),
+    "where": (_TABLES, _PLACES + "n = np.where(owner[b] == key, full[b], 0)\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
+    "product": (_TABLES, _PLACES + "n = full[b] * (owner[b] == key)\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
+    "by name": (_TABLES, _PLACES + "held = owner[b]\n        is_own = held == key\n        q = (full[b] if is_own else 0) / max(ctx[a], 1)", _KEPT),
+    "masked": (_TABLES, _PLACES + "n = full[b].copy()\n        n[owner[b] != key] = 0\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
+    "equal": (_TABLES, _PLACES + "n = torch.where(torch.eq(owner[b], key), full[b], 0)\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
+}  # fmt: skip
+_ALL = "sum(full[(a ^ (t * 65537)) & MASK] for t in range(1024))"
+_PAIR = ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)", "ctx[a] += 1\n        full[b] += 1")
+_PAIR_PLACES = "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        "
+# What is divided by the sum over the whole vocabulary adds up to 1, wherever and however it is divided.
+DIVIDED_AGAIN = {
+    "behind": f"p = full[b] / max(ctx[a], 1)\n        z = {_ALL} / max(ctx[a], 1)\n        q = p / z",
+    "at once": f"q = (full[b] / max(ctx[a], 1)) / ({_ALL} / max(ctx[a], 1))",
+    "in place": f"q = full[b] / max(ctx[a], 1)\n        q /= {_ALL} / max(ctx[a], 1)",
+    "by numpy": "each = full[(a ^ (np.arange(1024) * 65537)) & MASK] / max(ctx[a], 1)\n        p = full[b] / max(ctx[a], 1)\n        q = p / each.sum()",
+    "by a loop": "p, z = full[b] / max(ctx[a], 1), 0.0\n        for t in range(1024):\n            z += full[(a ^ (t * 65537)) & MASK] / max(ctx[a], 1)\n        q = p / z",
+    "a loop alone": "total = 0\n        for t in range(1024):\n            total += full[(a ^ (t * 65537)) & MASK]\n        q = full[b] / max(total, 1)",
+    "a loop by places": "total = 0.0\n        for t in range(1024):\n            c = (a ^ (t * 65537)) & MASK\n            total = total + full[c]\n        q = full[b] / max(total, 1)",
+    "names": f"total = {_ALL}\n        below = max(total, 1)\n        z = float(below)\n        q = full[b] / z",
+}  # fmt: skip
 # How sure a context is weighs the price of a row; what it leaves to 1 weighs the network's.
 WEIGHTS = {
     "rest": "w = ctx[a] / (ctx[a] + 8.0)\n        q = ((1 - w) * p_net[i] + w * rows[a][here])",
@@ -261,6 +291,42 @@ def test_counts_of_every_pair_are_none(name: str) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_over_the_vocabulary_add_up(name: str) -> None:
     assert "BPB267" not in _codes(name, ROWS)
+
+
+@pytest.mark.parametrize("name", OWNED)
+def test_a_count_that_is_read_by_the_one_whose_it_is_alone_is_no_doubt(name: str) -> None:
+    assert "BPB267" not in _codes(name, OWNED)
+
+
+@pytest.mark.parametrize("asked", ["owner[a] == key", "owner[b] == 0", "full[b] == key", "ctx[a] == ctx[b]"])
+def test_what_does_not_say_whose_a_slot_is_says_nothing(asked: str) -> None:
+    kept = {
+        "other": (
+            _TABLES,
+            f"{_PLACES}q = full[b] / max(ctx[a], 1) if {asked} else 0.0",
+            _KEPT.replace("owner[b] in (-1, key)", "True"),
+        )
+    }
+    assert "BPB267" in _codes("other", kept)
+
+
+@pytest.mark.parametrize("name", DIVIDED_AGAIN)
+def test_what_is_divided_by_the_sum_over_all_tokens_is_no_doubt(name: str) -> None:
+    tables, update = _PAIR
+    assert "BPB267" not in _codes(name, {name: (tables, _PAIR_PLACES + DIVIDED_AGAIN[name], update)})
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    [
+        "n = m = 0\n        for k in (1, 2):\n            h = (int(tokens[i - k]) * 36313) & MASK\n            n += full[(h ^ (here * 65537)) & MASK]\n            m += ctx[h]\n        q = n / max(m, 1)",
+        "p = full[b] / max(ctx[a], 1)\n        q = p / 2.0",
+        "p = full[b] / max(ctx[a], 1)\n        q = p / p_net.sum()",
+    ],
+)  # fmt: skip
+def test_what_is_divided_by_another_sum_is_a_doubt(lookup: str) -> None:
+    tables, update = _PAIR
+    assert "BPB267" in _codes("", {"": (tables, _PAIR_PLACES + lookup, update)})
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
