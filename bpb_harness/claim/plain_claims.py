@@ -116,30 +116,30 @@ def plain_claims(readme: Readme) -> list[Printed]:
     if "bpb" not in text.lower() and _PER.search(text) is None:
         return []
     given: list[Printed] = []
-    is_claimed, is_first, above, names = False, True, "", frozenset[str]()
+    is_claimed, is_first, above, title = False, True, "", ""
     for block in _blocks(text):
         if not block.is_item:
             above = block.text if block.text.endswith(":") else ""
-        if block.is_title and not names:
-            names = frozenset(_NAME.findall(block.text))
+        is_title = block.is_title and not title
+        title = block.text if is_title else title
         for sentence in _sentences(block) if not _NOT_CLAIMED.search(above) else ():
             pairs = _pairs(sentence, readme.file)
             given += pairs
-            is_claimed = is_claimed or (
-                bool(pairs) and _claims(sentence.text, names, is_first=is_first or block.is_title)
-            )
+            is_claimed = is_claimed or (bool(pairs) and (is_title or _claims(sentence.text, title, is_first=is_first)))
         is_first = is_first and block.is_title
         if len(given) > _MOST:
             break
     return given if is_claimed else []
 
 
-def _claims(sentence: str, names: frozenset[str], *, is_first: bool) -> bool:
-    """Whether a sentence has the form of a claim; what a title or a first sentence is of needs no name."""
+def _claims(sentence: str, title: str, *, is_first: bool) -> bool:
+    """Whether a sentence has the form of a claim; the first of all need not say what it is of."""
     forms = (_LABELLED, _SAID, _SAID_ALONE, *((_OF_THE_FIRST,) if is_first else ()))
     name = _NAME.match(sentence)
-    is_named = name is not None and name[0] in names and _NAMED.match(sentence[name.end() :].lstrip()) is not None
-    return is_named or any(form.match(sentence) for form in forms)
+    is_of_title = name is not None and name[0] in _NAME.findall(title)
+    if name is not None and is_of_title and _NAMED.match(sentence[name.end() :].lstrip()):
+        return True
+    return any(form.match(sentence) for form in forms)
 
 
 def _pairs(sentence: _Words, file: str) -> list[Printed]:

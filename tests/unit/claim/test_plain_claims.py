@@ -63,6 +63,22 @@ def test_a_number_that_is_no_score_of_its_own_is_no_claim(sentence: str) -> None
     assert _claimed(f"# MiniLM for text\n\n{sentence}\n") == []
 
 
+@pytest.mark.parametrize(
+    ("title", "is_claimed"),
+    [
+        *(
+            ("# Masked diffusion, bpb of 0.85", True),
+            ("# Diffusion: bits/byte 0.85", True),
+            ("# A net, bpb is 0.85", True),
+        ),
+        *(("# Toward a bpb of 0.85", False), ("# Beating a bpb of 0.85", False), ("# Not a bpb of 0.85", False)),
+        *(("# T\n\n## Of a bpb of 0.85", False), ("# T\n\n## Final bpb of 0.85", True)),
+    ],
+)
+def test_the_title_claims_its_number(title: str, is_claimed: bool) -> None:
+    assert bool(_claimed(f"{title}\n\nWords.\n")) is is_claimed
+
+
 def test_a_sentence_goes_on_in_the_next_line_and_its_number_has_its_own() -> None:
     assert _claimed("# T\n\nHere is how. Our model\nachieves 0.8512\nBPB on it.\n") == ["0.8512 README.md:4"]
 
@@ -103,7 +119,9 @@ def test_a_sentence_claims_before_a_log_does_and_several_leave_it_to_the_log(tmp
     (tmp_path / FILE).write_text("# T\n\nOur model achieves 0.85 BPB.\n")
     assert read_claim(tmp_path).claimed_in == "readme"
     (tmp_path / FILE).write_text("# T\n\nOur model achieves 0.85 BPB.\n\nIt gets 0.95 BPB with retrieval.\n")
-    assert read_claim(tmp_path).claimed_in == "log"
+    claim = read_claim(tmp_path)
+    assert claim.claimed_in == "log"
+    assert all(note.kind is not NoteKind.AMBIGUOUS for note in claim.notes)
 
 
 @pytest.mark.parametrize("record", [{"val_bpb": None}, {"val_bpb": 1.2}, {"pre_quant_val_bpb": 1.2, "proxy_bpb": 1.1}])
