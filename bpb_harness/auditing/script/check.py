@@ -291,8 +291,8 @@ def _read_with(taken: Mapping[str, str]) -> Finding:
         else:
             (contested if isinstance(value, Contested) else shown).append(setting)
     parts = [
-        f"The script was read with {first_of(shown, _MAX_NAMES)}, as commands in the "
-        "README set them, not with its own defaults; what holds with the defaults alone was not looked for"
+        "The script was read with what commands in the README set, not with its own defaults, "
+        f"{first_of(shown, _MAX_NAMES)} among that; what holds with the defaults alone was not looked for"
     ][: len(shown)]
     parts += [
         f"Commands in the README give {first_of(contested, _MAX_NAMES)}, and which of them made the score was "

@@ -43,7 +43,7 @@ def test_the_log_knows_better(tmp_path: Path, given: str, told: str, verdict: st
 
 def test_words_are_held_against_no_switch(tmp_path: Path) -> None:
     report = _report(tmp_path, COMMAND.format("1", "0.4"), "masked_eval:off")
-    assert "`MASKED_EVAL=1`, as commands in the README set them" in report.with_code("BPB953")[0].message
+    assert "`MASKED_EVAL=1` among that; what holds with the defaults" in report.with_code("BPB953")[0].message
 
 
 def test_a_script_in_the_log_tells_nothing(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_reader_is_told_with_which_settings_a_script_was_read() -> None:
     assert _found(CHOSEN, "BPB953") == []
     (found,) = _found(CHOSEN, "BPB953", settings={"MASKED_EVAL": "1", "EVAL_RATE": "0.25", "OTHER": "3"})
     assert found.evidence["settings"] == {"EVAL_RATE": "0.25", "MASKED_EVAL": "1"}
-    assert "`EVAL_RATE=0.25`, `MASKED_EVAL=1`, as commands in the README set them" in found.message
+    assert "`EVAL_RATE=0.25`, `MASKED_EVAL=1` among that; what holds with the defaults" in found.message
     assert _found(CHOSEN, "BPB953", settings={"MASKED_EVAL": "0"}) == []  # its own default
 
 
@@ -235,7 +235,7 @@ def test_what_a_script_sets_an_option_to_itself_counts_beside_the_flag(
 def test_flags_are_those_of_the_script_that_they_were_given_to() -> None:
     given = {("<script>", "--masked"): "", ("<script>", "--mask-rate"): "0.25", ("<script>", "--passes"): "4"}
     (found,) = _found(OPTIONS, "BPB953", flags=given)
-    assert "`--mask-rate 0.25`, `--masked`, as commands in the README set them" in found.message
+    assert "`--mask-rate 0.25`, `--masked` among that; what holds with the defaults" in found.message
     other = {("prepare.py", flag): value for (_, flag), value in given.items()}
     assert _found(OPTIONS, "BPB264", flags=other) == _found(OPTIONS, "BPB953", flags=other) == []
 
