@@ -76,6 +76,7 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
         )
         missing += "; of a record of no such contest: --rules none"
     else:
+        yield from _skipped(evidence, line, log)
         return
     message = f"the score is {nearly_that(evidence)} of {label_of(line)!r} at {place}, and {then}"
     yield codes.BEFORE_PACKING.finding(
@@ -84,6 +85,27 @@ def check_before_packing(evidence: Evidence) -> Iterator[Finding]:
         packed_at=str(packed[-1].source) if packed else None,
         missing=missing,
     )
+
+
+def _skipped(evidence: Evidence, line: ScoreLine, log: LogRecord) -> Iterator[Finding]:
+    """The remark that a log says itself that the packed network was not scored, of a score of the one in training."""
+    at = line.bpb.source.line or 0
+    rows = enumerate(text_of_log(log).split("\n"), 1)
+    said = next(((number, row.strip()) for number, row in rows if number > at and _SKIPS.match(row)), None)
+    if said is not None:
+        message = (
+            f"the score is {nearly_that(evidence)} of {label_of(line)!r} at {line.bpb.source}, of the network as it "
+            "was trained, and the log says that the packed one was not scored: "
+            f"`{said[1][:_BEFORE]}` ({log.file}:{said[0]})"
+        )
+        yield codes.BEFORE_PACKING.finding(message, severity=Severity.INFORMS, place=str(line.bpb.source))
+
+
+_SKIPS = re.compile(
+    r"\s{0,8}(?:skip(?:s|ped|ping)?[ _][a-z0-9_]{0,40}round_?trip[a-z_]{0,20}(?:\s?[:=]\s?(?:1|true)|\s?)"
+    r"|[a-z0-9_]{0,40}round[-_ ]?trip[a-z_]{0,20}:? skipped(?![a-z])[^\n]{0,60})\s{0,8}\Z",
+    re.IGNORECASE,
+)
 
 
 def _scored_behind(evidence: Evidence, line: ScoreLine, behind: Sequence[ScoreLine]) -> Iterator[Finding]:

@@ -290,3 +290,34 @@ def test_a_packed_network_of_the_claimed_score_is_the_claimed_one(tmp_path: Path
 def test_what_was_averaged_and_packed_is_packed(tmp_path: Path) -> None:
     behind = f"{PACKED}final_int6_roundtrip val_loss:2.0531 val_bpb:1.2160\n"
     assert not _report(tmp_path, "post_ema_int6", behind).with_code("BPB425")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "skipping_final_int8_zlib_roundtrip_eval:1",
+        "skip_roundtrip_eval: True",
+        "final_int8_zlib_roundtrip skipped FINAL_ROUNDTRIP_EVAL=0",
+    ],
+)
+def test_a_log_that_says_that_the_packed_network_was_not_scored(tmp_path: Path, said: str) -> None:
+    report = _report(tmp_path, "step:0/0", f"saved it\n{said}\n")
+    (found,) = report.with_code("BPB425")
+    assert (found.severity, report.verdict) == ("info", "consistent")
+    assert found.message.endswith(f"the log says that the packed one was not scored: `{said}` (train.log:10)")
+    assert report.with_code("BPB401")
+
+
+@pytest.mark.parametrize(
+    ("last", "behind"),
+    [
+        ("step:0/0", "skipping_final_int8_zlib_roundtrip_eval:0\n"),
+        ("step:0/0", "skip_roundtrip_eval: False\n"),
+        ("step:0/0", "no round trip was skipped in this run\n"),
+        ("step:0/0", "the zlib roundtrip skipped nothing\nround trip: diff 0.0\n"),
+        ("final_int8_roundtrip", "skipping_second_roundtrip_eval:1\n"),  # the score is a packed one's
+        ("final_sliding", "skipping_final_int8_zlib_roundtrip_eval:1\n"),  # nothing says of which network
+    ],
+)
+def test_a_log_that_does_not_say_so(tmp_path: Path, last: str, behind: str) -> None:
+    assert _report(tmp_path, last, behind).with_code("BPB425") == []
