@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bpb_harness.claim.plain_claims import plain_claims
@@ -42,7 +43,7 @@ def _chosen(claim: Claim, readme: Readme) -> tuple[Printed | None, Note | None]:
     stated = stated_scores(readme)
     if _differ(stated):
         return None, _unchosen(f"{readme.file} states several scores", stated)
-    score = _finest(stated) or _called_a_loss_too(claim) or headline(readme)
+    score = _finest(stated) or _called_a_loss_too(claim) or _final_instead(claim, readme, headline(readme))
     is_aside = score is None or any(score == row.score for row in readme.rows)
     if score is None:
         said = plain_claims(readme)
@@ -84,6 +85,31 @@ def _called_a_loss_too(claim: Claim) -> Printed | None:
         return None
     alike = (each for each in headlines(claim.readme) if each.agrees_with(loss.value, loss.half_unit))
     return min(alike, key=lambda each: abs(each.value - loss.value), default=None)
+
+
+def _final_instead(claim: Claim, readme: Readme, score: Printed | None) -> Printed | None:
+    """A score of a README, or the one that JSON calls final beside it, where the README gives that too.
+
+    Beside it: in the same object of a run, under another name (``quant_bpb``). Of several finals none is meant.
+    """
+    named = (
+        None if score is None else next((each for each in claim.other_scores if score.agrees_with(each.value)), None)
+    )
+    if score is None or named is None or _FINAL.search(named.source.key or ""):
+        return score
+    run = (named.source.key or "").rpartition(".")[0]
+    finals = [each for each in claim.other_scores if _FINAL.search(each.source.key or "")]
+    own = [each for each in finals if (each.source.key or "").rpartition(".")[0] == run]
+    others = [each for each in finals if each not in own and not _OF_ANOTHER.search(each.source.key or "")]
+    given = [*readme.scores, *(row.score for row in readme.rows)]
+    alike = [
+        each for final in own for each in given if (each.decimals or 0) >= _TELLING and each.agrees_with(final.value)
+    ]
+    return alike[0] if len(own) == 1 and not others and alike else score
+
+
+_FINAL = re.compile(r"(?:^|[._])final_(?:val_)?bpb$")
+_OF_ANOTHER = re.compile(r"reference|baseline|parent|previous|base(?![a-z])|other", re.IGNORECASE)
 
 
 def _why(claim: Claim, score: Printed) -> str:

@@ -1242,3 +1242,33 @@ def test_sentences_of_several_scores_are_told_as_such(tmp_path: Path) -> None:
     assert (report.claimed_bpb, report.gives_no_score) == (None, False)
     (ambiguous,) = report.with_code("BPB906")
     assert ambiguous.message.endswith("0.85 (README.md:3), 0.95 (README.md:5)")
+
+
+FINALS = "# An autopsy\n\n```\ndiagnostic quantized val_bpb:1.07199665\nquantized_ttt val_bpb:1.06057508\n```\n"
+OF_A_RUN = {"quant_bpb": 1.07199665, "final_bpb": 1.06057508}
+
+
+def _of_finals(folder: Path, readme: str = FINALS, **results: object) -> float | None:
+    (folder / "submission.json").write_text(json.dumps({"track": "non_record_16mb", "results": results}))
+    (folder / "README.md").write_text(readme)
+    return audit(folder, rules="parameter-golf").claimed_bpb
+
+
+def test_what_the_json_calls_final_is_claimed_before_what_stands_in_front_of_it(tmp_path: Path) -> None:
+    assert _of_finals(tmp_path, a=OF_A_RUN) == 1.06057508
+    assert _of_finals(tmp_path, a=OF_A_RUN, b={"final_bpb": None}) == 1.06057508
+    assert _of_finals(tmp_path, a=OF_A_RUN, reference={"final_bpb": 1.0482}) == 1.06057508
+
+
+@pytest.mark.parametrize(
+    ("readme", "results"),
+    [
+        (FINALS, {"a": OF_A_RUN, "b": {"final_bpb": 1.05}}),  # two runs'
+        (FINALS.replace("1.06057508", "1.0505"), {"a": OF_A_RUN}),  # which the README does not give
+        (FINALS, {"a": {"quant_bpb": 1.07199665}, "reference": {"final_bpb": 1.06057508}}),  # another's
+        (FINALS, {"a": {"quant_bpb": 1.07199665, "final_bpb": None}}),
+    ],
+    ids=["two", "not given", "another's", "null"],
+)
+def test_a_final_score_that_is_not_known_to_be_meant(tmp_path: Path, readme: str, results: dict[str, object]) -> None:
+    assert _of_finals(tmp_path, readme, **results) == 1.07199665
