@@ -40,7 +40,8 @@ checks/            one file a family of codes:
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
                    network_alone.py without the code, several_packings.py one of several,
                    packed_code.py with the script as it is packed, size_in_no_log.py BPB511 in none of its logs,
-                   stated_digests.py BPB514 digests of files
+                   stated_parameters.py BPB512 a number of parameters that no log has, stated_digests.py BPB514 digests
+                   of files
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text,
                    stated_signatures.py whether it is of what the record's signatures state
     proved.py      BPB604 to 607 against windows that were decoded from bits

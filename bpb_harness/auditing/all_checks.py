@@ -29,6 +29,7 @@ from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.checks.stated_bytes import check_stated_bytes
 from bpb_harness.auditing.checks.stated_loss import check_stated_loss
+from bpb_harness.auditing.checks.stated_parameters import check_stated_parameters
 from bpb_harness.auditing.checks.stored_text import check_stored_text
 from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.checks.two_orders import check_two_orders
@@ -89,6 +90,7 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_another_label(evidence)
     yield from check_cut_short(evidence)
     yield from check_unlike_networks(evidence)
+    yield from check_stated_parameters(evidence)
     yield from check_versions_of_a_mean(evidence)
     yield from check_learnt_in_log(evidence)
     yield from check_two_orders(evidence)

@@ -174,6 +174,8 @@ MODULE_ELSEWHERE = register("BPB457", "module-not-in-the-record", _INFORMS,
     "A script of the record imports a module that does not lie beside it.")
 LOSS_BESIDE = register("BPB458", "loss-beside-the-score", _INFORMS,
     "The loss that the record gives beside its score is not that of the line which prints the score.")
+OTHER_PARAMETERS = register("BPB512", "other-parameters", _INFORMS,
+    "The number of parameters that the record states is none that the log of its score prints.")
 LOG_OF_ANOTHER_SUBMISSION = register("BPB454", "log-of-another-submission", _WARNS,
     "The claimed score stands in logs that are byte for byte those of a submission that names another author, whose "
     "script wrote them: none here did.")

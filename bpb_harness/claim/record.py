@@ -326,6 +326,7 @@ class Claim:
         track: the part of a contest that it is entered for, in the record's own words.
         artifact_bytes: sizes of the submitted artifact.
         packing_bytes: sizes with code, under names of the record's own: of one network packed in several ways.
+        parameters: of its network, under a name of JSON that says so.
         whole_numbers: those of a thousand and more in its JSON, whatever they are called.
         written_by: the program that wrote the claim, where that is no contest's.
         says_unofficial: the record's own words that this is no official score.
@@ -364,6 +365,7 @@ class Claim:
     track: str | None = None
     artifact_bytes: tuple[Printed, ...] = ()
     packing_bytes: tuple[Printed, ...] = ()
+    parameters: tuple[Printed, ...] = ()
     whole_numbers: frozenset[int] = frozenset()
     written_by: str | None = None
     says_unofficial: str | None = None

@@ -41,6 +41,15 @@ _ASIDE = re.compile(
     r"|target|parent|reference|full_precision|unquanti[sz]ed|float|fp32|bf16|control)(?=_|$|[0-9])",
     re.IGNORECASE,
 )
+_PARAMETERS = (
+    "model_params",
+    "num_params",
+    "n_params",
+    "total_params",
+    "num_parameters",
+    "model_parameters",
+    "param_count",
+)
 _MAX_LEAVES = 5000
 
 
@@ -93,6 +102,9 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
         artifact_bytes=tuple(_artifact_bytes(leaves, file, names, _variants(value, score, names))),
         packing_bytes=tuple(_packing_bytes(leaves, file, names)),
+        parameters=tuple(
+            each for key in _PARAMETERS if (each := _number(value, key, file)) is not None and each.value >= 1e5
+        ),
         whole_numbers=frozenset(
             held for _, held in leaves if isinstance(held, int) and not isinstance(held, bool) and held >= 1000
         ),

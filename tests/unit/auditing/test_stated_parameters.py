@@ -1,0 +1,52 @@
+"""BPB512: parameters that the record states and its log does not print, and what an honest author may state."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import audit
+from bpb_harness.findings import Finding
+
+LOG = "model_params:27092057\nfinal val_loss:2.03186 val_bpb:1.20340000\n"
+
+
+def _found(folder: Path, log: str = LOG, readme: str = "", **keys: object) -> list[Finding]:
+    (folder / "train.log").write_text(log)
+    (folder / "README.md").write_text(f"# A network\n\n{readme}\n")
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2034, **keys}))
+    return audit(folder).with_code("BPB512")
+
+
+def test_a_number_that_the_log_does_not_print(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, model_params=26_829_913)
+    assert (found.severity, found.message) == (
+        "info",
+        "submission.json (model_params) gives 26,829,913 parameters, and the log of the score prints 27,092,057 "
+        "(train.log:1)",
+    )
+    (found,) = _found(tmp_path, readme="| Model params | 26,829,913 |")
+    assert found.message.startswith("README.md:3 gives 26,829,913 parameters, and")
+
+
+@pytest.mark.parametrize(
+    ("log", "readme", "keys"),
+    [
+        (LOG, "", {"model_params": 27_092_057}),
+        (LOG, "", {"model_params": 27_090_000}),  # rounded
+        (LOG, "", {"model_params": 27}),  # in millions
+        (LOG, "", {"model_params": 3_744_892}),  # of what is trained, say
+        (LOG, "", {"model_params": 41_744_892}),
+        (LOG, "", {"params_of_teacher": 99_000_001}),
+        (f"trainable: 26829913 of all\n{LOG}", "", {"model_params": 26_829_913}),
+        (LOG.partition("\n")[2], "", {"model_params": 26_829_913}),  # the log prints none
+        (LOG, "Model params: 27,092,057", {}),
+        (LOG, "| Model params | 26,829,913 | 30,000,001 |", {}),  # of several networks
+        (LOG, "Model params: 26,829,913\nModel params: 30,000,001", {}),
+        (LOG, "A baseline with model params 26,829,913 and more", {}),
+    ],
+)
+def test_what_is_no_other_number(tmp_path: Path, log: str, readme: str, keys: dict[str, object]) -> None:
+    assert _found(tmp_path, log, readme, **keys) == []
