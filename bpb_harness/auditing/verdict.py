@@ -95,6 +95,7 @@ _WONDERS = {
     codes.BELOW_ALL_KNOWN.code: "below every score that is known to stand on that text",
 }
 _OTHER_UNIT = frozenset({codes.NATS_AS_BITS.code, codes.PER_TOKEN_AS_PER_BYTE.code})
+_OF_MIXTURES = frozenset({"BPB267", "BPB274", "BPB275"})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
@@ -152,8 +153,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]
     found = {finding.code for finding in findings}
-    if wonders := sorted(found & _WONDERS.keys()):
-        findings = [_voiding(finding, wonders) if _voids_what_is_so_low(finding) else finding for finding in findings]
+    findings = [_voiding(each, low) if (low := _so_low(each, findings)) else each for each in findings]
     if codes.BELOW_ALL_KNOWN.code in found:
         findings = [_voiding(each, [codes.BELOW_ALL_KNOWN.code]) if _is_admitted(each) else each for each in findings]
     known = shown_by_all(findings)
@@ -229,6 +229,19 @@ def _tells_constant(finding: Finding) -> bool:
     """Whether the constant that the score was divided by is known: stated, or in every reported score of a script."""
     is_of_all = finding.evidence.get("another_score") is None
     return finding.code in _CONSTANTS and isinstance(finding.evidence.get("constant"), int | float) and is_of_all
+
+
+def _so_low(finding: Finding, findings: Sequence[Finding]) -> list[str]:
+    """The codes of what shows a score to be as low as a doubt would make it, where the doubt refutes one that is.
+
+    What averages and windows may have gained over a step of training is no sign of a mixture.
+    """
+    if not _voids_what_is_so_low(finding):
+        return []
+    wonders = [each for each in findings if each.code in _WONDERS]
+    if finding.code in _OF_MIXTURES:
+        wonders = [each for each in wonders if each.evidence.get("may_be_averaging") is not True]
+    return sorted({each.code for each in wonders})
 
 
 def _voids_what_is_so_low(finding: Finding) -> bool:

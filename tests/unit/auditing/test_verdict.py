@@ -330,6 +330,23 @@ class TestReconcile:
         judged = judge(_of(), voided, None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
 
+    @pytest.mark.parametrize("code", ["BPB267", "BPB274", "BPB275"])
+    def test_what_averaging_may_have_gained_does_not_refute_a_mixture(self, code: str) -> None:
+        """A step of training is scored as it stands: not averaged, not packed, and with no sliding window."""
+        mixed = _found(code, better_of_two=True, is_of_claimed_line=True)
+        of_a_step = _found("BPB414", may_be_averaging=True)
+        assert mixed in reconcile([of_a_step, mixed])
+        (found,) = (each for each in reconcile([of_a_step, mixed, _found("BPB420")]) if each.code == code)
+        assert found.severity is Severity.REFUTES
+        assert "BPB420" in found.message
+        assert "BPB414" not in found.message
+
+    @pytest.mark.parametrize("code", ["BPB272", "BPB273"])
+    def test_text_that_a_script_learns_first_is_refuted_beside_a_step_too(self, code: str) -> None:
+        learnt = _found(code, is_of_claimed_line=True)
+        (found,) = (e for e in reconcile([_found("BPB414", may_be_averaging=True), learnt]) if e.code == code)
+        assert found.severity is Severity.REFUTES
+
     def test_what_is_not_sure_of_a_mixture_or_of_passes_stays_a_doubt(self) -> None:
         """Under a bound prices may be of less than 1: what is taken from the others may have been likelier."""
         for found in (

@@ -224,6 +224,29 @@ def test_a_score_far_below_the_networks_own_is_not_confirmed(
     assert f"{gain:.3f} bits per byte below what the network itself scores" in found.message
 
 
+@pytest.mark.parametrize(
+    ("lines", "plain", "may_be"),
+    [
+        (("step:9000/9000 1.25",), "step:9000/9000", True),
+        (("step:9000/9000 1.30",), "step:9000/9000", False),  # more than averages and windows gain
+        (("step:9000/9000 1.25", "post_ema 1.26"), "step:9000/9000", False),  # averages gained nothing
+        (("step:9000/9000 1.30", "post_ema 1.25"), "post_ema", False),
+        (("step:9000/9000 1.30", "neural_only_sw 1.25"), "neural_only_sw", False),
+        (("post_ema 1.25",), "post_ema", False),
+    ],
+)
+def test_what_a_step_of_training_leaves_to_averages_is_told(
+    tmp_path: Path, lines: tuple[str, ...], plain: str, may_be: bool
+) -> None:
+    text = "".join("{} val_bpb:{}00\n".format(*line.rsplit(" ", 1)) for line in lines)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.17))
+    (tmp_path / "train.log").write_text(f"{text}final_mixed val_bpb:1.1700\n")
+    (found,) = audit(tmp_path).with_code("BPB414")
+    assert f"('{plain}' at" in found.message
+    assert found.evidence.get("may_be_averaging", False) is may_be
+    assert ("averaged weights" in found.message) is may_be
+
+
 @pytest.mark.parametrize(("scored", "validated", "far"), [(1.25, 7.4, False), (1.25, 2.4, True), (0.9, 7.4, True)])
 def test_a_validation_far_worse_than_an_ordinary_score_is_of_another_network(
     tmp_path: Path, scored: float, validated: float, far: bool
