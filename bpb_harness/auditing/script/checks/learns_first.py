@@ -539,7 +539,7 @@ def _behind_others(analysis: Analysis, ways: Sequence[Way], way: Way, met: int) 
     return tuple(kept)
 
 
-_NO_RATE = "by the script's own settings its learning rate is 0, and nothing tells another one"
+_NO_RATE = "by the script's own settings no step is taken, or its learning rate is 0, and nothing tells otherwise"
 _OTHER_SIZE = "the log states a size of its code that no script there has"
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"
 

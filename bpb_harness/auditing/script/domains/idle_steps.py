@@ -1,4 +1,4 @@
-"""Steps that change nothing: all that take them have a learning rate of 0."""
+"""Steps that change nothing: they are not come to, or all that take them have a learning rate of 0."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import enum
 import re
 from collections.abc import Container, Iterator, Sequence
 
+from bpb_harness.auditing.script.domains.changed import conditions_of
 from bpb_harness.auditing.script.domains.rounds_in_logs import names_of
 from bpb_harness.auditing.script.domains.trace import made_by, trace
 from bpb_harness.auditing.script.domains.values import Evaluator
@@ -49,15 +50,43 @@ def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None
 def _find_idle(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
     scope = program.scope(learning)
     steps = [call for call in program.calls.get("step", []) if program.scope(call) is scope]
-    rates = [*_rates(program, steps, frame), *_rates_by_hand(program, learning, frame)]
+    by_hand = [*_by_hand(program, learning)]
+    left = {step: test for step in (*steps, *by_hand) if (test := _left_by(program, step, frame)) is not None}
+    taken = [step for step in steps if step not in left]
+    own = [step for step in by_hand if step not in left]
+    if left and not own and all(_is_of_schedule(program, step, frame) for step in taken):
+        return _why(program, [(test, frame) for test in left.values()])
+    rates = [*_rates(program, taken, frame), *_rates_by_hand(own, frame)]
     known = [rate for rate in rates if rate is not None]
     if not known or len(known) < len(rates) or not all(_is_zero(program, *rate) for rate in known):
         return None
+    return _why(program, known)
+
+
+def _why(program: Program, known: Sequence[Source]) -> Idle:
+    """Whether it is a setting's default, of which nothing else is known, that some values have."""
     evaluator = Evaluator(program)
     written = [*known, *((names_of(program, *rate)[-1], None) for rate in known)]  # a parameter's default too
     behind = (part for rate, at in written for part in trace(program, rate, at or Frame.at(program, rate), _MAX_TRACED))
     is_default = any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
     return Idle.BY_DEFAULT if is_default else Idle.ALWAYS
+
+
+def _left_by(program: Program, node: ast.AST, frame: Frame) -> ast.expr | None:
+    """The test by which a statement is not come to, in whatever round of a loop; None where it may be."""
+    for condition in conditions_of(program, program.statement(node), frame):
+        names = [part for part in ast.walk(condition.test) if isinstance(part, ast.Name)]
+        changes = any(each.kind in ("loop", "augment", "mutation") for name in names for each in program.reaching(name))
+        if not changes and Evaluator(program).all_hold(((condition.test, condition.wanted),), frame) is False:
+            return condition.test
+    return None
+
+
+def _is_of_schedule(program: Program, step: ast.Call, frame: Frame) -> bool:
+    """Whether a step is one of a schedule of learning rates."""
+    receiver = step.func.value if isinstance(step.func, ast.Attribute) else None
+    made = made_by(program, receiver, frame) if isinstance(receiver, ast.Name) else []
+    return bool(made) and all(isinstance(each, ast.Call) and last_name(each.func).endswith("LR") for each, _ in made)
 
 
 def _rates(program: Program, steps: Sequence[ast.Call], frame: Frame) -> Iterator[Source | None]:
@@ -79,21 +108,30 @@ def _rates(program: Program, steps: Sequence[ast.Call], frame: Frame) -> Iterato
             yield None
 
 
-def _rates_by_hand(program: Program, learning: ast.AST, frame: Frame) -> Iterator[Source | None]:
-    """The factors of gradients that a function takes off from something, or adds to it, by itself."""
+def _by_hand(program: Program, learning: ast.AST) -> Iterator[ast.BinOp | ast.AugAssign | ast.Call]:
+    """Where a function takes gradients off something, or adds them to it, by itself."""
     gradients = stored_in(program.statement(learning))
     for node in program.own_nodes(program.scope(learning)):
         if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Sub):
-            taken_off = node.right if isinstance(node, ast.BinOp) else node.value
-            if _is_of_gradient(taken_off, gradients):
-                yield taken_off, frame
+            if _is_of_gradient(_taken_off(node), gradients):
+                yield node
         elif (
             isinstance(node, ast.Call)
             and last_name(node.func) in _WRITING
             and any(_is_of_gradient(each, gradients) for each in arguments(node))
         ):
-            rate = keyword(node, "alpha", "value")
-            yield (rate, frame) if rate is not None else None
+            yield node
+
+
+def _taken_off(node: ast.BinOp | ast.AugAssign) -> ast.expr:
+    return node.right if isinstance(node, ast.BinOp) else node.value
+
+
+def _rates_by_hand(written: Sequence[ast.BinOp | ast.AugAssign | ast.Call], frame: Frame) -> Iterator[Source | None]:
+    """The factors of gradients that are taken off or added by hand."""
+    for node in written:
+        rate = keyword(node, "alpha", "value") if isinstance(node, ast.Call) else _taken_off(node)
+        yield (rate, frame) if rate is not None else None
 
 
 def _is_of_gradient(node: ast.expr, gradients: Container[str]) -> bool:
