@@ -21,7 +21,6 @@ from bpb_harness.errors import UsageError
 from bpb_harness.torchrun import num_cores, num_processes
 
 STARTED = "BPB_DEVICES"  # is set in the processes that were started here
-MAX_DEVICES = 1024
 EXIT_SIGNALLED = 128  # plus the signal that ended a process, as shells have it
 # After the first failure: until the others are interrupted, and from there until they are ended.
 _SECONDS_TO_END, _SECONDS_TO_KEEP = 5.0, 20.0
@@ -30,16 +29,50 @@ _PASSED_ON = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") 
 
 
 def require_devices(count: int) -> None:
-    """Refuse a number that cannot be meant.
+    """Refuse a number that cannot be meant, before a process is started.
 
     Raises:
-        UsageError: for less than 1 or more than 1,024, or within processes that torchrun started.
+        UsageError: for less than 1 or more than there are, or within processes that torchrun started.
     """
-    if not 1 <= count <= MAX_DEVICES:
-        raise UsageError("--devices", seen=count, expected=f"1 .. {MAX_DEVICES}")
+    if count < 1:
+        raise UsageError("--devices", seen=count, expected="1 or more")
     if count > 1 and num_processes() > 1 and STARTED not in os.environ:
         seen = f"{num_processes()} processes of torchrun"
         raise UsageError("--devices", seen=seen, expected="one of the two", hint="leave --devices out")
+    if (most := most_devices()) < count and STARTED not in os.environ:
+        raise UsageError(
+            "--devices", seen=count, expected=f"1 .. {most}: a process for each core, or GPU, of this machine",
+            hint=f"pass --devices {most}" if most > 1 else "leave it out",
+        )  # fmt: skip
+
+
+def most_devices() -> int:
+    """How many processes this machine has devices for: cores that this one may use, or GPUs where those are more.
+
+    GPUs are counted by their names in ``/dev``, for asking torch takes seconds: :func:`require_gpus` asks it.
+    """
+    return max(num_cores(), sum(name.name[6:].isdecimal() for name in Path("/dev").glob("nvidia*")))
+
+
+def require_gpus(device: str) -> None:
+    """Refuse more processes than there are GPUs, in those that were started, before one of them takes its own.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: if several would share a GPU.
+    """
+    if STARTED not in os.environ or device == "cpu":
+        return
+    import torch  # deferred: who starts them does without
+
+    count, there = int(os.environ[STARTED]), torch.cuda.device_count()
+    if 0 < there < count:
+        raise UsageError(
+            "--devices", seen=count, expected=f"at most {there}, the GPUs that torch finds",
+            hint=f"pass --devices {there}" if there > 1 else "leave it out",
+        )  # fmt: skip
 
 
 def is_to_start(count: int) -> bool:

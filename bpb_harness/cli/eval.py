@@ -32,7 +32,7 @@ from bpb_harness.cli._progress import Progress, progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import run, torch_imports
 from bpb_harness.cli._settings import as_settings, explicit, takes
-from bpb_harness.cli._together import is_to_start, is_watched, require_devices, run_together
+from bpb_harness.cli._together import is_to_start, is_watched, require_devices, require_gpus, run_together
 from bpb_harness.errors import ContractError, HarnessError, LostProcessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Expectation
@@ -204,6 +204,7 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
         from bpb_harness.distributed import see_own_gpu
         from bpb_harness.evaluation.api import score_checkpoint
 
+    require_gpus(settings.device)
     see_own_gpu()
     imports = {"imports": time.perf_counter() - begin}
     job, result = score_checkpoint(checkpoint, settings)

@@ -130,7 +130,36 @@ time.sleep(60)
     assert signal.getsignal(sent) in (signal.default_int_handler, signal.SIG_DFL)
 
 
+def test_no_more_processes_are_started_than_there_are_devices(monkeypatch):
+    monkeypatch.setattr(_together, "num_cores", lambda: 4)
+    monkeypatch.setattr(_together.Path, "glob", lambda *_: map(_together.Path, ["/dev/nvidia0", "/dev/nvidiactl"]))
+    require_devices(4)
+    with pytest.raises(UsageError, match=r"got 99, expected 1 \.\. 4: a process for each core, or GPU"):
+        require_devices(99)
+    monkeypatch.setattr(_together, "num_cores", lambda: 1)
+    with pytest.raises(UsageError, match="leave it out"):
+        require_devices(2)
+    monkeypatch.setattr(_together.Path, "glob", lambda *_: [_together.Path(f"/dev/nvidia{k}") for k in range(8)])
+    require_devices(8)  # a core for all of them
+
+
+def test_no_two_processes_share_a_gpu(monkeypatch):
+    import torch
+
+    for there, device, fits in ((1, "auto", False), (1, "cpu", True), (0, "auto", True), (2, "cuda", True)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda there=there: there)
+        monkeypatch.delenv(_together.STARTED, raising=False)
+        _together.require_gpus(device)  # alone, or of torchrun, which says itself where its processes go
+        monkeypatch.setenv(_together.STARTED, "2")
+        if fits:
+            _together.require_gpus(device)
+            continue
+        with pytest.raises(UsageError, match="--devices: got 2, expected at most 1, the GPUs that torch finds"):
+            _together.require_gpus(device)
+
+
 def test_a_number_that_cannot_be_meant_is_refused(monkeypatch):
+    monkeypatch.setattr(_together, "num_cores", lambda: 8)
     for count in (0, -1, 5000):
         with pytest.raises(UsageError, match="--devices: got"):
             require_devices(count)
