@@ -138,7 +138,9 @@ def _kept_remarks(job: Job, tables: list[DrawTable], num_again: int) -> list[Rem
     if not kept:
         return []
     how_many = "all draws" if kept == total else f"{kept:,} of {total:,} draws"
-    said = f"{how_many} were kept from {job.settings.resume}; {num_again:,} of them were scored again"
+    said = f"{how_many} were kept from {job.settings.resume}"
+    if num_again:
+        said += f"; to check that file, {num_again:,} of them were scored again beside the score, and cost the same"
     return [Remark("draws.kept", said)]
 
 

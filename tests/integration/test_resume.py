@@ -83,7 +83,8 @@ def test_a_finished_run_says_that_the_network_did_not_run(tiny, finished, copy):
     assert again.num_forward_tokens == 0
     assert again.to_dict()["forward_tokens_per_second"] is None
     text = words_of(describe(again))
-    assert f"all draws were kept from {copy}; 16 of them were scored again" in text  # 8 of each bound
+    again = "to check that file, 16 of them were scored again beside the score, and cost the same"  # 8 of each bound
+    assert f"all draws were kept from {copy}; {again}" in text
     assert " scoring no forward tokens in " in text
     assert "kept from" not in describe(first)
 
