@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.sampled_bound import SampledBound
+from bpb_harness.evaluation.sampled_bound import AGREEING, SampledBound
 from bpb_harness.evaluation.span_scores import SpanNats
 from bpb_harness.result import AnswerSummary, Remark
 from bpb_harness.text.answers import RAW
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-_ROUNDING = 1e-6  # relative
 
 
 @final
@@ -56,7 +55,7 @@ def shows_no_error(nats: Floats, variance: Floats, is_drawn: Bools, may_vary: Bo
         is_drawn: whether anything was.
         may_vary: whether another draw can cost something else: no mask but one hides a single token.
     """
-    return np.asarray(is_drawn & may_vary & (np.sqrt(variance) <= _ROUNDING * np.abs(nats)))
+    return np.asarray(is_drawn & may_vary & (np.sqrt(variance) <= AGREEING * np.abs(nats)))
 
 
 def answer_costs_of_known(scored: SpanNats) -> AnswerCosts:

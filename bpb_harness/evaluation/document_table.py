@@ -19,7 +19,7 @@ from bpb_harness.evaluation.answers import shows_no_error
 from bpb_harness.evaluation.document_costs import ScoredDocuments, scored_documents
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.sampled_bound import SampledBound
+from bpb_harness.evaluation.sampled_bound import AGREEING, SampledBound
 from bpb_harness.evaluation.span_scores import SpanNats
 from bpb_harness.result import SliceScore
 from bpb_harness.text.labels import keys_of_tokens
@@ -59,7 +59,10 @@ class DocumentCosts:
     def variance_of(self, which: Ints) -> float:
         """Variance of the sum over some documents, nats squared; NaN where that is not known."""
         if self.by_pass is None:
-            return math.fsum(self.variance[which])
+            total = math.fsum(self.variance[which])
+            silent = [] if self.unknown is None else which[self.unknown[which]]
+            agree = len(silent) > 0 and math.sqrt(total) <= AGREEING * math.fsum(np.abs(self.nats[silent]))
+            return math.nan if agree else total
         return float(_variance_of_mean(self.by_pass[:, which].sum(axis=1)))
 
 

@@ -30,6 +30,7 @@ from bpb_harness.units import CodeLength, nats_to_bits
 
 Floats = npt.NDArray[np.float64]
 
+AGREEING = 1e-6  # relative: draws that differ by no more differ by rounding
 _WINDOWS_AT_ONCE = 1024  # whose tokens are gone through
 
 
@@ -200,6 +201,8 @@ class SampledBound:
         """
         if self.table.plan.is_independent:
             assert self.bound.num_samples != "all"
+            if self._draws_agree:
+                return SamplingError(math.nan)
             return error_of_parts(self.span_variances, self.bound.num_samples)
         if len(self.passes) > 1:
             degrees = self.spread.degrees_of_freedom
@@ -209,6 +212,19 @@ class SampledBound:
         assert self.grid_shares is not None
         error = grid_stderr_nats(self.draws, self.grid_shares)
         return SamplingError(error, few_grid_degrees_of_freedom(self.draws))
+
+    @property
+    def _draws_agree(self) -> bool:
+        """Whether draws of every span agree, of which another mask could cost something else: they may have met one.
+
+        A single token is hidden by one mask alone. Of some spans that agree beside others that do not, the sum of all
+        variances is right on average.
+        """
+        plan = self.table.plan
+        drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(self.layout)) > 0
+        drawn &= self.layout.lengths > 1
+        nats = math.fsum(np.abs(self.window_nats[drawn]))
+        return bool(drawn.any()) and math.sqrt(math.fsum(self.span_variances)) <= AGREEING * nats
 
     @property
     def corpus_stderr(self) -> float:

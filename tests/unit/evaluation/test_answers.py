@@ -180,7 +180,9 @@ def test_draws_of_an_answer_that_agree_tell_nothing_of_its_error(tmp_path, metho
         assert (frame.stderr_bits.isna() | (frame.stderr_bits > 1e-6) | (frame.num_tokens == 1)).all()
         assert frame.stderr_bits[0] == pytest.approx(0.0, abs=1e-9), "a single token: every mask is the same"
         assert frame.stderr_bits.isna().tolist() == result.documents.stderr_bits.isna().tolist()
-        assert math.isfinite(result.mc_stderr)
+        every = (frame.stderr_bits.isna() | (frame.num_tokens == 1)).all()
+        assert (result.mc_stderr is None) == (result.ci95 is None) == bool(every)
+        assert every or result.mc_stderr > 0.0
         unknown += int(frame.stderr_bits.isna().sum())
         assert not steps or unknown == 4
     assert unknown >= 1
