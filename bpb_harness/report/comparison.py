@@ -119,7 +119,6 @@ def _legend(comparison: SystemComparison) -> list[str]:
         *said,
         f"Difference: bits per {comparison.unit} less those of the baseline, {pair.baseline}; below 0 is better. Its "
         "mask se is how far sampling masks may be off, on this text.",
-        f"95 % on other text and p: over {pair.units}, errors from masks included (p by {pair.p_by}, "
-        "two-sided).",
+        f"95 % on other text and p: over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided).",
         *(f"{label}: {said}." for label, said in said_of_holm(len(comparison.pairs)).items()),
     ]

@@ -18,7 +18,7 @@ from bpb_harness.report.heat_map import EDGES
 from bpb_harness.report.page import render
 from bpb_harness.report.sentences import how_the_interval_comes_about, meaning, number
 from bpb_harness.result import ESTIMATED_BOUND, BpbResult, Signature
-from bpb_harness.terminal.meaning import ways_to_less_error
+from bpb_harness.terminal.meaning import said_interval, ways_to_less_error
 
 _NORMAL_95 = 1.96
 
@@ -89,7 +89,7 @@ def _budget(result: BpbResult) -> list[BudgetRow]:
     masks = "0" if not result.mc_stderr else f"{result.mc_stderr:.4f}"
     if result.mc_stderr is None:
         masks = "n/a"
-    low_high = "n/a" if result.ci95 is None else "{:.4f} .. {:.4f}".format(*result.ci95)
+    low_high = "n/a" if result.ci95 is None else said_interval(result.ci95)
     text = "n/a" if result.corpus_stderr is None else f"{result.corpus_stderr:.4f}"
     around = "n/a" if result.corpus_stderr is None else f"+- {_NORMAL_95 * result.corpus_stderr:.4f}"
     rows = [BudgetRow("text (corpus se)", text, around, "How far would the number move on other text of this kind?")]
@@ -103,7 +103,7 @@ def _budget_chart(result: BpbResult) -> Chart | None:
     score = result.length.bits_per_unit
     rows = []
     if result.mc_stderr and result.ci95 is not None:
-        rows.append(Interval("masks: where the bound on this text is", score, *result.ci95))
+        rows.append(Interval("masks: where the bound on this text is", score, max(result.ci95[0], 0.0), result.ci95[1]))
     if result.corpus_stderr is not None:
         around = _NORMAL_95 * result.corpus_stderr
         rows.append(Interval("text: how far it would move on other text", score, score - around, score + around))

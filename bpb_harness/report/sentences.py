@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpb_harness.result import ESTIMATED_BOUND, EXACT, BpbResult
-from bpb_harness.terminal.meaning import is_untrusted, kind_of_number
+from bpb_harness.terminal.meaning import is_untrusted, kind_of_number, said_interval
 
 
 def number(result: BpbResult) -> str:
@@ -28,7 +28,7 @@ def how_the_interval_comes_about(result: BpbResult) -> str:
         said = "Nothing was drawn at random, so that the masks add no error to the number."
     elif result.mc_stderr is None or result.ci95 is None:
         said = (
-            "One draw of each answer tells nothing of the error from the masks; more samples would give one."
+            "The draws of each answer tell nothing of the error from the masks; more samples would give one."
             if result.answers is not None
             else "Too little was drawn to know the error from the masks; more samples would give one."
         )
@@ -36,9 +36,11 @@ def how_the_interval_comes_about(result: BpbResult) -> str:
         low, high = result.ci95
         half = (high - low) / 2
         times = f", {half / result.mc_stderr:.2f} standard errors of {result.mc_stderr:.4f}" if result.mc_stderr else ""
+        cut = "" if low >= 0.0 else ", cut off at 0, below which there is no code"
+        between = said_interval(result.ci95, " and ")
         said = (
-            f"Had every mask been tried, the bound on this text would lie between {low:.4f} and {high:.4f} {unit} with "
-            f"95 % confidence: {half:.4f} to either side{times}. The interval covers the drawing of masks and nothing "
+            f"Had every mask been tried, the bound on this text would lie between {between} {unit} with 95 % "
+            f"confidence: {half:.4f} to either side{times}{cut}. The interval covers the drawing of masks and nothing "
             "else."
         )
     if is_untrusted(result):

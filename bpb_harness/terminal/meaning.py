@@ -26,9 +26,17 @@ def headline(result: BpbResult) -> str:
     unit = f"bits per {result.unit}"
     text = f"{result.relation} {result.length.bits_per_unit:.4f} {unit}"
     if result.mc_stderr and result.ci95 is not None:
-        low, high = result.ci95
-        text += f" (95 % interval {low:.4f} .. {high:.4f}{', not to be trusted' if is_untrusted(result) else ''})"
+        text += f" (95 % interval {said_interval(result.ci95)}{', not to be trusted' if is_untrusted(result) else ''})"
     return text
+
+
+def said_interval(interval: tuple[float, float], between: str = " .. ") -> str:
+    """An interval of a bound, in words: none is below 0, so that what a wide error leaves there is cut off.
+
+    The interval covers no less for it. A number's own ``ci95`` stays the error to either side.
+    """
+    low, high = interval
+    return f"{max(low, 0.0):.4f}{between}{high:.4f}"
 
 
 def is_untrusted(result: BpbResult) -> bool:
@@ -74,7 +82,12 @@ def about_masks(result: BpbResult) -> str:
     if result.relation != ESTIMATED_BOUND:
         return "none were sampled: on this very text the number has no error but rounding"
     if result.mc_stderr is None:
-        return "the error is not known: one draw of each answer does not tell it; pass --samples 2 or more"
+        if result.signature.num_samples == "1":
+            return "the error is not known: one draw of each answer does not tell it; pass --samples 2 or more"
+        return (
+            "the error is not known: the draws of every answer agree, and may have met one mask alone; "
+            f"{_more_draws(result)} meets others"
+        )
     if result.ci95 is None:
         return f"standard error {result.mc_stderr:.4f}"
     drawn = "which noise levels were drawn" if result.signature.method == "exact" else "which masks were sampled"
@@ -82,6 +95,8 @@ def about_masks(result: BpbResult) -> str:
         f"standard error {result.mc_stderr:.4f}. The interval covers this alone: {drawn}, with this network on this "
         "very text"
     )
+    if result.ci95[0] < 0.0:
+        said += "; it is cut off at 0, below which there is no code, and so wide that it says little"
     if is_untrusted(result):
         return (
             f"{said}. Do not trust it, for the reason given below; {_more_draws(result)} meets rare masks more often, "
