@@ -85,7 +85,7 @@ def compare(
         typer.Argument(metavar="SYSTEM SYSTEM ...", help="Checkpoints, or files of --score-file; the first: baseline."),
     ],
     expect_better: Annotated[
-        float | None, typer.Option(help="Exit 1 unless every score is lower by more than this, bits per byte; of bounds, the bounds.")
+        float | None, typer.Option(help="Exit 1 unless every score (of bounds: bound) is lower by more, bits per byte.")
     ] = None,
     level: Annotated[float, typer.Option(help="A p below this shows a difference.")] = 0.05,
     contest_rule: Annotated[

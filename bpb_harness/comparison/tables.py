@@ -136,11 +136,15 @@ def _legend(comparison: SystemComparison) -> dict[str, str]:
     pair, masks = comparison.pairs[0], {pair.masks for pair in comparison.pairs}
     ways = {"same": "from differences draw by draw where masks are the same", "independent": "else in squares"}
     how = ", ".join(words for way, words in ways.items() if way in masks) if len(masks) > 1 else _ONE_WAY[pair.masks]
-    return said | {
-        "difference": f"bits per {comparison.unit} less the baseline's; below 0 is better",
-        "mask se": f"how far sampling masks may be off, on this text{how and f', {how}'}",
-        "95 % on other text, p": f"over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided)",
-    } | said_of_holm(len(comparison.pairs))
+    return (
+        said
+        | {
+            "difference": f"bits per {comparison.unit} less the baseline's; below 0 is better",
+            "mask se": f"how far sampling masks may be off, on this text{how and f', {how}'}",
+            "95 % on other text, p": f"over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided)",
+        }
+        | said_of_holm(len(comparison.pairs))
+    )
 
 
 def said_of_holm(count: int) -> dict[str, str]:

@@ -149,7 +149,6 @@ class TextError:
         above = NUM_RESAMPLES - int(np.searchsorted(self.resampled, seen, side="left"))
         return (1.0 + below) / (NUM_RESAMPLES + 1.0), (1.0 + above) / (NUM_RESAMPLES + 1.0)
 
-
     def _flips(self, margin: float) -> tuple[float, float]:
         """Both tails; a margin is taken for nearer where the units show only a part of the error of their ratio."""
         shown = self.unit_stderr / self.stderr if self.stderr else 1.0

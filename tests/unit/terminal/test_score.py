@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,31 @@ def score(**changes) -> BpbResult:
 
 def words(**changes) -> str:
     return words_of(describe(score(**changes)))
+
+
+def test_no_interval_of_a_bound_goes_below_nothing():
+    """No code is shorter than 0; the file keeps the error to either side."""
+    wide = {"mc_stderr": 1.1, "ci95": (-0.2, 4.2)}
+    said = words(**wide)
+    assert "~<= 2.0000 bits per byte (95 % interval 0.0000 .. 4.2000)" in said
+    assert "it is cut off at 0, below which there is no code, and so wide that it says little" in said
+    assert score(**wide).to_dict()["ci95"] == [-0.2, 4.2]
+    assert "cut off" not in words()
+
+
+def test_the_readme_shows_every_row_that_explains_the_number(repository):
+    page = (repository / "README.md").read_text(encoding="utf-8")
+    shown = page.split("--method discrete --compare\n")[1].split("```")[0]
+    rows = ("meaning", "masks", "other text", "for +- 0.01", "size", "terms", "marks", "source", "bounds", "T-curve")
+    assert [row for row in rows if f"\n{row:13}" not in shown] == []
+    told = words(terms_nats={"prior": 4.0, "diffusion": 996.0})
+    assert "terms prior" in told
+
+
+def test_draws_of_answers_that_tell_no_error():
+    unknown = {"answers": AnswerSummary(10, 10, 0, 0), "num_documents": 10, "mc_stderr": None, "ci95": None}
+    said = "the draws of every answer agree, and may have met one mask alone; --samples 8 meets others"
+    assert said in words(**unknown)
 
 
 def exact(method: str = "ar", **changes) -> dict[str, object]:
@@ -111,7 +137,8 @@ def test_only_an_estimate_has_an_interval_and_it_covers_masks_alone():
 
 
 def test_an_error_that_is_not_known_says_why_and_what_to_do():
-    assert "one draw of each answer does not tell it; pass --samples 2 or more" in words(**KINDS["answers"])
+    once = {"signature": replace(SIGNATURE, num_samples="1")}
+    assert "one draw of each answer does not tell it; pass --samples 2 or more" in words(**KINDS["answers"] | once)
     assert "not known from 1 window; score more text" in words(**KINDS["few windows"])
     alike = words(corpus_stderr=None)
     assert "the windows differ by no more than the sampled masks do; --samples 8 would part the two" in alike
