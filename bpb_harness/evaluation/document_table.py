@@ -60,7 +60,7 @@ class DocumentCosts:
         """Variance of the sum over some documents, nats squared; NaN where that is not known."""
         if self.by_pass is None:
             total = math.fsum(self.variance[which])
-            silent = [] if self.unknown is None else which[self.unknown[which]]
+            silent = which[:0] if self.unknown is None else which[self.unknown[which]]
             agree = len(silent) > 0 and math.sqrt(total) <= AGREEING * math.fsum(np.abs(self.nats[silent]))
             return math.nan if agree else total
         return float(_variance_of_mean(self.by_pass[:, which].sum(axis=1)))

@@ -109,6 +109,8 @@ def test_how_the_interval_comes_about():
         ({"relation": "<=", "mc_stderr": 0.0}, "1.8426 bits per byte: an upper bound, not estimated"),
         ({"signature": replace(SIGNATURE, method="mc", num_steps=None)}, "unmasking in continuous time"),
         ({"mc_stderr": None, "ci95": None}, "Too little was drawn to know the error from the masks"),
+        ({"mc_stderr": 1.0, "ci95": (-0.2, 3.9)}, "between 0.0000 and 3.9000 bits per byte with 95 %"),
+        ({"mc_stderr": 1.0, "ci95": (-0.2, 3.9)}, "cut off at 0, below which there is no code"),
         ({"corpus_stderr": None}, "How far the number would move on other text cannot be estimated here."),
         ({"length": CodeLength(bits_to_nats(4321.0), 1234, 0, 10)}, "3.5016 bits per token"),
         ({"remarks": (Remark("error.not-to-be-trusted", "few draws tell all"),)}, "This error is not to be trusted"),
