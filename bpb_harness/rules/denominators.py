@@ -166,35 +166,36 @@ def _table(path: Path) -> tuple[Denominator, ...]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
-        raise InputError(f"{TABLE_VARIABLE} names {path}", seen=why, expected="a CSV file", hint=_UNSET) from problem
-    return tuple(_denominators(text, f"{path}, which {TABLE_VARIABLE} names"))
+        seen = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
+        raise _wrong(f"table of denominators {path}", seen, "a CSV file") from problem
+    return tuple(_denominators(text, str(path)))
 
 
-_UNSET = f"mend it, or unset {TABLE_VARIABLE}"
+def _wrong(where: str, seen: object, expected: str) -> InputError:
+    """Of the user's table, which an environment variable names: nothing on a command line does."""
+    return InputError(where, seen=seen, expected=expected, hint=f"mend it, or unset {TABLE_VARIABLE}, which names it")
 
 
 def _denominators(text: str, file: str) -> Iterator[Denominator]:
     try:
         yield from _rows(text, file)
     except csv.Error as problem:
-        raise InputError(file, seen=str(problem), expected="a CSV file", hint=_UNSET) from problem
+        raise _wrong(f"table of denominators {file}", problem, "a CSV file") from problem
 
 
 def _rows(text: str, file: str) -> Iterator[Denominator]:
     reader = csv.DictReader(StringIO(text))
     if tuple(reader.fieldnames or ()) != _COLUMNS:
-        seen = f"the columns {','.join(reader.fieldnames or ())}"
-        raise InputError(file, seen=seen, expected=",".join(_COLUMNS), hint=_UNSET)
+        raise _wrong(f"{file}: columns", ",".join(reader.fieldnames or ()), ",".join(_COLUMNS))
     for row in reader:
-        where = f"line {reader.line_num} of {file}"
+        where = f"{file}:{reader.line_num}"
         try:
             num_tokens = int(row["num_tokens"])
             num_bytes = int(row["num_bytes"]) if row["num_bytes"] else None
             ratio = num_bytes / num_tokens if num_bytes and num_tokens else float(row["bytes_per_token"])
             stated = float(row["bytes_per_token"] or ratio)
         except (TypeError, ValueError, OverflowError) as problem:
-            raise InputError(where, seen=str(problem), expected="whole numbers and a ratio") from problem
+            raise _wrong(where, problem, "whole numbers and a ratio") from problem
         if (
             num_tokens <= 0
             or num_bytes == 0
@@ -203,7 +204,7 @@ def _rows(text: str, file: str) -> Iterator[Denominator]:
             or ratio <= 0.0
             or row["scope"] not in SCOPES
         ):
-            raise InputError(where, seen=str(dict(row))[:120], expected=f"positive numbers and a scope of {SCOPES}")
+            raise _wrong(where, str(dict(row))[:120], f"positive numbers and a scope of {SCOPES}")
         if abs(stated / ratio - 1.0) > 1e-3:
-            raise InputError(where, seen=f"{stated} bytes per token", expected=f"{ratio:.6f}, bytes over tokens")
+            raise _wrong(where, f"{stated} bytes per token", f"{ratio:.6f}, bytes over tokens")
         yield Denominator(row["dataset"], row["tokenizer"], row["scope"], num_tokens, num_bytes, ratio)

@@ -110,6 +110,7 @@ def test_a_wrong_row_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         own_rows()
     assert str(caught.value).startswith(f"{table}:3: got ")
     assert said in str(caught.value)
+    assert str(caught.value).endswith("; mend it, or unset BPB_DENOMINATORS, which names it")
     assert "\n" not in str(caught.value)
 
 
@@ -141,7 +142,10 @@ def test_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, 
     with pytest.raises(InputError) as caught:
         own_rows()
     table = tmp_path / "gone.csv"
-    assert str(caught.value) == f"table of denominators {table}: got FileNotFoundError, expected a CSV file"
+    assert str(caught.value) == (
+        f"table of denominators {table}: got No such file or directory, expected a CSV file; mend it, or unset "
+        "BPB_DENOMINATORS, which names it"
+    )
 
 
 def test_the_pages_list_every_code_as_the_program_that_writes_them_does(repository: Path) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bpb_harness.errors import InputError
-from bpb_harness.rules.denominators import FULL, OLDER_EXPORT, PREFIX, Denominator, DenominatorTable, own_rows
+from bpb_harness.rules.denominators import FULL, OLDER_EXPORT, PREFIX, Denominator, DenominatorTable
 
 POND = Denominator("pond", "sp1024", FULL, 1000, 2400, 2.4)
 FINER = replace(POND, tokenizer="sp2048", num_tokens=800, bytes_per_token=3.0)
@@ -47,27 +44,3 @@ def test_the_loss_of_an_untrained_network_lies_on_the_line_between_two_vocabular
     third = replace(POND, tokenizer="sp8192", num_tokens=600, bytes_per_token=4.0)
     assert DenominatorTable((third, FINER, POND)).bits_of_untrained(None, 2.4) == math.log2(1024)
     assert DenominatorTable((third, FINER, POND)).bits_of_untrained(None, 3.5) == pytest.approx(12.0)
-
-
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        (None, "BPB_DENOMINATORS names {path}: got No such file or directory, expected a CSV file; mend it, or unset "),
-        (
-            "a,b\n",
-            "{path}, which BPB_DENOMINATORS names: got the columns a,b, expected dataset,tokenizer,scope,num",
-        ),
-        ("{columns}\nt,own,full,x,1,,\n", "line 2 of {path}, which BPB_DENOMINATORS names: got "),
-        ("{columns}\nt,own,half,1,1,,\n", "line 2 of {path}, which BPB_DENOMINATORS names: got "),
-    ],
-)
-def test_who_names_a_table_that_is_none_is_told_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str | None, said: str
-) -> None:
-    path = tmp_path / "own.csv"
-    columns = "dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note"
-    if table is not None:
-        path.write_text(table.format(columns=columns))
-    monkeypatch.setenv("BPB_DENOMINATORS", str(path))
-    with pytest.raises(InputError, match=f"^{re.escape(said.format(path=path))}"):
-        own_rows()
