@@ -255,6 +255,10 @@ def words_of(line: str, template: Template) -> list[str] | None:
     line = line[:_LONGEST_LINE].strip()
     if not line.startswith(template[0]):
         line = cleaned(line).strip()
+    return _words_of(line, template)
+
+
+def _words_of(line: str, template: Template) -> list[str] | None:
     if not line.startswith(template[0]):
         return None
     place, words = len(template[0]), list[str]()
@@ -334,5 +338,22 @@ def lines_of(program: Program, score: LoggedScore) -> list[str]:
 
 def first_printed(program: Program, score: LoggedScore, template: Template) -> int | None:
     """The first line of a score's run that is printed by a template, before the score."""
-    within = enumerate(lines_of(program, score)[score.since : score.line - 1], score.since + 1)
-    return next((number for number, line in within if words_of(line, template) is not None), None)
+    forms, text = _forms_of_lines(program, score)
+    if any(part not in text for part in template):  # far cheaper than line by line, and nearly always so
+        return None
+    for number, (plain, clean) in enumerate(forms[score.since : score.line - 1], score.since + 1):
+        line = plain if plain.startswith(template[0]) else clean
+        if _words_of(line, template) is not None:
+            return number
+    return None
+
+
+def _forms_of_lines(program: Program, score: LoggedScore) -> tuple[list[tuple[str, str]], str]:
+    """The lines of a log as they are, and cleaned; and all of them as one text."""
+    key = (_forms_of_lines, score.path)
+    if key not in program.memo:
+        plain = [line[:_LONGEST_LINE].strip() for line in lines_of(program, score)]
+        forms = [(line, cleaned(line).strip()) for line in plain]
+        program.memo[key] = (forms, "\n".join(form for both in forms for form in both))
+    found: tuple[list[tuple[str, str]], str] = program.memo[key]
+    return found
