@@ -42,6 +42,9 @@ BYTES_CONTRADICT = register("BPB115", "stated-bytes-contradict", _WARNS,
 BYTES_NOT_QUITE = register("BPB117", "bytes-not-quite", _WARNS,
     "The bytes per token are nearly the split's, and off by more than any evaluation of all of it can be.")
 
+OLDER_TEXT = register("BPB118", "older-text", _INFORMS,
+    "The score is of an older export of the split, which is another text than the split is now.")
+
 # Bound and estimator: the numerator.
 NOT_A_CODE = register("BPB201", "pseudo-likelihood", _REFUTES,
     "A pseudo-log-likelihood at one mask rate is not the length of any code.")

@@ -25,6 +25,7 @@ from bpb_harness.rules.byte_factors import ByteFactor
 from bpb_harness.rules.denominators import (
     FULL,
     LARGEST_TAIL,
+    OLDER_EXPORT,
     PREFIX,
     TABLE_VARIABLE,
     TAIL_DROPPED,
@@ -208,6 +209,22 @@ def _near(evidence: Evidence, ratio: Ratio, row: Denominator, partial: bool) -> 
     yield right if doubt is None else replace(right, severity=Severity.INFORMS)
     if doubt is not None:
         yield doubt
+    elif row.scope == OLDER_EXPORT and not partial and ratio.is_near(row.bytes_per_token, QUITE):
+        yield from _of_an_older_text(evidence, row)
+
+
+def _of_an_older_text(evidence: Evidence, row: Denominator) -> Iterator[Finding]:
+    """The remark that what was scored is not the split as it is now."""
+    now = evidence.rules.table.full_split(row.tokenizer, row.dataset)
+    loaded = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if now is None or now.num_bytes is None or not any(row.holds(size) for size in loaded):
+        return
+    num_bytes = row.num_bytes or round(row.num_tokens * row.bytes_per_token)
+    message = (
+        f"the score is of an older export of {row.dataset}, of about {num_bytes / 1e6:.1f} MB, not of the "
+        f"{now.num_bytes:,} bytes that the split has: another text, whose scores are none of this one"
+    )
+    yield codes.OLDER_TEXT.finding(message, num_bytes=num_bytes, expected=now.num_bytes, tokenizer=row.tokenizer)
 
 
 def _of_bytes(evidence: Evidence, ratio: Ratio) -> Finding | None:

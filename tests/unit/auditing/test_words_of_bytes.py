@@ -8,7 +8,7 @@ import pytest
 
 from bpb_harness.auditing import audit
 from bpb_harness.findings import Finding
-from fixtures.claims.patterns import SP1024, bpb, log, submission
+from fixtures.claims.patterns import OLDER_EXPORT, OLDER_TOKENS, SP1024, bpb, log, submission
 
 NUM_BYTES = 151_080_891  # of the split
 NATS = 2.0312
@@ -71,3 +71,24 @@ def test_a_deviation_is_given_where_the_digits_tell_one(tmp_path: Path, nats: st
     (tmp_path / "submission.json").write_text(submission(val_bpb=float(score)))
     (found,) = audit(tmp_path, rules="parameter-golf").with_code("BPB101")
     assert said in found.message
+
+
+def test_a_score_of_an_older_export_is_said_to_be_of_another_text(tmp_path: Path) -> None:
+    found = _right(tmp_path, log(NATS, OLDER_EXPORT, tokens=OLDER_TOKENS), OLDER_EXPORT)
+    assert "fineweb_val (older export)" in found.message
+    report = audit(tmp_path, rules="parameter-golf")
+    (remark,) = report.with_code("BPB118")
+    assert (remark.severity, report.verdict) == ("info", "consistent")
+    assert remark.message == (
+        "the score is of an older export of fineweb_val, of about 155.8 MB, not of the 151,080,891 bytes that the "
+        "split has: another text, whose scores are none of this one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tokens"), [(SP1024, 62_021_632), (OLDER_EXPORT, None), (OLDER_EXPORT * 1.0005, OLDER_TOKENS)]
+)
+def test_no_older_export(tmp_path: Path, ratio: float, tokens: int | None) -> None:
+    (tmp_path / "train.log").write_text(log(NATS, ratio, tokens=tokens))
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, ratio), 8)))
+    assert audit(tmp_path, rules="parameter-golf").with_code("BPB118") == []
