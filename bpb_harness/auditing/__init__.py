@@ -28,15 +28,15 @@ checks/            one file a family of codes:
                    file, lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
                    wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
                    unlike_its_script.py BPB432 that none prints as it is, lines_of_its_script.py by the size of one,
-                   other_version.py BPB431 that none wrote as it lies there, unlike_networks.py BPB428 a mean over other
-                   networks, versions_of_a_mean.py BPB453 over versions of a script, listed_settings.py or of other
-                   settings, sizes_add_up.py BPB459 a total that is no sum, cut_short.py BPB429 a search's candidate,
-                   another_run.py BPB451 a README of another run than the log's, title_alone.py BPB452 a title that
-                   nothing bears out, never_begun.py whose technique would have come later than the run ended,
-                   unread_settings.py BPB456 what commands set and nothing reads, modules_elsewhere.py BPB457 what
-                   scripts import and nothing holds, guarded_imports.py under which settings, stated_loss.py BPB458 a
-                   loss that is not of the score beside it, borrowed_logs.py BPB454 and 455 logs of another author's
-                   submission
+                   foreign_text.py with words of others in a line, other_version.py BPB431 that none wrote as it lies
+                   there, unlike_networks.py BPB428 a mean over other networks, versions_of_a_mean.py BPB453 over
+                   versions of a script, listed_settings.py or of other settings, sizes_add_up.py BPB459 a total that is
+                   no sum, cut_short.py BPB429 a search's candidate, another_run.py BPB451 a README of another run than
+                   the log's, title_alone.py BPB452 a title that nothing bears out, never_begun.py whose technique would
+                   have come later than the run ended, unread_settings.py BPB456 what commands set and nothing reads,
+                   modules_elsewhere.py BPB457 what scripts import and nothing holds, guarded_imports.py under which
+                   settings, stated_loss.py BPB458 a loss that is not of the score beside it, borrowed_logs.py BPB454
+                   and 455 logs of another author's submission
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
                    network_alone.py without the code, several_packings.py one of several,
                    packed_code.py with the script as it is packed, size_in_no_log.py BPB511 in none of its logs,
