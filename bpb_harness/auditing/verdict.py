@@ -184,7 +184,10 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found and not is_of_learning(finding):
             demoted = "the harness gets the claimed score all the same"
         elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
-            demoted = "the log divides by the right number all the same, so this script is not what made it"
+            demoted = (
+                "the log divides by the right number all the same, so this script, as it was followed here, is not "
+                "what made it"
+            )
         if demoted and finding.severity is Severity.REFUTES:
             message = f"{finding.message.rstrip('.')} ({demoted})"
             settled.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))

@@ -303,7 +303,10 @@ class TestReconcile:
     @pytest.mark.parametrize("code", ["BPB150", "BPB151", "BPB155"])
     def test_a_log_outweighs_the_bytes_of_a_script(self, code: str) -> None:
         finding = replace(_found(code, factor=1.1), severity=Severity.REFUTES)
-        said = "the log divides by the right number all the same, so this script is not what made it"
+        said = (
+            "the log divides by the right number all the same, so this script, as it was followed here, is not "
+            "what made it"
+        )
         demoted = replace(finding, severity=Severity.WARNS, message=f"{code} it is ({said})", factor=None)
         assert reconcile([finding]) == [finding]
         ended = replace(finding, message=f"{finding.message}.")  # sentences of scripts' findings have their full stop
