@@ -117,6 +117,7 @@ def _context(evidence: Evidence) -> ScriptContext:
         text=str(evidence.full) if evidence.full else None,
         named_in=None if claim.tokenizer_source is None else str(claim.tokenizer_source),
         vocab_size=vocabulary_of(evidence.tokenizer),
+        tokenizer_is_certain=evidence.tokenizer_is_certain,
         claimed=claim.score.value if claim.score else None,
         claimed_labels=tuple(dict.fromkeys(line.label for line in own if line.label)),
         logged=tuple(_logged_scores(evidence, own)),

@@ -8,7 +8,8 @@ frontend/    reading: text out of files, logs and self-extracting wrappers (sour
              (nodes), and answers that are worked out once (once)
 domains/     what expressions stand for, a walker each: numbers (values, and what of them is asked of the environment:
              environment), products (algebra), what cancels in them (cancel), what is added to a count and when
-             (changed), bytes of single tokens (pieces, byte_counts), what a value is computed from (trace), how much of
+             (changed), bytes of single tokens (pieces, byte_counts;
+             of whose vocabulary: own_vocabulary), what a value is computed from (trace), how much of
              a text it has been (extent), where the score is reported (sinks); and what the checks share: analysis,
              weight, masks (masked_where, masked_mean, ranked, hidden_at_random, in_evaluation), what they hide (hiding,
              embedded, hidden_text), what a loss is of (plain_loss), which dimension is the sequence (sequence_axis),

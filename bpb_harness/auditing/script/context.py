@@ -42,6 +42,7 @@ class ScriptContext:
         text: the text and tokenizer of that ratio, in words.
         named_in: where the tokenizer is named.
         vocab_size: entries of the tokenizer.
+        tokenizer_is_certain: whether a path in a log, its split's size or a key of its own names the tokenizer.
         claimed: the claimed bits per byte.
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
         logged: the lines that carry the claim.
@@ -65,6 +66,7 @@ class ScriptContext:
     text: str | None = None
     named_in: str | None = None
     vocab_size: int | None = None
+    tokenizer_is_certain: bool = False
     claimed: float | None = None
     claimed_labels: tuple[str, ...] = ()
     logged: tuple[LoggedScore, ...] = ()

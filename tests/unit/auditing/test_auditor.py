@@ -63,7 +63,7 @@ def test_checks_of_scripts_are_given_what_is_known(tmp_path: Path, checked: _Che
     audit(tmp_path)
     assert checked.context == ScriptContext(
         num_windows=32, num_tokens=4096, text_tokens=row.num_tokens, bytes_per_token=row.bytes_per_token, text=str(row),
-        named_in="x.claim.json (tokenizer)", vocab_size=1024, claimed=1.25,
+        named_in="x.claim.json (tokenizer)", vocab_size=1024, claimed=1.25, tokenizer_is_certain=True,
         rules=replace(GOLF, why="by its tokenizer sp1024, named in x.claim.json (tokenizer)"),
     )  # fmt: skip
     assert (checked.scripts, checked.options) == ([tmp_path / "train.py"], {"tokenizer": None, "allow_code": False})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.byte_counts import Counter
+from bpb_harness.auditing.script.domains.own_vocabulary import is_public_vocabulary
 from bpb_harness.auditing.script.domains.pieces import (
     ACCENTED,
     BYTE,
@@ -41,7 +43,24 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         loop, characters = counter.used, None
         if all(ACCENTED.name in each.outcomes for each in loops):
             characters = counter.count(terms, ACCENTED)
-        yield from _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters)
+        judged = _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters)
+        yield from judged if is_public_vocabulary(analysis) else map(_unless_it_has_none, judged)
+
+
+def _unless_it_has_none(hit: Hit) -> Hit:
+    """What is counted wrong of a kind of piece, where the vocabulary may have none of that kind."""
+    needed = _OF_A_KIND.get(hit.rule)
+    if needed is None:
+        return hit
+    said = f"{hit.message} Which vocabulary the tokens are of, the record does not tell; one may have no {needed}"
+    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
+
+
+_MARKED = "pieces that begin with U+2581"
+_OF_A_KIND: dict[Rule, str] = {
+    codes.SPACE_TWICE: _MARKED, codes.SPACE_NEVER: _MARKED, codes.WRONG_MARKER: _MARKED,
+    codes.BYTE_SPELLING: "byte pieces", codes.DECODED_SINGLY: "byte pieces", codes.SPECIAL_COUNTED: "control tokens",
+}  # fmt: skip
 
 
 def _judged(

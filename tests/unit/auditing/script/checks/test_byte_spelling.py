@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bpb_harness.auditing.script import ScriptContext
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules import Rules, shipped_pack
-from tests.golf_rules import check_source
+from tests.golf_rules import GOLF, check_source
 
 SCRIPT = (Path(__file__).parents[5] / "fixtures" / "scripts" / "wrong_byte_spelling.py").read_text("utf-8")
 _SKIPPED = """        if sp.is_control(token_id) or sp.is_unknown(token_id) or sp.is_unused(token_id):
@@ -124,3 +125,40 @@ def test_the_line_is_quoted_that_gave_the_piece_its_bytes(written: str, quoted: 
     assert isinstance(lines[0], dict)
     assert lines[0]["code"] == quoted
     assert found.evidence["line"] == lines[0]["line"]
+
+
+_MODEL = "fineweb_8192_bpe.model"
+_OWN = "unigram_without_bytes.model"
+
+
+@pytest.mark.parametrize("name", ["byte_spelling", "space_twice_table", "space_never", "marker_underscore"])
+def test_a_kind_of_piece_that_an_unknown_vocabulary_may_lack_refutes_nothing(name: str) -> None:
+    text = (SCRIPTS / f"wrong_{name}.py").read_text("utf-8")
+    own, unnamed = (re.sub(r"fineweb_\d+_bpe\.model", each, text) for each in (_OWN, ""))
+    for without in (own, re.sub(r"fineweb10B_sp\d+", "tokens", unnamed)):
+        (found,) = [each for each in check_source(without) if each.code in ("BPB151", "BPB152", "BPB153", "BPB154")]
+        assert found.severity is Severity.WARNS
+        assert found.factor is None
+        assert "the record does not tell" in found.message
+
+
+@pytest.mark.parametrize(
+    ("context", "severity"),
+    [
+        (ScriptContext(rules=GOLF), Severity.REFUTES),
+        (ScriptContext(rules=GOLF, settings={"TOKENIZER_PATH": f"./{_OWN}"}), Severity.WARNS),
+        (ScriptContext(rules=GOLF, flags={("train.py", "--tokenizer"): _OWN}), Severity.WARNS),
+        (ScriptContext(rules=GOLF, readme=f"A tokenizer of our own, `{_OWN}`, in place of {_MODEL}."), Severity.WARNS),
+        (ScriptContext(rules=GOLF, readme=f"Tokenizer: {_MODEL}, unchanged."), Severity.REFUTES),
+        (
+            ScriptContext(rules=GOLF, readme=f"Not {_OWN}.", tokenizer_is_certain=True, bytes_per_token=2.43593),
+            Severity.REFUTES,
+        ),
+        (ScriptContext(rules=GOLF, tokenizer_is_certain=True), Severity.WARNS),  # certain, and in no table
+    ],
+)
+def test_the_models_of_the_record_count_before_a_default_of_the_script(
+    context: ScriptContext, severity: Severity
+) -> None:
+    (found,) = [each for each in check_source(SCRIPT, context) if each.code == "BPB154"]
+    assert found.severity is severity
