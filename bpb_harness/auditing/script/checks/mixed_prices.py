@@ -12,6 +12,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.taken_out import is_among, is_weighed
 from bpb_harness.auditing.script.domains.token_prices import Kinds, kinds_of
 from bpb_harness.auditing.script.domains.trace import LIMIT, origins, trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
@@ -48,8 +49,12 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
     for call, prices, lacking in _with_one_lacking(program):
         if call not in analysis.claimed_values:
             continue
-        if last_name(call.func) in _JOINING and not _are_mixed(analysis, prices):
+        is_mixed = _is_mixed_in(analysis, call, prices, lacking)
+        if is_mixed is False:
             continue
+        if is_mixed is None:
+            yield _left_open(analysis, prices, lacking)
+            return
         said = (
             f"Of {len(prices)} prices that are mixed for a token, one (`{ast.unparse(lacking)[:60]}`) is made of the "
             "network's whole distribution and is the same whatever the token is: over all tokens it adds up to more "
@@ -59,6 +64,32 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
         evidence: dict[str, Json] = {"is_of_claimed_line": bool(analysis.claimed)}
         yield analysis.hit(codes.EXPERT_WITHOUT_TARGET, said, shown[0], shown=shown, evidence=evidence)
         return
+
+
+def _left_open(analysis: Analysis, prices: Sequence[ast.expr], lacking: ast.expr) -> Hit:
+    said = (
+        f"Of {len(prices)} prices that stand side by side for a token, one (`{ast.unparse(lacking)[:60]}`) is made of "
+        "the network's whole distribution and is the same whatever the token is: no probability is mixed of it. "
+        "Whether it is among those that are mixed, and has a weight, was not followed"
+    )
+    shown = [*_definitions(analysis.program, lacking), lacking]
+    return analysis.hit(codes.EXPERT_WITHOUT_TARGET, said, shown[0], shown=shown)
+
+
+def _is_mixed_in(analysis: Analysis, call: ast.Call, prices: Sequence[ast.expr], lacking: ast.expr) -> bool | None:
+    """Whether the price that knows no target is one of those that are mixed; None where that is not known."""
+    program, index = analysis.program, next(place for place, each in enumerate(prices) if each is lacking)
+    if last_name(call.func) not in _JOINING:
+        factors = [lacking.left, lacking.right] if isinstance(lacking, ast.BinOp) else []
+        is_product = isinstance(lacking, ast.BinOp) and isinstance(lacking.op, ast.Mult)
+        return not (is_product and any(analysis.number(factor) == 0.0 for factor in factors))
+    own = {part for part, _ in trace(program, call, Frame.at(program, call))}
+    told: set[bool | None] = set()
+    for parts in _mixtures_of(analysis, prices):
+        among = is_among(program, parts, call, index, len(prices))
+        weights = [(part, frame) for part, frame in parts if part not in own]
+        told.add(among if among is not True or is_weighed(program, weights, index, len(prices)) else None)
+    return True if True in told else None if None in told else False
 
 
 def _with_one_lacking(program: Program) -> Iterator[tuple[ast.Call, list[ast.expr], ast.expr]]:
@@ -109,13 +140,17 @@ def _together(program: Program) -> Iterator[tuple[ast.Call, list[ast.expr], Fram
                 yield from ((call, display.elts, frame) for display in displays if len(display.elts) > 1)
 
 
-def _are_mixed(analysis: Analysis, prices: list[ast.expr]) -> bool:
+def _are_mixed(analysis: Analysis, prices: Sequence[ast.expr]) -> bool:
     """Whether a sum of exponentials, or the logarithm of a sum, is made of what stands side by side."""
+    return any(True for _ in _mixtures_of(analysis, prices))
+
+
+def _mixtures_of(analysis: Analysis, prices: Sequence[ast.expr]) -> Iterator[list[tuple[ast.AST, Frame]]]:
+    """What each mixture of prices that stand side by side is made of, as far as the networks."""
     for call, frame in _calls(analysis, _MIXING):
-        parts = trace(analysis.program, call, frame, _FAR, _as_far_as_networks)
+        parts = [*trace(analysis.program, call, frame, _FAR, _as_far_as_networks)]
         if any(part is prices[0] for part, _ in parts):
-            return True
-    return False
+            yield parts
 
 
 _FAR = 8 * LIMIT  # the weights come first, and may be made of much of a script

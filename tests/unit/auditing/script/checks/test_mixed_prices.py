@@ -128,6 +128,62 @@ def test_what_is_chosen_by_something_else_is_none(name: str) -> None:
     assert not _codes(NOT_CHOSEN[name]).keys() & {"BPB274", "BPB275"}
 
 
+_ENTROPY = "e = -(lp.exp() * lp).sum(-1)\n        both = torch.stack([nll, uni, e], {dim})\n        "
+LEFT_OUT = {
+    "a slice": (-1, "mixed = -(w.log() - both[..., :2]).logsumexp(-1)"),
+    "a slice by name": (-1, "real = 2\n        mixed = -(w.log() - both[..., :real]).logsumexp(-1)"),
+    "all but the last": (-1, "mixed = -(w.log() - both[..., :-1]).logsumexp(-1)"),
+    "a list": (-1, "mixed = -(w.log() - both[..., [0, 1]]).logsumexp(-1)"),
+    "rows": (0, "mixed = -(w.log() - both[:2]).logsumexp(0)"),
+    "a list by name": (0, "keep = [0, 1]\n        mixed = -(w.log() - both[keep]).logsumexp(0)"),
+}
+OPEN = {
+    "no weight": (-1, "w[2] = 0.0\n        mixed = -(w.log() - both).logsumexp(-1)"),
+    "never": (-1, "v = w.log()\n        v[..., 2] = float('-inf')\n        mixed = -(v - both).logsumexp(-1)"),
+    "never, by a mask": (-1, "v = w.log() + torch.tensor([0.0, 0.0, -1e9])\n        mixed = -(v - both).logsumexp(-1)"),
+    "weights": (-1, "v = torch.tensor([0.6, 0.4, 0.0])\n        mixed = -(v.log() - both).logsumexp(-1)"),
+    "a choice": (-1, "mixed = -(w.log() - both[..., chosen]).logsumexp(-1)"),
+    "narrow": (-1, "mixed = -(w.log() - both.narrow(-1, 0, 2)).logsumexp(-1)"),
+    "written over": (-1, "both[..., 2] = math.log(64)\n        mixed = -(w.log() - both).logsumexp(-1)"),
+    "a slice of the last of how many": (-1, "mixed = -(w.log() - both[:, :, :2]).logsumexp(-1)"),
+}
+TAKEN = {
+    "a slice": (-1, "mixed = -(w.log() - both[..., :3]).logsumexp(-1)"),
+    "the last two": (-1, "mixed = -(w.log() - both[..., 1:]).logsumexp(-1)"),
+    "a window": (-1, "mixed = -(w.log() - both[0, 8:512]).logsumexp(-1)"),
+    "rows": (0, "mixed = -(w.log() - both[1:]).logsumexp(0)"),
+    "another weight": (-1, "w[1] = 0.0\n        mixed = -(w.log() - both).logsumexp(-1)"),
+    "a part is shown": (-1, "print(both[..., :2].mean())\n        mixed = -(w.log() - both).logsumexp(-1)"),
+    "another is written over": (-1, "both[..., 1] = math.log(64)\n        mixed = -(w.log() - both).logsumexp(-1)"),
+}
+
+
+def _found(dim: int, mixing: str) -> str:
+    mixing = _ENTROPY.format(dim=dim) + mixing
+    findings = [each for each in check_source(SCRIPT.format(mixing=mixing)) if each.code == "BPB274"]
+    return "none" if not findings else "open" if "was not followed" in findings[0].message else "mixed"
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_price_without_target_that_is_not_mixed_is_none(name: str) -> None:
+    assert _found(*LEFT_OUT[name]) == "none"
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_price_without_target_that_may_not_be_mixed_is_left_open(name: str) -> None:
+    assert _found(*OPEN[name]) == "open"
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_price_without_target_is_mixed_where_another_is_left_out(name: str) -> None:
+    assert _found(*TAKEN[name]) == "mixed"
+
+
+def test_a_summand_that_is_nothing_is_no_price() -> None:
+    added = "top = lp.exp().max(-1).values\n        mixed = -torch.log(1.0 * torch.exp(-nll) + 0.0 * top)"
+    assert "BPB274" not in _codes(added)
+
+
 def test_a_price_that_is_returned_beside_the_score_is_no_doubt() -> None:
     """Of two scores that one function gives, the mixed one is not what is printed."""
     mixing = WITHOUT_TARGET["entropy"]
