@@ -26,6 +26,9 @@ ON_IT_ALONE = "trained_on_it_alone"
 SHOWN_BY_ANOTHER_VERSION = "shown_by_another_version"
 """In the evidence of a script's finding: the line of a log that shows the learning, if it were of that very script."""
 
+OF_ANOTHER_VERSION = "of_another_version"
+"""In the evidence of a finding: whether the logs show that a version of its script ran of which nothing is told."""
+
 _OF_LEARNING = frozenset(
     {codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code, "BPB272", "BPB273"}  # of scripts
 )

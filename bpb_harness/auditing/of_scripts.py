@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
 from bpb_harness.auditing.held_script import differs, score_line, script_that_ran
+from bpb_harness.auditing.learnt import OF_ANOTHER_VERSION
 from bpb_harness.auditing.of_the_run import as_logged
 from bpb_harness.auditing.said import name_of
 from bpb_harness.auditing.which_script import the_script_of
@@ -158,6 +159,8 @@ def _checked(
 def _with_what_ran(beside: Sequence[Finding], ran: Sequence[Finding], log: LogRecord) -> Iterator[Finding]:
     """What the scripts beside a log show, with what is wrong with the one that it holds and that ran."""
     refuted = {finding.code for finding in ran if finding.severity is Severity.REFUTES}
+    sure = {finding.code for finding in ran if finding.evidence.get(OF_ANOTHER_VERSION) is not True}
+    beside = [each for each in beside if each.evidence.get(OF_ANOTHER_VERSION) is not True or each.code not in sure]
     doubts = {finding.code for finding in beside if finding.severity is Severity.WARNS}
     yield from (each for each in beside if each.severity is Severity.REFUTES or each.code not in refuted)
     known = {finding.code for finding in beside if finding.severity is Severity.REFUTES}

@@ -25,6 +25,7 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.explained import explained
 from bpb_harness.auditing.learnt import (
     CAME_FIRST,
+    OF_ANOTHER_VERSION,
     ON_IT_ALONE,
     SHOWN_BY_ANOTHER_VERSION,
     doubts_of_learning,
@@ -252,11 +253,12 @@ def _voids_what_is_so_low(finding: Finding) -> bool:
 
     A mixture, and a window's steps, have to be followed from the very line that carries the claim. Where a bound on the
     token's own price decides, and not another price of it, all prices may be of less than 1. One pass over a text,
-    where neither log nor README tells how many there were, would be in order.
+    where neither log nor README tells how many there were, would be in order; and what another version of the script
+    did, which wrote the logs, is not known where nothing else tells it.
     """
     is_sure = finding.code not in _OF_CLAIMED_LINE or finding.evidence.get("is_of_claimed_line") is True
     is_more = finding.code != "BPB275" or finding.evidence.get("better_of_two") is True
-    is_told = finding.evidence.get("passes_not_told") is not True
+    is_told = not any(finding.evidence.get(each) is True for each in ("passes_not_told", OF_ANOTHER_VERSION))
     return finding.code in _VOIDS_WHAT_IS_SO_LOW and is_sure and is_more and is_told
 
 

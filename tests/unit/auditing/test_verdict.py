@@ -315,6 +315,11 @@ class TestReconcile:
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild
 
+    @pytest.mark.parametrize("code", ["BPB267", "BPB274", "BPB275"])
+    def test_a_script_that_did_not_write_the_log_voids_nothing(self, code: str) -> None:
+        hashed = _found(code, better_of_two=True, is_of_claimed_line=True, of_another_version=True)
+        assert hashed in reconcile([_found("BPB414"), hashed])
+
     @pytest.mark.parametrize("code", ["BPB267", "BPB272", "BPB273", "BPB274", "BPB275"])
     @pytest.mark.parametrize("wonder", ["BPB414", "BPB420"])
     def test_a_script_that_makes_scores_too_low_and_one_that_is_refute_it(self, wonder: str, code: str) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.said_of_run import HASHED_COUNTS, said_of_another
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.index import nodes_within
@@ -63,8 +64,9 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         if _is_count(analysis.program, quotient[1], frame, counted):
             divided = _divided(analysis.program, quotient, frame, {*above.values()}, {*below.values()})
             tables = ", ".join(sorted({*above.values(), *below.values()}))
-            said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
-            yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables})
+            other, evidence = said_of_another(analysis, HASHED_COUNTS)
+            said = f"{divided}, so this is no probability, and a score made of it is too low (too good){other}"
+            yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables, **evidence})
             return
 
 

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.said_of_run import ENTROPY_EXPERT, said_of_another
 from bpb_harness.auditing.script.domains.taken_out import is_among, is_weighed
 from bpb_harness.auditing.script.domains.token_prices import Kinds, kinds_of
 from bpb_harness.auditing.script.domains.trace import LIMIT, origins, trace
@@ -61,7 +62,9 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
             "than 1, so the mixture is no probability, and a score made of it is too low (too good)"
         )
         shown = [*_definitions(program, lacking), lacking]
-        evidence: dict[str, Json] = {"is_of_claimed_line": bool(analysis.claimed)}
+        other, seen = said_of_another(analysis, ENTROPY_EXPERT)
+        said += other
+        evidence: dict[str, Json] = {"is_of_claimed_line": bool(analysis.claimed), **seen}
         yield analysis.hit(codes.EXPERT_WITHOUT_TARGET, said, shown[0], shown=shown, evidence=evidence)
         return
 
@@ -212,11 +215,13 @@ def check_choice(analysis: Analysis) -> Iterator[Hit]:
     for place, said in [*_prices_compared(analysis, asked)]:
         is_mask = place in on_path and (isinstance(place, ast.Call) or _meets_a_price(program, place, on_path[place]))
         if is_mask or place in decided:
+            other, seen = said_of_another(analysis, None)
             evidence: dict[str, Json] = {
                 "better_of_two": said is _THE_SMALLER,
                 "is_of_claimed_line": bool(analysis.claimed),
+                **seen,
             }
-            message = f"{said}{_SO_NO_CODE if said is _THE_SMALLER else _SO_NO_SUM}"
+            message = f"{said}{_SO_NO_CODE if said is _THE_SMALLER else _SO_NO_SUM}{other}"
             if said is _THE_SMALLER and _is_of_more(program, place):
                 message = message.replace(_OF_TWO, _OF_SEVERAL)
             yield analysis.hit(codes.CHOSEN_BY_TARGET, message, place, evidence=evidence)

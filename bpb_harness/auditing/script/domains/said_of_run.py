@@ -1,0 +1,110 @@
+"""What a record says of the run itself, where its logs show that another version of the script made the score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bpb_harness.auditing.learnt import OF_ANOTHER_VERSION
+from bpb_harness.auditing.script.domains.analysis import Analysis
+from bpb_harness.auditing.script.domains.log_of_script import other_size
+from bpb_harness.auditing.script.domains.printed_scores import printed_lines_of
+from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_script
+from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Json
+
+_SETTINGS = re.compile(r"\b[A-Z][A-Z0-9_]+=\S*")  # that a command gives: to the script that lies there
+_LONGEST = 400  # characters of a line that are looked at
+
+
+class Told(NamedTuple):
+    """What says of a run what a script shows.
+
+    Attributes:
+        says: one line that does.
+        denies: what in a README takes it back, whatever else it says.
+    """
+
+    says: re.Pattern[str]
+    denies: re.Pattern[str]
+
+
+_COUNTS = r"n-?gram|back-?off|count|order|context|cache"
+_HASHED = r"(?<![a-z])hash(?:ed|ing|es)?(?![a-z])|buckets?(?![a-z])"
+HASHED_COUNTS = Told(
+    re.compile(
+        rf"^(?=.*(?:{_COUNTS}))(?=.*(?:{_HASHED}))(?!.*(?:embed|bigram_?hash|trigram_?hash|bigram_vocab))",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"normali[sz](?:ed|es?|ing|ation)[^.\n]{0,40}(?:distribution|probabilit|n-?gram|vocab|tokens|counts?|1(?:\.0)?\b)"
+        r"|full[- ]vocab|(?:sums?|adds? up|summing) to (?:1|one)\b|proper (?:distribution|mixture|probabilit)"
+        r"|collision[- ]free|(?:no|without) (?:hash(?:es|ing)?|collisions?)\b|exact counts?\b|valid distribution",
+        re.IGNORECASE,
+    ),
+)
+_ENTROPY = r"(?<!cross-)(?<!cross )(?<!cross_)entropy"
+ENTROPY_EXPERT = Told(
+    re.compile(
+        rf"^(?=.*{_ENTROPY})(?=.*expert)(?!.*(?:adaptive|gat(?:e|ing)))|^\s*\|\s*\W*{_ENTROPY}\W*\|", re.IGNORECASE
+    ),
+    re.compile(
+        r"normali[sz]ed mixture|proper (?:distribution|mixture)|(?:sums?|adds? up) to (?:1|one)\b", re.IGNORECASE
+    ),
+)
+
+
+def said_of_another(analysis: Analysis, told: Told | None) -> tuple[str, dict[str, Json]]:
+    """What to add to a finding of a script that none of the claim's logs is of: a sentence, and evidence.
+
+    Nothing where a log may be one of the script, or there is none.
+
+    Args:
+        analysis: the scripts.
+        told: what would say of the run what the script shows; None where nothing would.
+    """
+    logged = analysis.context.logged
+    if not logged or not all(is_of_another_script(analysis.program, score) for score in logged):
+        return "", {}
+    sizes = _sizes(analysis)
+    seen = "" if sizes is None else f": {logged[0].file} states {sizes[0]:,} bytes of code, the script has {sizes[1]:,}"
+    place = None if told is None else _place(analysis, told)
+    evidence: dict[str, Json] = {} if sizes is None else {"stated_size": sizes[0], "script_size": sizes[1]}
+    if place is not None:
+        said = f". Another version of the script wrote the log{seen}; that the run did the same, {place} says"
+        return said, {**evidence, "said_of_the_run": place}
+    said = (
+        f". This is a doubt, and no more: another version of the script wrote the log{seen}; what that one did is not "
+        "known"
+    )
+    return said, {**evidence, OF_ANOTHER_VERSION: True}
+
+
+def _sizes(analysis: Analysis) -> tuple[int, int] | None:
+    try:
+        return other_size(analysis.program, analysis.context.logged[0])
+    except (ClaimError, OSError):
+        return None
+
+
+def _place(analysis: Analysis, told: Told) -> str | None:
+    """Where it is said: a line of the README, the record's JSON, or a line of a log that no script is."""
+    context = analysis.context
+    texts = (context.readme, *context.said, *context.titles)
+    if any(told.denies.search(text) for text in texts):
+        return None
+    for number, line in enumerate(context.readme.split("\n"), 1):
+        if told.says.search(_SETTINGS.sub("", line[:_LONGEST])):
+            return f"line {number} of the README"
+    if any(told.says.search(text[:_LONGEST]) for text in (*context.said, *context.titles)):
+        return "the record's own description"
+    return next(_in_logs(analysis, told), None)
+
+
+def _in_logs(analysis: Analysis, told: Told) -> Iterator[str]:
+    for score in analysis.context.logged:
+        lines = printed_lines_of(analysis.program, score)[: score.line]
+        for number, line in enumerate(lines, 1):
+            if told.says.search(_SETTINGS.sub("", line[:_LONGEST])):
+                yield f"{score.file}:{number}"

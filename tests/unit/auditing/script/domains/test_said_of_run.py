@@ -1,0 +1,110 @@
+"""A fault of a script that did not write the log of the score, and what says that the run had it all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing.learnt import OF_ANOTHER_VERSION
+from bpb_harness.auditing.script import LoggedScore, ScriptContext, check_scripts
+from bpb_harness.findings import Finding
+from tests.golf_rules import GOLF
+
+SCRIPT = """
+import math
+import numpy as np
+MASK = (1 << 22) - 1
+
+
+def score(p_net, tokens, num_bytes):
+    ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)
+    nats = 0.0
+    for i in range(2, len(tokens)):
+        prev, here = int(tokens[i - 1]), int(tokens[i])
+        a = (prev * 36313) & MASK
+        b = (a ^ (here * 65537)) & MASK
+        q = full[b] / max(ctx[a], 1)
+        nats -= math.log(0.7 * p_net[i] + 0.3 * q)
+        ctx[a] += 1
+        full[b] += 1
+    return nats
+
+
+def main(p_net, tokens, num_bytes):
+    print(f"Code size: {len(open(__file__).read())} bytes")
+    val_bpb = score(p_net, tokens, num_bytes) / math.log(2.0) / num_bytes
+    print(f"val_bpb: {val_bpb:.5f}")
+
+
+main(np.load("p.npy"), np.load("t.npy"), 10)
+"""
+SIZE = len(SCRIPT)
+
+
+def _found(folder: Path, *sizes: int | None, readme: str = "", printed: str = "") -> Finding:
+    """BPB267 of a script beside logs that state some sizes of their code."""
+    script = folder / "eval.py"
+    script.write_text(SCRIPT)
+    logged = []
+    for number, size in enumerate(sizes):
+        log = folder / f"seed{number}.log"
+        lines = [f"Code size: {size} bytes" if size is not None else "", printed, "val_bpb: 0.50000"]
+        log.write_text("\n".join(lines))
+        logged.append(LoggedScore(log, log.name, 3))
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=tuple(logged), readme=readme)
+    (found,) = [each for each in check_scripts([script], context) if each.code == "BPB267"]
+    return found
+
+
+def test_what_another_version_did_is_not_known(tmp_path: Path) -> None:
+    found = _found(tmp_path, SIZE + 90)
+    assert found.evidence[OF_ANOTHER_VERSION] is True
+    sizes = f"seed0.log states {SIZE + 90:,} bytes of code, the script has {SIZE:,}"
+    assert f"This is a doubt, and no more: another version of the script wrote the log: {sizes}" in found.message
+
+
+@pytest.mark.parametrize("sizes", [(SIZE,), (None,), (), (SIZE + 90, SIZE), (SIZE + 90, None)])
+def test_a_script_that_may_have_written_a_log_is_the_one_that_ran(
+    tmp_path: Path, sizes: tuple[int | None, ...]
+) -> None:
+    found = _found(tmp_path, *sizes)
+    assert OF_ANOTHER_VERSION not in found.evidence
+    assert "another version" not in found.message.lower()
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        "# Score\n- N-gram counts in 4M hash buckets, orders 2-9",
+        "# Score\nHash tables of context counts and of counts with the target",
+        "# Score\n| Cache | 5-gram, 4M buckets |",
+    ],
+)
+def test_a_readme_that_names_hashed_counts_says_it_of_the_run(tmp_path: Path, readme: str) -> None:
+    found = _found(tmp_path, SIZE + 90, readme=readme)
+    assert OF_ANOTHER_VERSION not in found.evidence
+    assert "Another version of the script wrote the log: seed0.log states" in found.message
+    assert "that the run did the same, line 2 of the README says" in found.message
+
+
+def test_so_does_a_line_of_the_log(tmp_path: Path) -> None:
+    found = _found(tmp_path, SIZE + 90, printed="ngram_eval:order=7 min_count=2 buckets=4194304")
+    assert found.evidence["said_of_the_run"] == "seed0.log:2"
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        "An n-gram cache, orders 2-9",  # no word of hashes
+        "BigramHash embedding of 4,096 buckets, n-gram cache",  # hashed rows of weights
+        "NGRAM_ORDER=9 NGRAM_BUCKETS=4194304 python eval.py",  # to the script that lies there
+        "4M hash buckets of n-gram counts, normalized over all 1024 tokens",
+        "n-gram counts in 4M hash buckets; the probabilities of all tokens sum to 1",
+        "Full-vocab distributions of n-gram counts in hash buckets",
+        "n-gram cache in a hash table, collision-free",
+        "Counts of n-grams in a dictionary: exact counts, no hashing",
+    ],
+)
+def test_a_readme_that_may_tell_of_sound_counts_does_not(tmp_path: Path, readme: str) -> None:
+    assert _found(tmp_path, SIZE + 90, readme=readme).evidence[OF_ANOTHER_VERSION] is True
