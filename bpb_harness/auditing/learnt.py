@@ -26,6 +26,9 @@ ON_IT_ALONE = "trained_on_it_alone"
 SHOWN_BY_ANOTHER_VERSION = "shown_by_another_version"
 """In the evidence of a script's finding: the line of a log that shows the learning, if it were of that very script."""
 
+PACKED_AT = "packed_at"
+"""In the evidence of a finding: behind which line of its log, where the network was packed, the text was learnt."""
+
 OF_ANOTHER_VERSION = "of_another_version"
 """In the evidence of a finding: whether the logs show that a version of its script ran of which nothing is told."""
 
@@ -44,11 +47,21 @@ TRAINED_AGAIN = (
     "scored, and its score; scoring or proving (`bpb-prove`) the weights that exist does not show what they have learnt"
 )
 
+WITHOUT_MIXING = (
+    "the network's own score, with nothing mixed into it: it stands (in the log, where that prints it), and somebody "
+    "other than the author can score the file again"
+)
+
 WITHOUT_FIT = (
     "the packed network's own score, without what the evaluation fits to the text: where nothing of that goes into the "
     "file, it stands (in the log, where that prints it), and somebody other than the author can score the file again; "
     "what is fitted counts where each part is scored before it is learnt"
 )
+
+
+def is_of_any_cause(doubts: Sequence[Finding]) -> bool:
+    """Whether all doubts of learning are that the score is low, which what is mixed into it may be the cause of."""
+    return all(finding.code in _OF_ANY_CAUSE for finding in doubts)
 
 
 def is_of_learning(finding: Finding) -> bool:
@@ -87,9 +100,18 @@ def instead_of(doubts: Sequence[Finding]) -> str:
     Args:
         doubts: see `doubts_of_learning`.
     """
-    others = [finding for finding in doubts if finding.code not in _OF_ANY_CAUSE]
+    others = [each for each in doubts if each.code not in _OF_ANY_CAUSE and not _is_said_already(each, doubts)]
     is_fitted = bool(others) and all(finding.evidence.get(FITTED) is True for finding in others)
     return WITHOUT_FIT if is_fitted else TRAINED_AGAIN
+
+
+def _is_said_already(doubt: Finding, doubts: Sequence[Finding]) -> bool:
+    """Whether passes that a log shows are those of which a script tells that they are behind the packing."""
+    log, _, line = str(doubt.evidence.get("place", "")).rpartition(":")
+    if doubt.code != codes.LEARNT_BEFORE.code or not line.isdigit():
+        return False
+    packed = [each.evidence.get(PACKED_AT) for each in doubts if each.evidence.get("log") == log]
+    return any(isinstance(at, int) and at < int(line) for at in packed)
 
 
 def settling_learning(doubts: Sequence[Finding]) -> list[str]:

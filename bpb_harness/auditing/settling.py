@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpb_harness.auditing.learnt import doubts_of_learning, instead_of
+from bpb_harness.auditing.learnt import WITHOUT_MIXING, doubts_of_learning, instead_of, is_of_any_cause
 from bpb_harness.findings import Finding, Severity, listed, place_in_script
 
 SCORED_AGAIN = (
@@ -16,6 +16,7 @@ A_PROOF = "a file of bits that decodes to the text (`bpb-prove` writes one, `bpb
 
 _BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each leading space counted once"
 _RATES = "with mask rates drawn uniformly from (0, 1], or at the midpoints of equal cells of it"
+_OF_MIXING = frozenset(["BPB267", "BPB274", "BPB275", "BPB276"])
 # Faults of a byte count that only warn, for what they cost depends on the text; a run has to be without them too.
 _MENDED_TOO = frozenset({"BPB103", "BPB150", "BPB154", "BPB156"})
 # What a record without a log that shows the division lacks.
@@ -51,6 +52,8 @@ def settling(
     """
     if is_recomputed:
         return ()
+    is_mixed = all(finding.code in _OF_MIXING for finding in refuting)
+    learnt = [REMEDIES["BPB273"]] if is_mixed and not is_of_any_cause(doubts_of_learning(findings)) else []
     faults = [*refuting, *(finding for finding in findings if _is_mended_too(finding))]
     places = dict.fromkeys(place for finding in faults if (place := place_in_script(finding)) is not None)
     about = " to ".join(f"{score:.4f}" for score in sorted(expected))
@@ -58,12 +61,14 @@ def settling(
     if near and of_part:
         near += " if the text that was not scored is like the part that was"
     remedies = dict.fromkeys(REMEDIES[finding.code] for finding in faults if finding.code in REMEDIES)
-    how = listed(remedies or ["without the fault"])
+    how = listed(dict.fromkeys([*(remedies or ["without the fault"]), *learnt]))
     whole = "on the whole text, " if of_part else ""
     unlogged = _LOGGED if any(finding.code in _UNLOGGED for finding in findings) else ""
     run = f"the evaluation run again, {whole}{how}{_at(list(places))}{near}{unlogged}"
     doubts = doubts_of_learning(findings)
     other = instead_of(doubts) if doubts else SCORED_AGAIN
+    if is_mixed and is_of_any_cause(doubts):
+        other = WITHOUT_MIXING
     return (run, f"instead of that: {other}")
 
 

@@ -110,7 +110,7 @@ class Statement:
 
 
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
-LEARNT_BEFORE = "the network learnt the text in several passes before it was scored on it"
+LEARNT_BEFORE = "the network was trained on the text that it is scored on, before it was scored"
 _SCORED_AGAIN = "the whole text was scored again by the network that had been trained on it"
 _EXCHANGED = "each of several documents is scored with what was learnt of the others, which were scored with its own"
 TRAINED_ON_IT = "the network was trained on the text that it is scored on"

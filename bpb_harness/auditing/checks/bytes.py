@@ -548,7 +548,7 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
     inferred = (
         ""
         if evidence.tokenizer_is_named
-        else f"; the record does not say which tokenizer was used: {row.tokenizer} is inferred from the number, for "
+        else f"; README, JSON and logs do not name the tokenizer: {row.tokenizer} is inferred from the number, for "
         f"{expected:.5f} x {bug.lowest} = {expected * bug.lowest:.5f}"
     )
     page = f" (`{bug.name}` in docs/bytes.md)" if evidence.rules.pack.file is None else ""

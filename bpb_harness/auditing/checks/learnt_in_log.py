@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.learnt import FITTED
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.readme_prose import word_hints
 from bpb_harness.findings import Finding
@@ -90,14 +91,16 @@ def _fitted(line: ScoreLine, _log: LogRecord) -> Finding | None:
         return None
     what = "a bias of the logits" if found["bias"] else "a vector that is added to the network's states"
     message = (
-        f"{line.bpb.source} calls the score {line.label!r}: by that name {what} is fitted to the scored text before "
-        "the text is scored with it. If it is one for a batch of windows that overlap, what one window is scored on is "
-        "the context to which it was fitted for the next, and the score does not pay for what was learnt of it"
+        f"{line.bpb.source} calls the score {line.label!r}: by that name {what} is fitted to the text while it is "
+        "scored. If it is fitted to tokens that are scored with it, or is one for a batch of windows that overlap, in "
+        "which what one window is scored on is the context to which it was fitted for the next, the score does not pay "
+        "for what was learnt of it"
     )
     return codes.LEARNT_BEFORE.finding(
         message,
         place=str(line.bpb.source),
         label=line.label,
+        facts={FITTED: True},
         missing=(
             "a look into the script that made the score: is what a window is scored with fitted to tokens alone that "
             "were scored before it, of that window?"

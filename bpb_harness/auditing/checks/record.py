@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bpb_harness.auditing import codes
@@ -418,12 +418,28 @@ def _not_in_logs(evidence: Evidence, score: Printed, printed: list[ScoreLine]) -
     lowest = min(line.bpb.value for line in printed)
     below = "; it is below every score in them" if score.value < lowest - 2 * score.half_unit else ""
     at = f"{nearest.bpb} ({nearest.label!r} at {_place(nearest)})"
-    message = f"{score} is in none of the logs; the nearest is {at}{below}"
+    mean = _mean_of_last(claim.logs, score)
+    message = f"{score} is in none of the logs; {mean or f'the nearest is {at}{below}'}"
     if all(is_summary_name(line.bpb.source.file) for line in printed):
         message = f"{score.source} claims {score}, and wandb's summary of the run gives another score: {at}"
     return codes.NOT_IN_LOG.finding(
         message, claimed=score.value, nearest=nearest.bpb.value, place=_place(nearest), lowest=lowest
     )
+
+
+def _mean_of_last(logs: Sequence[LogRecord], score: Printed) -> str | None:
+    """That a score is the mean of the last ones of several logs which call them by more than one name, in words."""
+    last = [log.lines[-1] for log in logs if log.lines]
+    labels = {line.label for line in last}
+    if not 1 < len(last) <= _MOST_AVERAGED or len(labels) == 1:
+        return None
+    if not score.agrees_with(sum(line.bpb.value for line in last) / len(last)):
+        return None
+    each = ", ".join(f"{line.bpb} ({line.label!r} at {_place(line)})" for line in last)
+    return f"it is the mean of the last scores of {len(last)} logs, which are not of one kind by their names: {each}"
+
+
+_MOST_AVERAGED = 8
 
 
 def _what_prints(line: ScoreLine) -> str:

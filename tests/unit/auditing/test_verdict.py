@@ -10,7 +10,7 @@ import pytest
 
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
-from bpb_harness.auditing.learnt import TRAINED_AGAIN, WITHOUT_FIT
+from bpb_harness.auditing.learnt import TRAINED_AGAIN, WITHOUT_FIT, WITHOUT_MIXING
 from bpb_harness.auditing.script import codes as script_codes
 from bpb_harness.auditing.settling import SCORED_AGAIN, settling
 from bpb_harness.auditing.verdict import judge, reconcile
@@ -219,7 +219,28 @@ def test_what_is_missing(
     assert (judged.corrected_bpb, judged.corrected_from) == (None, None)
 
 
+@pytest.mark.parametrize("code", ["BPB267", "BPB274", "BPB275"])
+@pytest.mark.parametrize("low", [("BPB414",), ("BPB414", "BPB420")])
+def test_what_is_mixed_into_a_score_leaves_the_networks_own(code: str, low: tuple[str, ...]) -> None:
+    refuting = [replace(_found(code), severity=Severity.REFUTES)]
+    doubts = [_found(each) for each in low]
+    run, instead = settling(refuting, [*refuting, *doubts], [], of_part=False, is_recomputed=False)
+    assert run == "the evaluation run again, with probabilities that add up to 1 over all tokens"
+    assert instead == f"instead of that: {WITHOUT_MIXING}"
+
+
+def test_of_a_mixture_and_a_text_that_may_be_learnt_both_are_mended() -> None:
+    refuting = [replace(_found("BPB267"), severity=Severity.REFUTES)]
+    findings = [*refuting, _found("BPB215"), _found("BPB414")]
+    run, instead = settling(refuting, findings, [], of_part=False, is_recomputed=False)
+    assert run.endswith("add up to 1 over all tokens and with each part scored before it is learnt")
+    assert instead == f"instead of that: {TRAINED_AGAIN}"
+
+
 LEARNING = [("BPB213", {"learnt": True}), *((code, {}) for code in ("BPB215", "BPB272", "BPB273", "BPB414", "BPB420"))]
+
+
+_BEHIND = ("BPB273", {"fitted_in_scoring": True, "log": "a.log", "packed_at": 9})
 
 
 @pytest.mark.parametrize(
@@ -230,6 +251,10 @@ LEARNING = [("BPB213", {"learnt": True}), *((code, {}) for code in ("BPB215", "B
         ((("BPB213", {"learnt": True}),), TRAINED_AGAIN),
         ((("BPB215", {}),), TRAINED_AGAIN),
         ((("BPB273", {}),), TRAINED_AGAIN),
+        # Passes that the log shows are those behind the packing, or others.
+        ((_BEHIND, ("BPB215", {"place": "a.log:12"})), WITHOUT_FIT),
+        ((_BEHIND, ("BPB215", {"place": "a.log:8"})), TRAINED_AGAIN),
+        ((_BEHIND, ("BPB215", {"place": "b.log:12"})), TRAINED_AGAIN),
     ],
 )
 def test_what_a_scoring_fits_leaves_the_packed_network_as_it_was(

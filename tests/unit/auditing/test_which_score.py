@@ -582,6 +582,20 @@ def test_a_log_that_ends_otherwise_is_not_outdone_by_a_table(
     )
 
 
+def test_a_mean_over_scores_of_more_than_one_name_is_told(tmp_path: Path) -> None:
+    for seed, (score, label) in enumerate([(1.02, "ngram5"), (0.96, "ngram7"), (0.972, "ngram7")]):
+        line = f"final_{label}_exact val_loss:{_nats(score):.8f} val_bpb:{score:.8f}\n"
+        (tmp_path / f"train_seed{seed}.log").write_text(SHARDS + line)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=0.984, tokenizer="sp1024"))
+    (found,) = audit(tmp_path).with_code("BPB403")
+    assert (
+        "0.984 is in none of the logs; it is the mean of the last scores of 3 logs, which are not of" in found.message
+    )
+    (tmp_path / "submission.json").write_text(submission(val_bpb=0.991, tokenizer="sp1024"))
+    (found,) = audit(tmp_path).with_code("BPB403")
+    assert "0.991 is in none of the logs; the nearest is" in found.message
+
+
 def test_a_table_stands_behind_no_log_that_prints_the_claim(tmp_path: Path) -> None:
     (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 6)))
     (tmp_path / "train.log").write_text(log(2.0312, SP1024))

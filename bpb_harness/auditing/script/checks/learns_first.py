@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 
-from bpb_harness.auditing.learnt import FITTED, SHOWN_BY_ANOTHER_VERSION
+from bpb_harness.auditing.learnt import FITTED, PACKED_AT, SHOWN_BY_ANOTHER_VERSION
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.always_printed import printing
@@ -160,7 +160,7 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     num_scores = analysis.context.num_scores
     which = "the claimed score" if num_scores == 1 else f"one of the {num_scores} scores whose mean is claimed,"
     before = [(line, bpb) for line, bpb in score.before if line < number]
-    last = f". The last score printed before that is {before[-1][1]:.4f}, in line {before[-1][0]}" if before else ""
+    last = f"{_LAST} is {before[-1][1]:.4f}, in line {before[-1][0]}" if before else ""
     where = "is printed where this training is called, and nowhere else" if found.in_logs.is_beside else _ITS_OWN
     said += (
         f". That it came so the log shows: {score.file}:{number} {where}, before "
@@ -174,9 +174,22 @@ def _hit(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     evidence = {**hit.evidence, "log": score.file, "line_of_log": number}
     evidence |= {"tokens_learnt_at_most": part.most} if part is not None else {}
     evidence |= {"plain": before[-1][1], "plain_at": f"{score.file}:{before[-1][0]}"} if before else {}
+    packed = _packed_before(analysis, score, number)
+    evidence |= {FITTED: True, PACKED_AT: packed} if packed is not None else {}
     return replace(hit, severity=Severity.REFUTES, evidence=evidence)
 
 
+def _packed_before(analysis: Analysis, score: LoggedScore, number: int) -> int | None:
+    """The line behind which the text was learnt where a run states the size of its packed network; None elsewhere.
+
+    Nothing is packed again before the score: what was learnt goes into no file.
+    """
+    sized = [line for line, text in output_of(analysis.program, score) if _PACKED.search(text)]
+    return sized[-1] if sized and sized[-1] < number else None
+
+
+_PACKED = re.compile(r"total submission size|serialized model.{0,40}(?:int[0-9]|zlib|lzma|zstd|brotli)", re.IGNORECASE)
+_LAST = ". The last score printed before that, of which windows and weights was not compared,"
 _ALL = "what is scored was learnt before"
 _ITS_OWN = "is a line that this training alone prints"
 

@@ -12,13 +12,15 @@ from bpb_harness.auditing.script.domains.scored_tokens import behind_target, sco
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
 _ADDING_UP = re.compile(r"reduce|gather|psum|pmean|sync|collect|across|broadcast|barrier|merge|aggregate", re.I)
 _RANK = re.compile(r"(?:^|_)(?:rank|process_index)$", re.IGNORECASE)
 _RANGES = frozenset(["range", "arange", "islice"])
 _SAMPLERS = frozenset(["DistributedSampler", "split_dataset_by_node", "shard"])
 _MAX_TRACED = 60
+_PLACING = frozenset(["to", "cuda", "device_put"])
+_SIZES = frozenset(["size", "numel", "len"])
 
 
 def check_own_shares(analysis: Analysis) -> Iterator[Hit]:
@@ -59,7 +61,17 @@ def _dealt_at(program: Program, node: ast.AST, frame: Frame) -> ast.AST | None:
 
 
 def _is_of_process(program: Program, node: ast.expr, frame: Frame) -> bool:
-    parts = (part for part, _ in trace(program, node, frame, _MAX_TRACED))
+    def opened(part: ast.AST) -> Iterable[ast.AST]:  # where values lie, and how many there are, chooses none of them
+        if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Attribute) and part.attr == "shape"):
+            return ()
+        if isinstance(part, ast.keyword) and part.arg == "device":
+            return ()
+        called = last_name(part.func) if isinstance(part, ast.Call) else ""
+        if called in _SIZES:
+            return ()
+        return operands(part)[:1] if called in _PLACING and isinstance(part, ast.Call) else program.parts(part)
+
+    parts = (part for part, _ in trace(program, node, frame, _MAX_TRACED, opened))
     return any(
         _RANK.search(last_name(part.func if isinstance(part, ast.Call) else part)) is not None
         for part in parts

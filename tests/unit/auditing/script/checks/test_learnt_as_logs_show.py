@@ -143,6 +143,21 @@ def _found(
     return [each for each in check_source(script.format(**{**BASE, **changes}), context) if each.code == "BPB273"]
 
 
+_SIZED = "Total submission size int6+zstd: 15800000 bytes"
+
+
+@pytest.mark.parametrize(("before", "after", "at"), [(True, False, 3), (False, True, None), (True, True, None)])
+def test_what_is_learnt_behind_the_packing_goes_into_no_file(
+    tmp_path: Path, before: bool, after: bool, at: int | None
+) -> None:
+    lines = LOG.rstrip("\n").split("\n")
+    log = [*lines[:2], *[_SIZED] * before, *lines[2:5], *[_SIZED] * after, *lines[5:]]
+    (found,) = _found(tmp_path, {}, "\n".join(log))
+    assert found.severity is Severity.REFUTES
+    assert found.evidence.get("packed_at") == at
+    assert found.evidence.get("fitted_in_scoring") == (True if at is not None else None)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -161,7 +176,9 @@ def test_what_the_log_shows_and_the_weights_carry_to_the_score_refutes(tmp_path:
     (found,) = _found(tmp_path, changes)
     assert found.severity is Severity.REFUTES
     assert "train.log:3 is a line that this training alone prints" in found.message
-    assert "before the claimed score in line 6. The last score printed before that is 1.2345" in found.message
+    assert "before the claimed score in line 6. The last score printed before that, of which" in found.message
+    assert "windows and weights was not compared, is 1.2345, in line 2" in found.message
+    assert (found.evidence.get("fitted_in_scoring"), found.evidence.get("packed_at")) == (None, None)
     assert found.factor is None
     assert found.evidence["line_of_log"] == 3
 

@@ -54,7 +54,13 @@ ADDED = [
     "    nats, size = added_up(nats), added_up(size)",
     "    both = [None] * world\n    dist.all_gather_object(both, (nats, size))\n    nats, size = map(sum, zip(*both))",
 ]
-WHOLE = [f"    for i in range(num):\n{WINDOW}", f"    for i in range(0, num, 1):\n{WINDOW}"]
+PLACED = (
+    "    for i in range(num):\n"
+    "        whole = val_tokens[i * LENGTH : (i + 1) * LENGTH + 1].to(torch.device(f'cuda:{RANK}'))\n"
+    "        w = whole[max(0, whole.size(0) - LENGTH) :].to(device=torch.device('cuda', rank))\n"
+    "        w = w[max(0, w.shape[0] - LENGTH) :]"
+)
+WHOLE = [PLACED, f"    for i in range(num):\n{WINDOW}", f"    for i in range(0, num, 1):\n{WINDOW}"]
 
 
 def _found(shared: str, added: str = "") -> dict[str, Severity]:
