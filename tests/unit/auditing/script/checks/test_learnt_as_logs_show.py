@@ -763,3 +763,26 @@ def test_steps_that_may_move_nothing_leave_a_doubt(tmp_path: Path, old: str, new
 )
 def test_steps_that_move_nothing_are_none(tmp_path: Path, old: str, new: str) -> None:
     assert _found(tmp_path, {"default": "1"}, script=SCRIPT.replace(old, new)) == []
+
+
+_TWICE = """val_bpb = eval_val(s, base, device, val_tokens, byte_lut)
+    print(f"final val_bpb:{{val_bpb:.6f}}")
+    {between}"""
+
+
+@pytest.mark.parametrize(
+    ("between", "scored", "severity"),
+    [
+        ("pass", "base", Severity.REFUTES),
+        ("base.load_state_dict(ema)", "base", None),
+        ('base.load_state_dict(torch.load("plain.pt"))', "base", Severity.WARNS),
+        ("fresh = GPT().to(device); fresh.load_state_dict(ema)", "fresh", None),
+    ],
+)
+def test_of_a_label_that_is_printed_twice_the_second_may_be_of_fresh_weights(
+    tmp_path: Path, between: str, scored: str, severity: Severity | None
+) -> None:
+    behind = _TWICE.format(between=between).replace("{{", "{").replace("}}", "}")
+    log = LOG.replace("final val_bpb", "final val_bpb:1.151234\nfinal val_bpb")
+    found = _found(tmp_path, {"behind": behind, "scored": scored}, log)
+    assert [each.severity for each in found] == ([] if severity is None else [severity])
