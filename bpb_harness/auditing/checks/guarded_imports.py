@@ -103,7 +103,7 @@ def _imports(body: list[ast.stmt], conditions: tuple[Condition, ...]) -> Iterato
             if test is not None:
                 yield from _imports(statement.body, (*conditions, test))
                 yield from _imports(statement.orelse, (*conditions, replace(test, holds=not test.holds)))
-        elif isinstance(statement, ast.FunctionDef | ast.With):
+        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.With):
             yield from _imports(statement.body, conditions)
 
 

@@ -18,13 +18,14 @@ domains/     what expressions stand for, a walker each: numbers (values, and wha
              what a tensor was at first (roots), whether a network is causal (causal), functions that are handed over
              (handed_over), what logs show of them (shown_in_logs; of their calls: called_in_logs), of tests
              (switches_in_logs), of a loop's rounds (printed_passes, rounds_in_logs; of passes, by a README too:
-             passes_of_run; whether they go on learning: rounds_that_learn, put_back; whose sum is left: kept_sums), of
-             scores (printed_scores) and of what did not come (always_printed, not_in_logs), whether they are logs of
-             the script (log_of_script), what else tells of the run (said_of_run), at which rounds and with how many
-             decimals lines are printed (printed_lines), trained weights on their way to a score (carried), statistics
-             that become weights (gathered), what is fitted to a window (fitted_window) or to a part of the text
-             (share_learnt), the networks of a function (networks), and what is read back from packed files into them
-             (packed_states, written_files)
+             passes_of_run; whether they go on learning: rounds_that_learn, put_back; whose sum is left: kept_sums;
+             whether steps learn: idle_steps, other_networks), of scores (printed_scores) and of what did not come
+             (always_printed, not_in_logs), whether they are logs of the script (log_of_script), what else tells of the
+             run (said_of_run), at which rounds and with how many decimals lines are printed (printed_lines), trained
+             weights on their way to a score (carried), statistics that become weights (gathered), what is fitted to a
+             window (fitted_window), to several at once (shared_fit) or to a part of the text (share_learnt), the
+             networks of a function (networks), and what is read back from packed files into them (packed_states,
+             written_files)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,
              lifted_tables), scoring functions on an oracle network (run_scoring, scoring_function, lifted_loops,

@@ -29,6 +29,7 @@ from bpb_harness.auditing.script.checks.own_packed import check_own_packed
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.reads_all import check_reads_all
+from bpb_harness.auditing.script.checks.rescaled_losses import check_rescaled_losses
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.scaled_bits import check_scaled_bits
 from bpb_harness.auditing.script.checks.scored_again import check_scored_again
@@ -64,6 +65,7 @@ from bpb_harness.units import counted
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_byte_constants: "constants in place of a byte count",
     check_scaled_bits: "constants that scale the loss or the bits",
+    check_rescaled_losses: "constants that scale losses of a part of the tokens",
     check_unpaid_tokens: "tokens that the loss leaves out",
     check_weighed_losses: "weights of tokens in the loss",
     check_scored_files: "the files that are scored",

@@ -87,6 +87,20 @@ def test_one_that_is_imported_whatever_happens_is_a_remark(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "inside",
+    [
+        "class Net:\n    def __init__(self):\n        from golf_lib.data import load\n        self.load = load\n",
+        "class Net:\n    from golf_lib.data import load\n",
+        "async def fetch():\n    import golf_lib\n",
+    ],
+)
+def test_one_that_a_class_imports_is_a_remark_too(tmp_path: Path, inside: str) -> None:
+    (found,) = _report(tmp_path, script=f"{SCRIPT}\n\n{inside}").with_code("BPB457")
+    assert found.evidence["modules"] == ["golf_lib"]
+    assert not _report(tmp_path, script=f"{SCRIPT}\n\n{inside.replace('golf_lib', 'mamba_ssm')}").with_code("BPB457")
+
+
+@pytest.mark.parametrize(
     ("script", "log", "more"),
     [
         (SCRIPT, SCORE, {}),  # the log does not tell

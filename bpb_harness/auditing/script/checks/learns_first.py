@@ -29,6 +29,7 @@ from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
 from bpb_harness.auditing.script.domains.share_learnt import Learnt, share_learnt
+from bpb_harness.auditing.script.domains.shared_fit import shared_fit
 from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_another_script, output_of, shown_in_logs
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import QuickEvaluator, come_to, taken
@@ -108,6 +109,13 @@ def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
         "The script takes steps of training on the very tokens that it scores next, and scores them afterwards: "
         "the score does not pay for what was learnt of them"
     )
+    if found.is_shared:
+        said = (
+            "The script fits one vector to all windows of a batch at once, each without the tokens that are scored in "
+            "it. But the windows overlap: what is scored in one of them (all of it where a window is as long as two "
+            "strides, else its end) stands in the next one before what that scores, and so is in the fit that it is "
+            "scored with, but for a batch's last window. The score does not pay for what was learnt of it"
+        )
     hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown, evidence={FITTED: True})
     if not is_known or found.fitted is None or not analysis.context.logged:
         return hit
@@ -248,6 +256,7 @@ class _Found:
         by_default: how many are by the script's own settings, if any are.
         pattern: of the files that are learnt, in words, where it is that alone which takes in the scored ones.
         is_shape: whether it may be the shape of the text alone that the tokens trained on have of it.
+        is_shared: whether it is fitted to what stands before the scored tokens of several windows that overlap.
     """
 
     site: ast.AST
@@ -261,6 +270,7 @@ class _Found:
     by_default: Rounds | None = None
     pattern: str = ""
     is_shape: bool = False
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -381,7 +391,8 @@ def _is_given(program: Program, node: ast.AST, frame: Frame) -> bool:
 def _holds(program: Program, test: ast.expr, wanted: bool, frame: Frame) -> bool:
     """Whether a test is known to hold: it asks whether the file is run, which process this is, or for what is given."""
     is_entry = any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
-    if is_entry or _asks_for_first(test, wanted) or QuickEvaluator(program).all_hold(((test, wanted),), frame) is True:
+    is_known = is_entry or _asks_for_first(test, wanted) or _asks_for_later(program, test, wanted)
+    if is_known or QuickEvaluator(program).all_hold(((test, wanted),), frame) is True:
         return True
     name, is_there = test, True
     if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot):
@@ -397,6 +408,28 @@ def _asks_for_first(test: ast.expr, wanted: bool) -> bool:
         is_zero = isinstance(test.ops[0], ast.Eq) and isinstance(other, ast.Constant) and other.value == 0
         return wanted and is_zero and _RANK.search(last_name(_called(test.left))) is not None
     return wanted and _FIRST.fullmatch(last_name(_called(test))) is not None
+
+
+def _asks_for_later(program: Program, test: ast.expr, wanted: bool) -> bool:
+    """Whether a test of each round asks whether the first window is in none of it: not any(w == 0 for w in batch)."""
+    while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test, wanted = test.operand, not wanted
+    listed: ast.expr | None = None
+    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.In | ast.NotIn) and _is_nought(test.left):
+        listed = test.comparators[0] if isinstance(test.ops[0], ast.NotIn) is wanted else None
+    elif isinstance(test, ast.Call) and last_name(test.func) == "any" and test.args and not wanted:
+        each = test.args[0]
+        asked = each.elt if isinstance(each, ast.GeneratorExp | ast.ListComp) else None
+        is_equal = isinstance(asked, ast.Compare) and isinstance(asked.ops[0], ast.Eq)
+        if isinstance(each, ast.GeneratorExp | ast.ListComp) and is_equal and isinstance(asked, ast.Compare):
+            listed = each.generators[0].iter if _is_nought(asked.comparators[0]) else None
+    rounds = {*program.ancestors(test)} if isinstance(listed, ast.Name) else set()
+    made = program.reaching(listed) if isinstance(listed, ast.Name) else ()
+    return any(isinstance(up, ast.For) and up in rounds for each in made for up in program.ancestors(each.statement))
+
+
+def _is_nought(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, bool)
 
 
 def _called(node: ast.expr) -> ast.expr:
@@ -610,7 +643,7 @@ def _found_at(
     if varies and order < 0:
         if is_asked_before(program, scoring, learning) or is_unused(program, scoring, way[met:]):
             return None
-        return _of_window(analysis, tokens, site, way[-1][1])
+        return _of_window(analysis, tokens, site, way[met:], scoring)
     if varies or (order > 0 and not (around and _is_whole(program, other, met))):
         return None
     learnt = _sources(program, site[1], way[-1][1])
@@ -1015,11 +1048,15 @@ _ASKING = ("forward", "loss", "logits", "compute", "__call__")
 
 
 def _of_window(
-    analysis: Analysis, tokens: ScoredTokens, site: tuple[ast.Call, ast.expr], frame: Frame
+    analysis: Analysis, tokens: ScoredTokens, site: tuple[ast.Call, ast.expr], learning: Way, scoring: ast.AST
 ) -> _Found | None:
     """Steps on the very targets that are scored behind them: what is fitted to a token has seen it."""
-    cost = fitted_cost(analysis, tokens, site[1], frame)
-    return None if cost is None else _Found(site[0], (cost, site[0], tokens.score.node), is_window=True)
+    frame = learning[-1][1]
+    cost, is_shared = fitted_cost(analysis, tokens, site[1], frame), False
+    if cost is None:
+        cost, is_shared = shared_fit(analysis, tokens, site[1], learning, scoring), True
+    shown = () if cost is None else (cost, site[0], tokens.score.node)
+    return None if cost is None else _Found(site[0], shown, is_window=True, is_shared=is_shared)
 
 
 # -- statistics ---------------------------------------------------------------------------------------------

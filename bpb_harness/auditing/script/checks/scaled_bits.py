@@ -104,6 +104,13 @@ def _is_how_many(node: ast.expr) -> bool:
     )
 
 
+def is_no_unit(scale: float) -> bool:
+    """Whether a factor is no number of things, and stands for no change between nats and bits."""
+    is_unit = any(abs(scale * unit - 1.0) <= _UNIT for unit in (_LN2, 1.0 / _LN2))
+    is_told = abs(scale - 1.0) > _LEAST and 1.0 / _LARGEST < scale < _LARGEST
+    return is_told and not is_unit and not _is_of_things(scale)
+
+
 def _is_of_things(value: float) -> bool:
     """Whole numbers and their reciprocals: numbers of tokens, of windows, of processes."""
     return _is_whole(value) or _is_whole(1.0 / value)

@@ -62,9 +62,9 @@ def _fitted_parts(
     if cost is None or learnt is None or name is None:
         return None
     for each in _by_earlier_names(program, Plain(name, learnt.parts)):
-        scored = _named(program, tokens.target, each.name.id)
+        scored = named_as(program, tokens.target, each.name.id)
         if scored is not None and {*program.reaching(each.name)} == {*program.reaching(scored.name)}:
-            return {*each.parts, *cost[2]}, {*scored.parts, *_parts_scored(analysis, tokens)}
+            return {*each.parts, *cost[2]}, {*scored.parts, *parts_scored(analysis, tokens)}
     return None
 
 
@@ -103,7 +103,7 @@ def steps_taken(
             if rounds is None or rounds.number < 1:
                 return None
             least = rounds if least is None or rounds.number < least.number else least
-    is_sure = bool(logged) and _is_scored_with(program, scoring, learning)
+    is_sure = bool(logged) and is_scored_with(program, scoring, learning)
     is_sure = is_sure and _are_same_parts(analysis, tokens, loss, learning[-1][1], logged)
     return least if is_sure else None
 
@@ -129,7 +129,7 @@ def _rounds_by_default(program: Program, loop: ast.AST, frame: Frame) -> Rounds 
 # -- the same tokens ---------------------------------------------------------------------------------------
 
 
-def _named(program: Program, node: ast.expr, wanted: str) -> Plain | None:
+def named_as(program: Program, node: ast.expr, wanted: str) -> Plain | None:
     """A name that tokens have their values from: y of t = y[i, s:] and t, with the parts that are cut out of it."""
     parts: tuple[str, ...] = ()
     for _ in range(_MAX_NAMES):
@@ -170,7 +170,7 @@ def _handed_over(program: Program, name: ast.Name, frame: Frame, scope: Scope) -
     return None
 
 
-def _parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
+def parts_scored(analysis: Analysis, tokens: ScoredTokens) -> Iterator[str]:
     """The parts of a window whose costs are added to a score: s:wlen of nll[b, s:wlen]."""
     for number, term, score in analysis.scores():
         if number == tokens.sink and score.node is tokens.score.node:
@@ -215,12 +215,12 @@ def _are_same_parts(
 
 def _num_from_end(analysis: Analysis, part: str, tokens: ScoredTokens, logged: tuple[LoggedScore, ...]) -> int:
     """How many places from the end a part begins: s of s = max(n - 64, 0); 0 where that is not known."""
-    length = _begins(analysis.program, part, tokens)
+    length = from_end(analysis.program, part, tokens)
     number = None if length is None else number_in_logs(analysis.program, length, tokens.score.frame, logged)
     return 0 if number is None else number.number
 
 
-def _begins(program: Program, part: str, tokens: ScoredTokens) -> ast.expr | None:
+def from_end(program: Program, part: str, tokens: ScoredTokens) -> ast.expr | None:
     """How many places from the end a part begins: 64 of s = max(n - 64, 0)."""
     begins = _slices(part)[0].lower
     if isinstance(begins, ast.UnaryOp) and isinstance(begins.op, ast.USub):
@@ -253,7 +253,7 @@ def is_asked_before(program: Program, scoring: ast.AST, learning: ast.AST) -> bo
 
 def is_unused(program: Program, scoring: ast.AST, learning: Way) -> bool:
     """Whether steps are never come to, or fit names made for them that nothing asks for until behind the score."""
-    site, fitted = learning[-1][0], {*_fitted(program, learning)}
+    site, fitted = learning[-1][0], {*fitted_by(program, learning)}
     around = {*program.ancestors(scoring)}
     loops = [each for each in loops_around(program, site) if each not in around]
     if any(is_left_before(program, each, site, learning[-1][1]) for each in loops):
@@ -288,9 +288,9 @@ def _asks_for_fit(program: Program, use: ast.Name, loops: Sequence[ast.AST], sco
     return not since or not all(position(each.statement) > max(map(end_of, loops)) for each in since)
 
 
-def _is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
+def is_scored_with(program: Program, scoring: ast.AST, learning: Way) -> bool:
     """Whether a score is asked, behind the steps, with what they have fitted."""
-    fitted, first = {*_fitted(program, learning)}, learning[0][0]
+    fitted, first = {*fitted_by(program, learning)}, learning[0][0]
     around = {*program.ancestors(scoring)}
     behind = max([end_of(first), *(end_of(each) for each in loops_around(program, first) if each not in around)])
     waiting, seen = [scoring], set[ast.AST]()
@@ -320,7 +320,7 @@ def _is_changed(program: Program, name: ast.Name, behind: tuple[int, int]) -> bo
     return False
 
 
-def _fitted(program: Program, learning: Way) -> Iterator[str]:
+def fitted_by(program: Program, learning: Way) -> Iterator[str]:
     """The names, where the score stands, of what steps change: of an optimizer, of what is made by a gradient."""
     site = learning[-1][0]
     if len(learning) > 1:

@@ -54,7 +54,7 @@ class Sink:
         if len(wanted) < _TELLING:
             return False
         return re.match(rf"{re.escape(wanted)}(?![\w.])", own) is not None or self._is_glued_as(
-            wanted, "[a-z0-9_]+" if loosely else "[a-z0-9]+"
+            wanted, r"\+?[a-z0-9_]+" if loosely else r"\+?[a-z0-9]+"
         )
 
     def _is_glued_as(self, wanted: str, value: str) -> bool:

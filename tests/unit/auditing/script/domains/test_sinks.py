@@ -20,6 +20,8 @@ from bpb_harness.auditing.script.domains.sinks import Sink
         ("final_window_ngram # _exact val_bpb:", "final_window_exact", False),
         ("final_window_ngram # _partial_exact val_bpb:", "final_window_ngram7_exact", False),
         ("final_ngram # _of # _exact val_bpb:", "final_ngram7_of9_exact", True),
+        ("final_window # _exact val_bpb:", "final_window+slot8steps_exact", True),
+        ("final_window # _exact val_bpb:", "final_window+slot8+more_exact", False),
         ("final_ngram  #  _exact val_bpb:", "final_ngram7_exact", False),  # blanks stand around the value
         ("n # _exact val_bpb:", "n7_exact", False),  # too little to tell
     ],
