@@ -86,7 +86,7 @@ def about_masks(result: BpbResult) -> str:
             return "the error is not known: one draw of each answer does not tell it; pass --samples 2 or more"
         return (
             "the error is not known: the draws of every answer agree, and may have met one mask alone; "
-            f"{_more_draws(result)} meets others"
+            f"{_more_draws(result)} may meet others"
         )
     if result.ci95 is None:
         return f"standard error {result.mc_stderr:.4f}"
@@ -115,6 +115,8 @@ def about_other_text(result: BpbResult) -> str:
         )
     if result.length.num_windows < 2:
         return f"how far the score would move on it is not known from 1 {what[:-1]}; score more text"
+    if result.mc_stderr is None:
+        return f"how far the score would move on it is not known, for what masks do to these {what} is not"
     return (
         f"how far the score would move on it is not known: the {what} differ by no more than the sampled masks do; "
         f"{_more_draws(result)} would part the two"
