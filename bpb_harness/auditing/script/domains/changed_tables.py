@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from bpb_harness.auditing.script.domains.values import IDENTITY
 from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import position
+from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import LIBRARIES, Path, operands, step_of
@@ -62,10 +63,7 @@ class TableChanges:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._named: dict[str, list[ast.Name]] | None = None
-        self._attributes: dict[str, list[ast.Attribute]] = {}
         self._known: dict[tuple[ast.AST, str], bool] = {}
-        self._outer: dict[Scope, set[str]] = {}
 
     def of_table(self, loop: ast.AST, name: str) -> bool:
         """Whether the table of a name that a loop or comprehension fills may be written to by anything else."""
@@ -97,27 +95,16 @@ class TableChanges:
 
     def uses(self, holder: _Holder) -> Iterator[ast.Name | ast.Attribute]:
         """Where a name, or an attribute, stands in the program."""
-        if self._named is None:
-            self._named = self._index()
+        named, attributes = _by_name(self.program)
         if holder.scope is None:
-            yield from self._attributes.get(holder.name, ())
+            yield from attributes.get(holder.name, ())
             return
-        yield from (use for use in self._named.get(holder.name, ()) if self._is_of(use, holder.scope))
+        yield from (use for use in named.get(holder.name, ()) if self._is_of(use, holder.scope))
 
     def sets(self, name: str) -> bool:
         """Whether an attribute of a name is set by setattr(x, "name", v)."""
         calls = self.program.calls.get("setattr", [])
         return any(len(call.args) > 1 and getattr(call.args[1], "value", None) == name for call in calls)
-
-    def _index(self) -> dict[str, list[ast.Name]]:
-        named: dict[str, list[ast.Name]] = {}
-        for script in self.program.scripts:
-            for node in nodes_within(script.tree):
-                if isinstance(node, ast.Name):
-                    named.setdefault(node.id, []).append(node)
-                elif isinstance(node, ast.Attribute):
-                    self._attributes.setdefault(node.attr, []).append(node)
-        return named
 
     def _is_of(self, use: ast.Name, wanted: Scope) -> bool:
         """Whether a name is a scope's: of its own statements, or of a function inside that has none of that name."""
@@ -130,14 +117,27 @@ class TableChanges:
         """Whether a function gives a name a value of its own, which no global or nonlocal statement makes another's."""
         found = scope.definitions.get(name, [])
         is_own = any(each.kind in ("assign", "loop", "parameter") or _is_plain(each.statement) for each in found)
-        return is_own and not (scope.parent is not None and name in self._outer_names(scope))
+        return is_own and not (scope.parent is not None and name in _outer_names(self.program, scope))
 
-    def _outer_names(self, scope: Scope) -> set[str]:
-        """The names that a function says to be another's."""
-        if scope not in self._outer:
-            said = (part for part in nodes_within(scope.node) if isinstance(part, ast.Global | ast.Nonlocal))
-            self._outer[scope] = {name for part in said for name in part.names}
-        return self._outer[scope]
+
+@once
+def _by_name(program: Program) -> tuple[dict[str, list[ast.Name]], dict[str, list[ast.Attribute]]]:
+    """Where names and attributes stand in a program: many tables are asked for, each by a search of its own."""
+    named, attributes = dict[str, list[ast.Name]](), dict[str, list[ast.Attribute]]()
+    for script in program.scripts:
+        for node in nodes_within(script.tree):
+            if isinstance(node, ast.Name):
+                named.setdefault(node.id, []).append(node)
+            elif isinstance(node, ast.Attribute):
+                attributes.setdefault(node.attr, []).append(node)
+    return named, attributes
+
+
+@once
+def _outer_names(_program: Program, scope: Scope) -> set[str]:
+    """The names that a function says to be another's."""
+    said = (part for part in nodes_within(scope.node) if isinstance(part, ast.Global | ast.Nonlocal))
+    return {name for part in said for name in part.names}
 
 
 def _is_plain(statement: ast.AST) -> bool:
