@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bpb_harness.comparison.mask_error import mask_error, shared_variance
+from bpb_harness.comparison.mask_error import _difference, mask_error, shared_variance
 from bpb_harness.statistics.random_halving import mirrored_draws
 from bpb_harness.statistics.standard_errors import Draws, grid_stderr_nats, mc_stderr_nats
 from tests.scores import SIGNATURE, costs_of, draws_of
@@ -77,6 +77,14 @@ def test_what_one_grid_jumps_beside_another_is_no_error_of_masks(coarse, fine, n
     assert rms(blind) > (2.2 if 4 in {coarse, fine} else 1.1) * spread
 
 
+def test_both_rates_step_where_their_grids_do():
+    v = mirrored_draws((np.arange(40) + 0.5) / 40, 2)
+    one, other = (at_places(v, np.ceil(v * steps) / steps, np.ones(40), np.zeros((40, 2))) for steps in (4, 8))
+    rates, less = _difference(one, one.draws, other.draws).both_rates_at(np.array([0.1, 0.3, 0.45, 0.95]))
+    assert rates.tolist() == [0.125, 0.375, 0.5, 1.0]
+    assert less.tolist() == [0.25, 0.5, 0.5, 1.0]
+
+
 def at_places(v, rate, hardness, noise):
     """Windows whose costs rise with the mask rate, the harder ones more."""
     count = len(v)
@@ -95,6 +103,7 @@ def test_of_few_draws_no_jump_is_fitted():
     v = mirrored_draws((rng.permutation(12) + rng.random(12)) / 12, 2)
     noise = rng.normal(0.0, 2.0, (2, 12, 2))
     one, other = (at_places(v, np.ceil(v * 8.0 * k) / (8.0 * k), np.ones(12), noise[k - 1]) for k in (1, 2))
+    assert _difference(one, one.draws, other.draws).regression.basis.jumps == 0
     assert mask_error(one, other).stderr_nats > 0.7 * 2.0 * 12**0.5
 
 

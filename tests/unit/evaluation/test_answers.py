@@ -188,6 +188,12 @@ def test_draws_of_an_answer_that_agree_tell_nothing_of_its_error(tmp_path, metho
     assert unknown >= 1
 
 
+def test_a_single_token_has_no_error_however_often_it_is_drawn(tmp_path):
+    alone = score(job(tmp_path, method="mc", num_samples=2, enumerate_short=False, schedule="loglinear", limit=1))
+    assert alone.windows.num_tokens.tolist() == [1]
+    assert alone.mc_stderr == pytest.approx(0.0, abs=1e-9)
+
+
 def test_a_single_draw_tells_nothing_of_the_error(tmp_path):
     one = job(tmp_path, method="mc", num_samples=1)
     result = score(one)
