@@ -21,7 +21,9 @@ _OF_RECORDS = {
 }
 _OF_ONE = {
     "BPB409": "claim one score, as val_bpb in submission.json or in one sentence of the README (Our model achieves "
-    "0.8500 bits per byte); docs/audit.md says where a claim is read"
+    "0.8500 bits per byte); docs/audit.md says where a claim is read",
+    "BPB213": "score without what the record says of its score: with a bound whose weights belong to its masks, as "
+    f"bpb-eval --method mc does, of a network that has not learnt the text; or {_SCORE_AGAIN}",
 }
 _OF_SCRIPTS = {
     "1": f"{_SCRIPT}; {_COUNT}",

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.checks.scaled_bits import check_scaled_bits, is_no_unit
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.in_evaluation import tests_of
+from bpb_harness.auditing.script.domains.scaling import is_no_unit, scalings
 from bpb_harness.auditing.script.domains.trace import trace_all
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.nodes import names_in, stored_in
@@ -45,7 +45,7 @@ def check_rescaled_losses(analysis: Analysis) -> Iterator[Hit]:
             continue
         if not _is_of_losses(analysis.program, loss, frame) or _is_undone(analysis, factor, loss):
             continue
-        if any(True for _ in check_scaled_bits(analysis)):
+        if any(True for _ in scalings(analysis)):
             break
         yield _hit(analysis, statement, factor, scale)
         return
