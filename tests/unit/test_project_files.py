@@ -67,6 +67,14 @@ def test_every_file_of_an_audit_is_in_the_list_of_its_package() -> None:
     assert {name for name in files if not re.search(rf"\b{name}\b", listed)} == {"__init__.py"}
 
 
+def test_the_list_of_the_domains_of_scripts_is_whole() -> None:
+    package = _ROOT / "bpb_harness" / "auditing" / "script"
+    said = (package / "__init__.py").read_text("utf-8").split("domains/")[1].split("checks/")[0]
+    listed = [name for group in re.findall(r"\(([^)]*)\)", said) for name in group.replace("\n", " ").split(",")]
+    files = [file.stem for file in (package / "domains").glob("*.py")]
+    assert sorted(name.strip() for name in listed) == sorted(set(files) - {"__init__"})
+
+
 def test_make_help_has_a_line_for_every_target() -> None:
     targets = _targets()
     assert {"help", "demo", "test", "quick", "clean"} <= set(targets)
