@@ -64,7 +64,8 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         yield from parts
         is_held = evidence.held_script is not None or not evidence.claim.scripts  # what was read stands in the log
         if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found and not is_held:
-            yield _VERSION if codes.OTHER_VERSION.code in found else _who_wrote(evidence)
+            is_other = any(each.code == codes.OTHER_VERSION.code and not each.evidence.get("is_near") for each in findings)
+            yield _VERSION if is_other else _who_wrote(evidence)
         if _ALL not in parts and _LOOKS_AHEAD not in found:
             yield SEES_NOTHING
     if not any(finding.code in _LEARNT for finding in doubts_of_learning(findings)):

@@ -69,7 +69,7 @@ def check_other_version(evidence: Evidence, programs: Programs) -> Iterator[Find
             else (f"no script of the record wrote {file} as it lies here")
         )
         message = f"{none}: {'; '.join(signs[0])}"
-        yield codes.OTHER_VERSION.finding(message, log=file, logs=[*logs])
+        yield codes.OTHER_VERSION.finding(message, log=file, logs=[*logs], is_near=is_near)
         yield from _set_by_the_readme_alone(evidence, [log for log, _ in logs.values() if log is not None], files)
 
 

@@ -173,13 +173,18 @@ def test_each_log_of_a_mean_has_to_show_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("off", "said"), [(2, "2 more than"), (-4, "4 fewer than")])
 def test_a_size_that_is_a_few_bytes_off_is_no_other_version(tmp_path: Path, off: int, said: str) -> None:
-    (found,) = _report(tmp_path, f"Code size: {len(SCRIPT) + off} bytes\n{SCORE}").with_code("BPB431")
+    report = _report(tmp_path, f"Code size: {len(SCRIPT) + off} bytes\n{SCORE}")
+    assert WROTE in report.unchecked  # as of any log that states no size
+    assert VERSION not in report.unchecked
+    (found,) = report.with_code("BPB431")
     assert found.message == (
         f"train.log is not to the byte of a script of the record: it states {len(SCRIPT) + off:,} bytes of code, "
         f"{said} the nearest script as it lies here, {len(SCRIPT):,}"
     )
     log = f"Code size: {len(SCRIPT) + off} bytes\n{OTHER_SCORE}"  # and another line of the score
-    (found,) = _report(tmp_path, log).with_code("BPB431")
+    report = _report(tmp_path, log)
+    assert VERSION in report.unchecked
+    (found,) = report.with_code("BPB431")
     assert found.message.startswith("no script of the record wrote train.log as it lies here: the line of the score,")
 
 
