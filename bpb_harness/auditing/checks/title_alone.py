@@ -19,7 +19,7 @@ from bpb_harness.claim.readme_reader import title_of
 from bpb_harness.claim.settings import set_beside, settings_of_every_command
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
-from bpb_harness.findings import Finding, first_of
+from bpb_harness.findings import Finding, Severity, first_of
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,14 @@ _TECHNIQUES = (
         r"|\((?:y|out|o|attn_?\w{0,8}) ?\* ?\w{1,20}\)\.sum\(|- ?\([^\n]{1,60}\)\.sum\(",
     ),
 )  # fmt: skip
+# Of packing: what a README says of its score tells whether it is of weights that went through it.
+_OF_PACKING = (
+    _technique(
+        "gptq", r"(?<![A-Za-z])GPTQ(?![A-Za-z])",
+        r"gptq|hessian|cholesky|percdamp|act_?order|error[ _-]?feedback|obq|adaround|quip",
+    ),
+)  # fmt: skip
+_SCORE_IN_PROSE = re.compile(r"(?<![\d.])\d\.(\d{3,})(?![\d.])")
 # Titles and READMEs that speak of a technique as of one that is not there, or not for this score.
 _WITHOUT = (
     r"(?:no|non|not|without|w/o|pre|before|skip\w{0,4}|disabl\w{1,4}|off|drop\w{0,4}|remov\w{1,4}|plan\w{0,4}|pending|future"
@@ -114,6 +122,7 @@ _MAX_NAMES = 3
 
 def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
     """Hold what a title names against the programs, the logs of the score and the commands of a record."""
+    yield from _of_weights_before(evidence, programs)
     named = [each for each in _TECHNIQUES if title_with(evidence, each) is not None]
     is_plain = all(file.suffix != NOTEBOOK for file in programs.files) if named and programs.folders else False
     if not is_plain or not evidence.claim.scripts:
@@ -140,6 +149,53 @@ def check_title_alone(evidence: Evidence, programs: Programs) -> Iterator[Findin
         missing = "the script, the command and the log of the run that the title names"
         yield codes.TITLE_ALONE.finding(message, title=title, technique=technique.name, missing=missing)
         return
+
+
+def _of_weights_before(evidence: Evidence, programs: Programs) -> Iterator[Finding]:
+    """A score that the README calls one from before what the title names, and that no program of the record does."""
+    readme, titles = evidence.claim.readme, titles_of(evidence)
+    named = [(each, title) for each in _OF_PACKING for title in titles if each.in_title.search(title)]
+    if readme is None or not named or any(_OF_STUDIES.search(each) or denies_anything(each) for each in titles):
+        return
+    if not evidence.claim.scripts or any(file.suffix == NOTEBOOK for file in programs.files):
+        return
+    texts, logs = programs.texts_of(programs.files, _MOST_CHARACTERS), _texts_of_logs(evidence)
+    if not texts or not logs or any(map(_PACKED.search, texts)):
+        return
+    for technique, title in named:
+        number = _line_that_denies(evidence, readme.text, technique)
+        if number is None or any(technique.in_programs.search(text) for text in (*texts, *logs)):
+            continue
+        words = technique.in_title.findall(title)[0]
+        message = (
+            f"the title names {words} ({title!r}), and {readme.file}:{number} says of the score itself that it is from "
+            f"before {words}; no program of the record does it, and neither does the log that prints the score"
+        )
+        is_told = Severity.INFORMS  # the README says which score it is
+        yield codes.TITLE_ALONE.finding(message, severity=is_told, title=title, technique=technique.name)
+        return
+
+
+def _line_that_denies(evidence: Evidence, readme: str, technique: Technique) -> int | None:
+    """The line of a README that says of the claimed score alone that it is without a technique; None where any differs.
+
+    A line with two scores may speak of the other one.
+    """
+    name, found = technique.in_title.pattern, []
+    for number, line in enumerate(readme.split("\n"), 1):
+        scores = [(float(match[0]), len(match[1])) for match in _SCORE_IN_PROSE.finditer(line)]
+        if not any(_is_claimed(evidence, *score) for score in scores):
+            continue
+        if len(scores) == 1 and re.search(rf"(?i:(?<![a-z])(?:pre|before|without|w/o))[ -]{{1,3}}{name}", line):
+            found.append(number)
+        elif technique.in_title.search(line):
+            return None
+    return found[0] if found else None
+
+
+def _is_claimed(evidence: Evidence, value: float, decimals: int) -> bool:
+    score = evidence.claim.score
+    return score is not None and abs(score.value - value) <= 0.505 * 10.0**-decimals
 
 
 def title_with(evidence: Evidence, technique: Technique) -> str | None:

@@ -61,6 +61,41 @@ def test_the_honest_neighbours(tmp_path: Path, title: str, script: str, readme: 
     assert _report(tmp_path, title, script, readme, told).with_code("BPB452") == []
 
 
+SCORE_OF_IT = f"{bpb(2.0312, SP1024):.4f}"
+BEFORE = f"# Int7 GPTQ\n\nval_bpb: {SCORE_OF_IT} (pre-GPTQ), 14.84 MB\n"
+
+
+@pytest.mark.parametrize(
+    "readme", [BEFORE, f"| 1 | {SCORE_OF_IT} | before GPTQ |\n", f"{BEFORE}\nFull GPTQ is on by default.\n"]
+)
+def test_a_score_from_before_what_the_title_names_is_a_remark(tmp_path: Path, readme: str) -> None:
+    report = _report(tmp_path, "Int7 GPTQ + EMA", SCRIPT, readme)
+    (found,) = report.with_code("BPB452")
+    assert "says of the score itself that it is from before GPTQ; no program of the record does it" in found.message
+    assert found.severity == "info"
+    assert report.verdict == "consistent"
+
+
+@pytest.mark.parametrize(
+    ("title", "script", "readme", "told"),
+    [
+        ("Int7 GPTQ", SCRIPT + "\n\ndef pack(hessian):\n    return hessian\n", BEFORE, ""),
+        ("Int7 GPTQ", SCRIPT, BEFORE, "gptq:calibrated 67 layers\n"),
+        ("Int7, GPTQ pending", SCRIPT, BEFORE, ""),
+        ("Int7 clipping", SCRIPT, BEFORE.replace("# Int7 GPTQ", "# Int7"), ""),
+        ("Int7 GPTQ", SCRIPT, BEFORE.replace(SCORE_OF_IT, "1.3120"), ""),  # of another score
+        ("Int7 GPTQ", SCRIPT, f"1.3120 pre-GPTQ, {SCORE_OF_IT} at the end\n", ""),
+        ("Int7 GPTQ", SCRIPT, f"{BEFORE}\n| {SCORE_OF_IT} | with GPTQ |\n", ""),
+        ("Int7 GPTQ", SCRIPT, f"val_bpb: {SCORE_OF_IT}\n\nEMA comes before GPTQ.\n", ""),
+    ],
+    ids=["a program", "the log", "pending", "no such title", "another score", "two scores", "with it", "an order"],
+)
+def test_a_score_that_may_be_of_what_the_title_names(
+    tmp_path: Path, title: str, script: str, readme: str, told: str
+) -> None:
+    assert _report(tmp_path, title, script, readme, told).with_code("BPB452") == []
+
+
 @pytest.mark.parametrize(
     "title",
     [
