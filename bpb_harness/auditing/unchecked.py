@@ -64,8 +64,9 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         yield from parts
         is_held = evidence.held_script is not None or not evidence.claim.scripts  # what was read stands in the log
         if _ALL not in parts and codes.LOG_OF_ANOTHER_SCRIPT.code not in found and not is_held:
-            is_other = any(each.code == codes.OTHER_VERSION.code and not each.evidence.get("is_near") for each in findings)
-            yield _VERSION if is_other else _who_wrote(evidence)
+            versions = (each for each in findings if each.code == codes.OTHER_VERSION.code)
+            is_another = any(each.evidence.get("is_near") is not True for each in versions)
+            yield _VERSION if is_another else _who_wrote(evidence)
         if _ALL not in parts and _LOOKS_AHEAD not in found:
             yield SEES_NOTHING
     if not any(finding.code in _LEARNT for finding in doubts_of_learning(findings)):

@@ -23,6 +23,7 @@ _ELSEWHERE = re.compile(
 )
 _A_NUMBER = re.compile(r"\s*(?:#|(?<![A-Za-z_0-9])[0-9][0-9.,]*)\s*")
 _INSIDE_A_WORD = re.compile(r"(?<=\w) # (?=\w)")  # a value between letters: no blank stands beside it in the text
+_MOST_VARIANTS = 8  # of one text
 _TELLING = 4  # letters of a label that tell one line from another
 _FINAL = re.compile(r"final|variational|elbo|roundtrip|full|var_bpb|official", re.IGNORECASE)
 
@@ -36,12 +37,14 @@ class Sink:
         label: the text or key that names it.
         final: whether the label says that this is the score, not progress.
         printed: what its line begins with, `#` where another value stands; empty where that is not known.
+        variants: the same with each text that a name in it may hold, where it holds nothing but texts.
     """
 
     node: ast.expr
     label: str
     final: bool
     printed: str = ""
+    variants: tuple[str, ...] = ()
 
     def is_printed_as(self, label: str, *, loosely: bool = False) -> bool:
         """Whether a log's line that begins with a label may be one of this place's.
@@ -50,10 +53,11 @@ class Sink:
             label: what the line begins with.
             loosely: whether a value inside of a word may be several words that are joined by underscores.
         """
-        wanted, own = _without_numbers(label), _without_numbers(self.printed)
+        wanted = _without_numbers(label)
         if len(wanted) < _TELLING:
             return False
-        return re.match(rf"{re.escape(wanted)}(?![\w.])", own) is not None or self._is_glued_as(
+        begins = re.compile(rf"{re.escape(wanted)}(?![\w.])")
+        return any(begins.match(_without_numbers(own)) for own in (self.printed, *self.variants)) or self._is_glued_as(
             wanted, r"\+?[a-z0-9_]+" if loosely else r"\+?[a-z0-9]+"
         )
 
@@ -108,7 +112,7 @@ def printed_losses(program: Program, sink: Sink) -> list[Sink]:
 def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
     for node in program.labelled(scope):
         if isinstance(node, ast.JoinedStr):
-            yield from _formatted(node)
+            yield from _formatted(program, node)
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str) and _LABEL.search(key.value):
@@ -152,22 +156,38 @@ def _printed_with(text: ast.JoinedStr, node: ast.expr, bound: Mapping[str, ast.e
     return printed
 
 
-def _sink(node: ast.expr, label: str, printed: str = "") -> Sink:
+def _sink(node: ast.expr, label: str, printed: str = "", variants: tuple[str, ...] = ()) -> Sink:
     names = " ".join(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
-    return Sink(node, label, bool(_FINAL.search(label) or _FINAL.search(names)), printed)
+    return Sink(node, label, bool(_FINAL.search(label) or _FINAL.search(names)), printed, variants)
 
 
-def _formatted(node: ast.JoinedStr) -> Iterator[Sink]:
-    text = ""
+def _formatted(program: Program, node: ast.JoinedStr) -> Iterator[Sink]:
+    text, variants = "", [""]
     for part in node.values:
         if isinstance(part, ast.Constant):
             text += str(part.value)
+            variants = [each + str(part.value) for each in variants]
         elif isinstance(part, ast.FormattedValue):
             label = text[-60:]
             if _ENDS_IN_LABEL.search(label) or (isinstance(part.value, ast.Name) and _LABEL.search(part.value.id)):
                 name = part.value.id if isinstance(part.value, ast.Name) else ""
-                yield _sink(part.value, text if _FINAL.search(text) else f"{_tail(label)} {name}", text)
+                others = tuple(each for each in variants if each != text)
+                yield _sink(part.value, text if _FINAL.search(text) else f"{_tail(label)} {name}", text, others)
             text += " # "
+            held = _texts(program, part.value) or [" # "]
+            variants = [f"{each}{one}" for each in variants for one in held][:_MOST_VARIANTS]
+
+
+def _texts(program: Program, node: ast.expr | None, depth: int = 0) -> list[str]:
+    """The texts that an expression may be, where all of them are written out; nothing where it may be anything else."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    given: Sequence[ast.expr | None] = [node.body, node.orelse] if isinstance(node, ast.IfExp) else []
+    if isinstance(node, ast.Name) and depth == 0:
+        defined = program.reaching(node)
+        given = [each.value if each.kind == "assign" and not each.index else None for each in defined]
+    found = [_texts(program, each, depth + 1) for each in given]
+    return [text for texts in found for text in texts] if all(found) else []
 
 
 def _tail(label: str) -> str:

@@ -31,6 +31,7 @@ MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at mos
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _COMPREHENSIONS = frozenset([ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp])
 _MAX_NAMES = 4  # that a name is followed through
+_MOST_CALLERS = 4  # that an instance is handed on by
 _WRAPPING = frozenset(["compile", "jit", "checkpoint", "no_grad", "inference_mode", "pmap", "partial"])
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
 _TENSOR_METHODS = frozenset([
@@ -344,15 +345,39 @@ class Program:
 
     def _method_of(self, func: ast.Attribute) -> Scope | None:
         """The method of x.f(..) of which several classes have one: by what x was made of, where that is one class."""
-        held = self.reaching(func.value) if isinstance(func.value, ast.Name) else ()
-        if any(each.kind not in ("assign", "mutation") for each in held):
-            return None
-        made = [each.part for each in held if each.kind == "assign"]
-        branches = [
-            part for value in made for part in ([value.body, value.orelse] if isinstance(value, ast.IfExp) else [value])
-        ]
-        owners = {last_name(part.func) if isinstance(part, ast.Call) else "" for part in branches if not is_none(part)}
+        owners = self._classes_of(func.value) if isinstance(func.value, ast.Name) else set()
         return self.classes.get(owners.pop(), {}).get(func.attr) if len(owners) == 1 else None
+
+    def _classes_of(self, name: ast.Name, depth: int = 0) -> set[str]:
+        """The names of what a variable was made by; "" among them where a part of that is not known."""
+        held = self.reaching(name)
+        if depth > _MOST_CALLERS or any(each.kind not in ("assign", "mutation", "parameter") for each in held):
+            return {""}
+        owners: set[str] = set()
+        for each in held:
+            if each.kind == "parameter":
+                owners |= self._classes_handed(each, depth)
+            elif each.kind == "assign":
+                value = each.part
+                branches = [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
+                made = (part for part in branches if not is_none(part))
+                owners |= {last_name(part.func) if isinstance(part, ast.Call) else "" for part in made}
+        return owners
+
+    def _classes_handed(self, parameter: Definition, depth: int) -> set[str]:
+        """What the calls of a plain function hand over for a parameter."""
+        scope = self.scope(parameter.statement)
+        calls = self.calls.get(scope.name, []) if scope.owner is None else []
+        owners: set[str] = set() if calls else {""}
+        for call in calls:
+            if not isinstance(call.func, ast.Name) or self.callee(call) is not scope:
+                return {""}  # whose else the name is, is not asked: the answer may be what is asked for here
+            given = self.bind(scope, call).get(parameter.name, parameter.value)
+            if isinstance(given, ast.Name):
+                owners |= self._classes_of(given, depth + 1)
+            elif not is_none(given):
+                owners.add(last_name(given.func) if isinstance(given, ast.Call) else "")
+        return owners
 
     def _called_elsewhere(self, func: ast.Attribute) -> Scope | None:
         """The function f of f.remote(..), Class().method.remote(..); None where the name is no function's."""

@@ -407,6 +407,46 @@ def test_of_what_a_cache_returns_the_value_that_is_used(made: str, mixed: str, l
 
 
 @pytest.mark.parametrize(
+    ("handed", "found"),
+    [
+        ("cache", True),
+        ("cache if len(tokens) > 9 else None", False),  # what it is where it is handed over is not known
+        ("Words()", False),
+    ],
+)
+def test_a_cache_that_is_handed_over_to_the_function_that_scores(handed: str, found: bool) -> None:
+    text = CACHES.replace("MADE", "Cache()").replace("MIXED", "0.7 * p_net[i] + 0.3 * price[0]")
+    text = text.replace("price, known, times, together = cache", "price, known, times, together = ask(cache, a, b)")
+    text = text.replace("ask(cache, a, b).look_up(a, b)", f"ask(a, b, store={handed})")
+    ask = "def ask(a, b, store=None):\n    return store.look_up(a, b)\n\n\ndef score("
+    codes = [each.code for each in check_source(text.replace("def score(", ask, 1))]
+    assert ("BPB267" in codes) is found
+
+
+TAGGED = """
+def main(model, x, y, p_net, tokens, num_bytes, limit):
+    plain_bpb = plain(model, x, y, num_bytes)
+    print(f"final_roundtrip_exact val_bpb:{plain_bpb:.8f}")
+    mixed_bpb = score(p_net, tokens, num_bytes) / math.log(2.0) / num_bytes
+    tag = "final_partial_exact" if limit > 0 else "final_exact"
+    print(f"{tag} val_bpb:{mixed_bpb:.8f}")
+
+
+main(*np.load("all.npy"))
+"""
+
+
+@pytest.mark.parametrize(("label", "found"), [("final_exact val_bpb", True), ("final_roundtrip_exact val_bpb", False)])
+def test_counts_behind_a_line_whose_label_a_name_holds(label: str, found: bool) -> None:
+    tables, lookup, update = HASHED["mask"]
+    mixed = SCRIPT.format(tables=tables, lookup=lookup, update=update).split("\n\n\n")[1]
+    head = PLAIN_AND_MIXED.split("MIXED")[0]
+    text = f"{head}MASK = 4095\n\n\n{mixed}\n\n{TAGGED}"
+    codes = {each.code for each in check_of_text(text, ScriptContext(claimed_labels=(label,)))}
+    assert ("BPB267" in codes) is found
+
+
+@pytest.mark.parametrize(
     ("test", "found"),
     [
         ("config.eval.cached", False),  # what a configuration says nobody knows

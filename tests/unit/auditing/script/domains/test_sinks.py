@@ -6,7 +6,9 @@ import ast
 
 import pytest
 
-from bpb_harness.auditing.script.domains.sinks import Sink
+from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,28 @@ def test_several_joined_words_are_one_value_where_nothing_else_prints_the_line()
     assert not sink.is_printed_as("final_window_ngram_backoff2to7_exact")
     assert sink.is_printed_as("final_window_ngram_backoff2to7_exact", loosely=True)
     assert not sink.is_printed_as("final_window_ngram_backoff2to7", loosely=True)
+
+
+@pytest.mark.parametrize(
+    ("held", "is_it"),
+    [
+        ('"final_exact"', True),
+        ('"final_partial" if limit > 0 else "final_exact"', True),
+        ('"a" if limit > 0 else "b" if limit else "final_exact"', True),
+        ('"final_exact" if limit > 0 else name', False),  # whatever name is
+        ('"final_partial_exact"', False),
+        ('f"final_{limit}"', False),
+        ("1.0", False),
+    ],
+)
+def test_a_name_that_holds_texts_alone_is_what_a_line_begins_with(held: str, is_it: bool) -> None:
+    line = 'print(f"{tag} val_loss:{score:.4f} val_bpb:{score:.8f}")'
+    text = f'limit, name, score = 0, "x", 1.0\ntag = {held}\n{line}'
+    (sink,) = find_sinks(Program([Script("a.py", text, ast.parse(text))]))
+    assert sink.is_printed_as("final_exact") is is_it
+
+
+def test_a_name_that_is_handed_over_says_nothing_of_a_line() -> None:
+    text = 'def show(tag, score):\n    print(f"{tag} val_bpb:{score:.8f}")\nshow("final_exact", 1.0)'
+    (sink,) = find_sinks(Program([Script("a.py", text, ast.parse(text))]))
+    assert not sink.variants

@@ -195,12 +195,9 @@ class Two:
 one = One()
 two = Two() if one else None
 either = One() if one else Two()
-def given(it):
-    return it.ask()
 one.ask()
 two.ask()
 either.ask()
-given(one)
 """
 
 
@@ -208,7 +205,48 @@ def test_a_method_that_several_classes_have_is_that_of_what_the_object_was_made_
     program = Program([Script("a.py", METHODS, ast.parse(METHODS))])
     calls = sorted(program.calls["ask"], key=lambda call: call.lineno)
     owners = [(callee := program.callee(call)) and callee.owner for call in calls]
-    assert owners == [None, "One", "Two", None]  # of a parameter, one, two, either
+    assert owners == ["One", "Two", None]
+
+
+HANDED = """
+class One:
+    def ask(self): return 1
+class Two:
+    def ask(self): return 2
+def inner(it):
+    return it.ask()
+def outer(first, it=DEFAULT):
+    return inner(it)
+one, many = One(), [One(), Two()]
+CALLS
+"""
+
+
+@pytest.mark.parametrize(
+    ("default", "calls", "owner"),
+    [
+        ("None", "outer(0, one)", "One"),
+        ("None", "outer(0, it=One())", "One"),
+        ("None", "outer(0)\nouter(0, one)\nouter(0, None)", "One"),  # where it is None nothing is asked
+        ("Two()", "outer(0)", "Two"),
+        ("Two()", "outer(0)\nouter(0, one)", None),
+        ("None", "outer(0, one)\ninner(Two())", None),
+        ("None", "outer(0, one)\ninner(many[0])", None),
+        ("None", "outer(0, *many)", None),
+        ("None", "outer(0, many)\nfor each in many:\n    outer(0, each)", None),
+        ("None", "inner(one)\nthing.inner(0)", None),  # a method that is called so may be meant
+        ("None", "", None),
+        ("None", "def outer(first, it):\n    return outer(first, it)", None),
+    ],
+)
+def test_a_method_of_what_is_handed_over_is_that_of_the_one_class_that_it_is_of(
+    default: str, calls: str, owner: str | None
+) -> None:
+    text = HANDED.replace("DEFAULT", default).replace("CALLS", calls)
+    program = Program([Script("a.py", text, ast.parse(text))])
+    (call,) = program.calls["ask"]
+    callee = program.callee(call)
+    assert (callee.owner if callee is not None else None) == owner
 
 
 def test_programs_of_the_same_scripts_share_what_stands_where_and_nothing_of_their_settings() -> None:
