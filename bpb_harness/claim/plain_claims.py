@@ -58,7 +58,8 @@ _OF_THE_FIRST = re.compile(  # "A tiny network that reaches 0.85 BPB", as the fi
 )
 # Words by which the number of a sentence is another's, a wish, a condition, a change, or denied.
 _NOT_CLAIMED = re.compile(
-    r"(?<![a-z])(?:baselines?|sota|state[ -]of[ -]the[ -]art|leader\w*|leading|builds? on|previous\w*|prior|before"
+    r"(?<![a-z])(?:baselines?|stock|organi[sz]ers?|sota|state[ -]of[ -]the[ -]art|leader\w*|leading|builds? on"
+    r"|previous\w*|prior|before|means (?:that|an?|one)|defin\w+"
     r"|older|earlier|former\w*|pre-?quant\w*|pre-?ttt|pre-?training|unquanti\w+|ablat\w*|without|improv\w+|deltas?|gains?"
     r"|expect\w*|estimat\w*|project(?:ed|ions?)|predict(?:s|ed)|targets?|targeting|vs|versus|beat\w*"
     r"|from(?! scratch)|merged|current|reference|hop(?:es?|ed|ing)|towards?|aim\w*|goals?|pending|tbd|tba|todo|smoke"
@@ -67,11 +68,12 @@ _NOT_CLAIMED = re.compile(
     r"|less|lower|worse|better|higher|more|differ\w*|drop\w*|reduc\w*|gap|margin|penalty|loses?|lost"
     r"|others?|another|theirs?|someone|published|paper|known|human|shannon|naive|naively|plain|vanilla|ideal|optimal"
     r"|oracle|floor|theor\w*|random|untrained|uniform|unigram|bigram|gzip|xz|zstd|gpt-?[0-9]|llama\w*"
+    r"|(?<!trained )on (?:the |its |our |my )?train(?:ing)? (?:text|data|set|split|shards?|tokens|documents)"
     r"|seeds? [0-9]+|steps? ?[:=]? ?[0-9]\w*|[0-9,.]+k? steps|epochs? [0-9]+|checkpoint [0-9]+|train(?:ing)? bpb"
     r"|each|every|thresholds?|cap|budget|bar|cutoff|assum\w*|example|suppose|hypothe\w*|imagine|wrong\w*"
     r"|incorrect\w*|invalid|void|bugs?|buggy|mistake\w*|leak\w*|cheat\w*|contaminat\w*|variants?|instead"
     r"|alternativ\w*|sanity|proxy|dummy|placeholder|plan(?:s|ned)?|next (?:run|step|time)|later|future)(?![a-z])"
-    r"|n't|n\u2019t|~~|#[0-9]{2,5}|->|=>|\u2192|[<>\u2264\u2265\u0394\u00b1?]",
+    r"|n't|n\u2019t|~~|(?<![a-z0-9.])@[a-z]|#[0-9]{2,5}|->|=>|\u2192|[<>\u2264\u2265\u0394\u00b1?]",
     re.IGNORECASE,
 )
 _PER = re.compile(r"bits?[ -]per[ -]byte|bits/byte", re.IGNORECASE)

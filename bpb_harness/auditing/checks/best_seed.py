@@ -69,7 +69,9 @@ _BEST = re.compile(
 )
 # Another quantity's or setting's best, or no score's.
 _OF_A_MEAN = re.compile(
-    r"(?<![a-z])(?:mean|average|avg|worst|config\w*|step|epoch|trial|time|all seeds)(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(?:mean|average|avg|worst|config\w*|(?:hyper-?)?param\w*|settings?|recipe|rates?|lr"
+    r"|schedule|step|epoch|trial|time|all seeds)(?![a-z])",
+    re.IGNORECASE,
 )
 
 

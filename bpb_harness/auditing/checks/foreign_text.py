@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.auditing.said import text_of_log
+from bpb_harness.auditing.said import text_of_log, texts_of_scripts
 from bpb_harness.findings import Finding, Severity
 
 _STEP = re.compile(r"\s{0,8}(?:step|iter(?:ation)?)[ :=]{1,2}[0-9]", re.IGNORECASE)
@@ -26,7 +26,7 @@ def check_foreign_text(evidence: Evidence) -> Iterator[Finding]:
     for log in evidence.claim_logs:
         rows = enumerate(text_of_log(log).split("\n")[:_MOST_LINES], 1)
         steps = [(number, line.rstrip()) for number, line in rows if len(line) < _LONGEST and _STEP.match(line)]
-        found = [*_foreign(steps)]
+        found = [row for row in _foreign(steps) if not _is_of_a_script(row[2], evidence)]
         if found and len(found) <= _MOST_FOREIGN:
             number, line, words, alike = found[0]
             message = (
@@ -37,6 +37,16 @@ def check_foreign_text(evidence: Evidence) -> Iterator[Finding]:
                 message, severity=Severity.INFORMS, log=log.file, lines_of_log=[row for row, *_ in found]
             )
             return
+
+
+def _is_of_a_script(words: str, evidence: Evidence) -> bool:
+    """Whether a script has all of some words: it may print them in some of its lines (a warmup, a new best)."""
+    programs = [*texts_of_scripts(evidence.claim.scripts)]
+    each = _PLAIN.findall(words)
+    return any(all(word in program for word in each) for program in programs)
+
+
+_PLAIN = re.compile(r"[A-Za-z]{3,}")
 
 
 def _foreign(rows: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str, str, int]]:

@@ -104,7 +104,16 @@ def _imports(body: list[ast.stmt], conditions: tuple[Condition, ...]) -> Iterato
                 yield from _imports(statement.body, (*conditions, test))
                 yield from _imports(statement.orelse, (*conditions, replace(test, holds=not test.holds)))
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.With):
-            yield from _imports(statement.body, conditions)
+            may_fail = isinstance(statement, ast.With) and any(map(_suppresses, statement.items))
+            yield from _imports([] if may_fail else statement.body, conditions)
+
+
+def _suppresses(item: ast.withitem) -> bool:
+    """Whether what is imported may fail: ``contextlib.suppress(ImportError)``."""
+    called = item.context_expr.func if isinstance(item.context_expr, ast.Call) else None
+    return (isinstance(called, ast.Name) and called.id == "suppress") or (
+        isinstance(called, ast.Attribute) and called.attr == "suppress"
+    )
 
 
 def _test(test: ast.expr) -> Condition | None:

@@ -13,7 +13,9 @@ _LINE = re.compile(r"(?P<blanks>[ \t]{1,8})(?P<name>[A-Za-z_][A-Za-z0-9_]{1,60})
 _FEWEST, _FIRST_LINES = 10, 5_000
 # What a run is called, and where and when it ran, is no setting of its network.
 _OF_A_RUN = re.compile(
-    r"seed|(?<![a-z])(?:run|id|uuid|rank|host|port|pid)(?![a-z])|path|dir|file|log|name|date|time(?!s)|device|wandb|url|user",
+    r"seed|(?<![a-z])(?:run|id|uuid|rank|host|port|pid)(?![a-z])|path|dir|file|log|name|date|time(?!s)|device|wandb|url|user"
+    r"|session|addr|started|commit|(?<![a-z])(?:git|sha|job|node|pod|tag|label|comment|exp|tmp|output|out)(?![a-z])|_sha"
+    r"|experiment|checkpoint_(?:file|name)|^(?:checkpoint|ckpt)$|slurm|hash(?:_id)?$",
     re.IGNORECASE,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from math import inf
@@ -34,7 +35,7 @@ def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
     ):
         return
     counted = {code for log in claim.logs for code in sizes_stated_in(log)}
-    code = counted | _sizes_of_scripts(evidence) | claim.whole_numbers
+    code = counted | _sizes_of_scripts(evidence) | claim.whole_numbers | _in_readme(evidence)
     if any(_is_made_of(size, logs, code) for logs in (claim.logs, evidence.claim_logs)):
         return
     if _is_printed(size, claim.artifact_bytes, claim.logs):
@@ -90,6 +91,18 @@ def _means(sizes: Sequence[Sequence[float]]) -> Iterator[float]:
     for place in range(min(map(len, own), default=0)):
         yield statistics.fmean(each[place] for each in own)
         yield statistics.fmean(each[-1 - place] for each in own)
+
+
+def _in_readme(evidence: Evidence) -> set[int]:
+    """What a README may give as the size of code that was packed behind the run."""
+    readme = evidence.claim.readme
+    found = _OF_CODE.findall(readme.text) if readme is not None else []
+    return {int(each.replace(",", "").replace("_", "")) for each in found}
+
+
+_OF_CODE = re.compile(
+    r"(?<![0-9.,_])[0-9]{1,3}(?:[,_][0-9]{3})(?![0-9.,_]*[0-9])|(?<![0-9.,_])[0-9]{4,6}(?![0-9.,_]*[0-9])"
+)
 
 
 def _sizes_of_scripts(evidence: Evidence) -> set[int]:

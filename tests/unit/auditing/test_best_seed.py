@@ -207,6 +207,8 @@ def test_a_record_that_says_which_seed_is_best(tmp_path: Path, readme: str, word
         "The best learning rate of 3e-4; seed 42.",
         "Mean 1.2040; the best was seed 42.",
         "The best config came from seed 42.",
+        "The best hyperparameters, with seed 42 fixed, are in train_gpt.py",
+        "The best learning rate was found with seed 42, and kept",
         "Our best network so far, seed 42.5",
         "best of 42 seeds",
     ],

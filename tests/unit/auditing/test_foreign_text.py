@@ -46,6 +46,13 @@ def test_lines_of_the_script_itself(tmp_path: Path, line: str) -> None:
     assert _report(tmp_path, line).with_code("BPB432") == []
 
 
+def test_words_that_a_script_may_print_in_some_lines(tmp_path: Path) -> None:
+    line = "step:975/2000 (new best) train_loss:2.0975 train_time:39975ms"
+    assert len(_report(tmp_path, line).with_code("BPB432")) == 1
+    (tmp_path / "train_gpt.py").write_text('print(f\'step:{s} {"(new best) " if b else ""}train_loss:{l:.4f}\')\n')
+    assert _report(tmp_path, line).with_code("BPB432") == []
+
+
 def test_a_kind_of_which_there_are_few_tells_nothing(tmp_path: Path) -> None:
     line = "step:975/2000 somebody/a-repositorytrain_loss:2.0975 train_time:39975ms"
     assert _report(tmp_path, line, STEPS[:25]).with_code("BPB432") == []

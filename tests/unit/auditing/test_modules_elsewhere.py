@@ -75,6 +75,7 @@ def test_one_that_is_spoken_of_is_a_remark(tmp_path: Path, readme: str, more: di
 ALWAYS = SCRIPT.replace("import torch\n", "import torch\nfrom golf_lib.data import load\n")
 
 TRIES = "try:\n    from golf_lib.data import load\nexcept ImportError:\n    pass\n"
+SUPPRESSES = "with contextlib.suppress(ImportError):\n    from golf_lib.data import load\n"
 
 
 def test_one_that_is_imported_whatever_happens_is_a_remark(tmp_path: Path) -> None:
@@ -112,11 +113,12 @@ def test_one_that_a_class_imports_is_a_remark_too(tmp_path: Path, inside: str) -
         (SCRIPT.replace("word_tilt", "statistics"), ON + SCORE, {}),
         (SCRIPT.replace("if h.ngram", "if loss or h.ngram"), ON + SCORE, {}),
         (ALWAYS.replace("from golf_lib.data import load\n", TRIES), SCORE, {}),
+        (ALWAYS.replace("from golf_lib.data import load\n", SUPPRESSES), SCORE, {}),
         (ALWAYS + "\nopen('golf_lib.py', 'w').write('load = 1')\n", SCORE, {}),  # it writes the module itself
         (ALWAYS, SCORE, {"golf_lib/data.py": "load = 1\n"}),
     ],
     ids=["silent log", "off", "there", "another tongue", "known", "a tracker", "Python's",
-         "other test", "try", "written", "folder"],
+         "other test", "try", "suppressed", "written", "folder"],
 )  # fmt: skip
 def test_what_lies_there_or_is_not_shown_to_be_imported_is_none(
     tmp_path: Path, script: str, log: str, more: dict[str, str]

@@ -66,6 +66,13 @@ def test_a_size_that_may_be_right(tmp_path: Path, stated: object, more: dict[str
     assert _found(tmp_path, text, stated, **more) == []
 
 
+def test_code_that_was_packed_behind_the_run_by_a_readme(tmp_path: Path) -> None:
+    stated = 14_530_872 + 31_002
+    for said, number in (("31,002 bytes", 0), ("`31002` bytes", 0), ("31,003.5 kB", 1), ("131,002 bytes", 1)):
+        (tmp_path / "README.md").write_text(f"# A net\n\nThe code is minified to {said}\n")
+        assert len(_found(tmp_path, _sizes(), stated)) == number
+
+
 def test_of_several_sizes_that_do_not_stand_at_the_top_one_is_of_this_run(tmp_path: Path) -> None:
     runs = [{"seed": 1, "bytes_total": 15_900_102}, {"seed": 2, "bytes_total": 14_595_701}]
     (tmp_path / "train.log").write_text(_sizes() + END)

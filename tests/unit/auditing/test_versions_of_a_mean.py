@@ -94,13 +94,17 @@ def test_settings_that_one_log_lists_otherwise(tmp_path: Path, other: str, said:
         (SETTINGS, SETTINGS),
         (SETTINGS, SETTINGS.replace("seed:7", "seed:8").replace("ab12", "cd34").replace("logs/7", "logs/8")),
         (SETTINGS, SETTINGS.replace("./data", "/mnt/data").replace("file:x", "file:y")),
+        tuple(
+            SETTINGS.replace("lr:0.02", f"lr:0.02 master_addr:{n} session:{n} git_sha:{n} started:{n} node:{n} tag:{n}")
+            for n in "ab"
+        ),
         (SETTINGS, SETTINGS.replace("lr:0.02", "lr:2e-2")),
         (SETTINGS, SETTINGS.partition("ema_decay")[0].strip()),  # cut off, and few
         (SETTINGS, SETTINGS.replace("adam_eps:1e-08 ", "")),  # cut off in front
         (SETTINGS, ""),
         (SETTINGS, SETTINGS.replace("lr:0.02", "lr:0.02 lr:0.04")),  # no list of settings: a name stands twice
     ],
-    ids=["same", "another seed", "other places", "spelt otherwise", "cut off", "front", "none", "twice"],
+    ids=["same", "another seed", "other places", "of the run", "spelt otherwise", "cut off", "front", "none", "twice"],
 )
 def test_settings_that_are_not_shown_to_differ(tmp_path: Path, first: str, second: str) -> None:
     assert not _mean_of(tmp_path, _listed(first), _listed(second)).with_code("BPB453")

@@ -33,6 +33,7 @@ def _claimed(text: str) -> list[str]:
         *("achieves 0.85 BPB", "Achieves 0.85 BPB.", "Our model achieves 0.85 BPB.", "We achieved 0,8512 BPB."),
         "We trained a 12-layer network, and it reaches a val_bpb of **0.85** on the validation split.",
         *("This submission scores 0.85 bits per byte.", "The final score is 0.85 BPB.", "Our bits-per-byte is 0.85."),
+        "Trained on the training split, our model gets 0.85 BPB.",
         "With 12 layers and Muon, our network gets about 0.85 bits per byte.",
         "A tiny masked diffusion model that reaches 0.85 BPB on FineWeb.",
         "MiniLM, with next-token prediction and the Muon optimizer, reaches 0.85 bits per byte.",
@@ -56,6 +57,12 @@ def test_a_plain_sentence_claims_its_score(sentence: str) -> None:
         *("The record stands at 0.85 BPB.", "Shannon's estimate is 0.85 bits per byte.", "Bigger ones get 0.85 bpb."),
         *("train_bpb 0.85", "Training bpb: 0.85", "Step 100: val_bpb 0.85", "bpb 0.85%", "bpb_std 0.85", "0.85 bpbx"),
         *("> Our model achieves 0.85 BPB.", "```\nval_bpb 0.85\n```", "The baseline gives:\n\n- val_bpb 0.85"),
+        *(
+            "The stock model gets 0.85 BPB.",
+            "The organizers' model gets 0.85 BPB.",
+            "The run by @somebody has 0.85 BPB.",
+        ),
+        *("A score of 0.85 bits per byte means that it packs.", "Our model has 0.85 BPB on the training text."),
         *("## Baseline\n\nval_bpb 0.85", "Our loss is 0.85 nats, and its score 2.44 bytes per token.", "bpb 0.01"),
     ],
 )

@@ -34,7 +34,15 @@ from bpb_harness.auditing.script.domains.shown_in_logs import Shown, is_of_anoth
 from bpb_harness.auditing.script.domains.trace import trace, trace_all
 from bpb_harness.auditing.script.domains.values import QuickEvaluator, come_to, taken
 from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, way_of, ways_to
-from bpb_harness.auditing.script.frontend.nodes import all_of, arguments, names_in, num_rounds, position, stored_in
+from bpb_harness.auditing.script.frontend.nodes import (
+    all_of,
+    arguments,
+    keyword,
+    names_in,
+    num_rounds,
+    position,
+    stored_in,
+)
 from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
@@ -511,8 +519,8 @@ def _learnt_before(
                     yield replace(found, absent=absent)
                     continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
-                if idle is Idle.BY_DEFAULT:
-                    yield replace(found, open=_NO_RATE)
+                if idle is not None:
+                    yield replace(found, open=_NO_RATE if idle is Idle.BY_DEFAULT else _MAY_BE_CHANGED)
                     return
                 if shown is not None and are_alike and not all(others):
                     shown = called_in_logs(program, way, met, analysis.context.logged)  # by which call it was
@@ -585,6 +593,10 @@ def _behind_others(analysis: Analysis, ways: Sequence[Way], way: Way, met: int) 
     return tuple(kept)
 
 
+_MAY_BE_CHANGED = (
+    "no step is taken as it stands there, or its learning rate is 0, but the script may change that elsewhere, or use "
+    "the gradients by other means, and that was not followed"
+)
 _NO_RATE = "by the script's own settings no step is taken, or its learning rate is 0, and nothing tells otherwise"
 _OTHER_SIZE = "the log states a size of its code that no script there has"
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"
@@ -998,8 +1010,20 @@ def _state_of_trained(program: Program, loading: ast.Call, part: ast.AST, node: 
     )
     is_copy = any(each.value is not None and "copy" in ast.unparse(each.value) for each in program.reaching(network))
     is_own = isinstance(receiver, ast.Name) and receiver.id == network.id
-    if is_own or (not is_copy and any(isinstance(e, ast.Name) and e.id == network.id for e in [*given, *stepped])):
+    # A copy that is kept has its weights asked for too, to freeze them; an optimizer is made of one that learns.
+    learning = [*_optimized(program, node)] if is_copy else [*given, *stepped]
+    if is_own or any(isinstance(each, ast.Name) and each.id == network.id for each in learning):
         yield network
+
+
+def _optimized(program: Program, node: ast.AST) -> Iterator[ast.expr]:
+    """The networks, in a node's function, of network.parameters() that a call with a learning rate is given first."""
+    for name in ("parameters", "named_parameters"):
+        for call in program.calls.get(name, []):
+            above = program.parent(call)
+            is_made = isinstance(above, ast.Call) and above.args[:1] == [call] and keyword(above, "lr") is not None
+            if is_made and isinstance(call.func, ast.Attribute) and program.scope(call) is program.scope(node):
+                yield call.func.value
 
 
 def _is_of_a_copy(program: Program, way: Way, met: int, scoring: ast.AST) -> bool:

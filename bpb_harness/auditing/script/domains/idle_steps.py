@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import enum
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.changed import conditions_of
+from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.rounds_in_logs import names_of
 from bpb_harness.auditing.script.domains.trace import made_by, trace
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.auditing.script.frontend.nodes import arguments, keyword, stored_in
+from bpb_harness.auditing.script.frontend.index import nodes_within
+from bpb_harness.auditing.script.frontend.nodes import arguments, keyword, position, stored_in
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source
 
 _MAX_TRACED = 200
@@ -26,10 +28,15 @@ _WRITING = frozenset(["add_", "sub_", "addcdiv_", "lerp_", "_foreach_add_"])
 
 
 class Idle(enum.Enum):
-    """Why steps change nothing: as they are written, or by a setting's default that nothing else is known of."""
+    """Why steps change nothing: as they are written, or by what something else may change.
+
+    That is a setting's default, a setting that is given another value, a rate that is written to, gradients that are
+    read elsewhere than by the steps.
+    """
 
     ALWAYS = "always"
     BY_DEFAULT = "by default"
+    MAY_BE_CHANGED = "may be changed"
 
 
 def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
@@ -42,6 +49,8 @@ def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None
     """
     settings = dict(program.taken)
     found = _find_idle(program, learning, frame)
+    if found is Idle.ALWAYS and _may_learn(program, learning):
+        found = Idle.MAY_BE_CHANGED
     if found is None:
         program.taken = settings  # a reader is told of those alone that decided something
     return found
@@ -49,18 +58,35 @@ def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None
 
 def _find_idle(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
     scope = program.scope(learning)
-    steps = [call for call in program.calls.get("step", []) if program.scope(call) is scope]
+    steps = [
+        call
+        for call in program.calls.get("step", [])
+        if program.scope(call) is scope and not _is_done_before(program, call, learning)
+    ]
     by_hand = [*_by_hand(program, learning)]
     left = {step: test for step in (*steps, *by_hand) if (test := _left_by(program, step, frame)) is not None}
     taken = [step for step in steps if step not in left]
     own = [step for step in by_hand if step not in left]
     if left and not own and all(_is_of_schedule(program, step, frame) for step in taken):
-        return _why(program, [(test, frame) for test in left.values()])
+        why = _why(program, [(test, frame) for test in left.values()])
+        return Idle.MAY_BE_CHANGED if why is Idle.ALWAYS and _are_given_anew(program, left.values()) else why
     rates = [*_rates(program, taken, frame), *_rates_by_hand(own, frame)]
     known = [rate for rate in rates if rate is not None]
     if not known or len(known) < len(rates) or not all(_is_zero(program, *rate) for rate in known):
         return None
     return _why(program, known)
+
+
+def _is_done_before(program: Program, step: ast.Call, learning: ast.AST) -> bool:
+    """Whether a step is over before a gradient is worked out for the first time, and never taken again.
+
+    In a function that is called once, of another loop than the gradient: that of the training, which comes first.
+    """
+    scope, loops = program.scope(step), loops_around(program, step)
+    calls = program.calls.get(scope.name, []) if isinstance(scope.node, FUNCTIONS) else []
+    is_once = len(calls) < 2 and not any(loops_around(program, call) for call in calls)
+    is_apart = not any(loop in loops for loop in loops_around(program, learning))
+    return is_once and is_apart and position(step) < position(learning)
 
 
 def _why(program: Program, known: Sequence[Source]) -> Idle:
@@ -70,6 +96,74 @@ def _why(program: Program, known: Sequence[Source]) -> Idle:
     behind = (part for rate, at in written for part in trace(program, rate, at or Frame.at(program, rate), _MAX_TRACED))
     is_default = any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
     return Idle.BY_DEFAULT if is_default else Idle.ALWAYS
+
+
+def _are_given_anew(program: Program, tests: Iterable[ast.expr]) -> bool:
+    """Whether attributes that tests ask for may be given another value: ``s.adapt = True``, by any of the names."""
+    names = {part.attr for test in tests for part in ast.walk(test) if isinstance(part, ast.Attribute)}
+    if not names:
+        return False
+    stored = (node for script in program.scripts for node in nodes_within(script.tree))
+    if any(
+        isinstance(node, ast.Attribute)
+        and node.attr in names
+        and isinstance(node.ctx, ast.Store)
+        and not _is_made(program, node)
+        for node in stored
+    ):
+        return True
+    for call in program.calls.get("setattr", ()):
+        name = call.args[1] if len(call.args) > 1 else None
+        if not isinstance(name, ast.Constant) or name.value in names:
+            return True
+    updated = (call.func for call in program.calls.get("update", ()) if isinstance(call.func, ast.Attribute))
+    return any(_is_dictionary(func.value) for func in updated)
+
+
+def _is_made(program: Program, node: ast.Attribute) -> bool:
+    """self.adapt = .. where its object is made."""
+    return program.scope(node).name == "__init__" and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def _is_dictionary(node: ast.expr) -> bool:
+    """s.__dict__, vars(s)."""
+    is_vars = isinstance(node, ast.Call) and last_name(node.func) == "vars"
+    return is_vars or (isinstance(node, ast.Attribute) and node.attr == "__dict__")
+
+
+def _may_learn(program: Program, learning: ast.AST) -> bool:
+    """Whether something else than the steps that were looked at may use the gradient, or give the steps a rate."""
+    scope = program.scope(learning)
+    own, rounds = [*program.own_nodes(scope)], loops_around(program, learning)[:1]
+    if any(isinstance(node, ast.Attribute) and _is_open(program, node) for node in own):
+        return True
+    for call in (node for node in own if isinstance(node, ast.Call)):
+        name, callee = last_name(call.func), program.callee(call)
+        if (name.startswith("_foreach_") and name.endswith("_")) or name == "load_state_dict":
+            return True
+        if callee is None or callee is scope or loops_around(program, call)[:1] != rounds:
+            continue
+        if any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in program.own_nodes(callee)):
+            return True
+    return False
+
+
+def _is_open(program: Program, node: ast.Attribute) -> bool:
+    """p.grad where it is read for anything but a test, and groups of an optimizer but for their rate by its name."""
+    above = program.parent(node)
+    if node.attr == "grad":
+        is_asked = isinstance(above, ast.Call) and above.func is node  # torch.autograd.grad
+        return isinstance(node.ctx, ast.Load) and not isinstance(above, ast.Compare) and not is_asked
+    if node.attr != "param_groups":
+        return False
+    if isinstance(above, ast.For) and isinstance(above.target, ast.Name):
+        uses = (part for part in ast.walk(above) if isinstance(part, ast.Name) and part.id == above.target.id)
+        return not all(use is above.target or _is_rate(program.parent(use)) for use in uses)
+    return not (isinstance(above, ast.Subscript) and _is_rate(program.parent(above)))
+
+
+def _is_rate(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Subscript) and _is_key(node.slice)
 
 
 def _left_by(program: Program, node: ast.AST, frame: Frame) -> ast.expr | None:

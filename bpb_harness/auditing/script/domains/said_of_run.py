@@ -14,7 +14,20 @@ from bpb_harness.auditing.script.domains.shown_in_logs import is_of_another_scri
 from bpb_harness.errors import ClaimError
 from bpb_harness.findings import Json
 
+# Of a run that did it otherwise, or of one that is still to come.
+_NOT_DONE = re.compile(
+    r"(?<![a-z])(?:no|not|never|without|neither|nor|none|instead|off|disabled?|removed?|dropped|drops?|un(?:used|like)"
+    r"|replaced|avoid(?:s|ed)?|rejected|illegal|invalid|banned|ruled out|try|tried|todo|next|later|future"
+    r"|plan(?:s|ned)?|idea|ideas|would|could|should|might|previous(?:ly)?|earlier|prior|other|others)(?![a-z])|n't|n\u2019t|~~",
+    re.IGNORECASE,
+)
+_AHEAD = re.compile(
+    r"\s{0,3}#{1,6}\s.*(?<![a-z])(?:next|future|later|todo|ideas?|not|no|related|prior|previous|tried|fail\w*|ablat\w*"
+    r"|negative|reject\w*|does)(?![a-z])",
+    re.IGNORECASE,
+)
 _SETTINGS = re.compile(r"\b[A-Z][A-Z0-9_]+=\S*")  # that a command gives: to the script that lies there
+_HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _LONGEST = 400  # characters of a line that are looked at
 
 
@@ -23,20 +36,28 @@ class Told(NamedTuple):
 
     Attributes:
         says: one line that does.
+        named: what it names, which a sentence of that line must not say was left out.
         denies: what in a README takes it back, whatever else it says.
     """
 
     says: re.Pattern[str]
+    named: re.Pattern[str]
     denies: re.Pattern[str]
 
 
-_COUNTS = r"n-?gram|back-?off|count|order|context|cache"
-_HASHED = r"(?<![a-z])hash(?:ed|ing|es)?(?![a-z])|buckets?(?![a-z])"
+# Of counts surely, and of what a text has an order or a context of: "length buckets by context" are none.
+_COUNTS = r"n-?gram|back-?off|count|cache"
+_OF_TEXT = r"order|context"
+_HASHES = r"(?<![a-z])hash(?:ed|ing|es)?(?![a-z])"
+_HASHED = rf"{_HASHES}|buckets?(?![a-z])"
 HASHED_COUNTS = Told(
     re.compile(
-        rf"^(?=.*(?:{_COUNTS}))(?=.*(?:{_HASHED}))(?!.*(?:embed|bigram_?hash|trigram_?hash|bigram_vocab))",
+        rf"^(?:(?=.*(?:{_COUNTS}))(?=.*(?:{_HASHED}))|(?=.*(?:{_OF_TEXT}))(?=.*{_HASHES}))"
+        r"(?!.*(?:embed|bigram_?hash|trigram_?hash|bigram_vocab|sha-?[0-9]"
+        r"|(?:git|file|commit|code|data|log|content)[ _-]?hash))",
         re.IGNORECASE,
     ),
+    re.compile(_HASHED, re.IGNORECASE),
     re.compile(
         r"normali[sz](?:ed|es?|ing|ation)[^.\n]{0,40}(?:distribution|probabilit|n-?gram|vocab|tokens|counts?|1(?:\.0)?\b)"
         r"|full[- ]vocab|(?:sums?|adds? up|summing) to (?:1|one)\b|proper (?:distribution|mixture|probabilit)"
@@ -49,6 +70,7 @@ ENTROPY_EXPERT = Told(
     re.compile(
         rf"^(?=.*{_ENTROPY})(?=.*expert)(?!.*(?:adaptive|gat(?:e|ing)))|^\s*\|\s*\W*{_ENTROPY}\W*\|", re.IGNORECASE
     ),
+    re.compile(_ENTROPY, re.IGNORECASE),
     re.compile(
         r"normali[sz]ed mixture|proper (?:distribution|mixture)|(?:sums?|adds? up) to (?:1|one)\b", re.IGNORECASE
     ),
@@ -94,10 +116,12 @@ def _place(analysis: Analysis, told: Told) -> str | None:
     texts = (context.readme, *context.said, *context.titles)
     if any(told.denies.search(text) for text in texts):
         return None
+    is_ahead = False
     for number, line in enumerate(context.readme.split("\n"), 1):
-        if told.says.search(_SETTINGS.sub("", line[:_LONGEST])):
+        is_ahead = _AHEAD.match(line) is not None if _HEADING.match(line) else is_ahead
+        if not is_ahead and _says(told, line):
             return f"line {number} of the README"
-    if any(told.says.search(text[:_LONGEST]) for text in (*context.said, *context.titles)):
+    if any(_says(told, text) for text in (*context.said, *context.titles)):
         return "the record's own description"
     return next(_in_logs(analysis, told), None)
 
@@ -106,5 +130,16 @@ def _in_logs(analysis: Analysis, told: Told) -> Iterator[str]:
     for score in analysis.context.logged:
         lines = printed_lines_of(analysis.program, score)[: score.line]
         for number, line in enumerate(lines, 1):
-            if told.says.search(_SETTINGS.sub("", line[:_LONGEST])):
+            if _says(told, line):
                 yield f"{score.file}:{number}"
+
+
+def _says(told: Told, line: str) -> bool:
+    """Whether a line says it, and no word beside what it names that it was not done."""
+    text = _SETTINGS.sub("", line[:_LONGEST])
+    if told.says.search(text) is None:
+        return False
+    return any(told.named.search(each) and not _NOT_DONE.search(each) for each in _SENTENCE.split(text))
+
+
+_SENTENCE = re.compile(r"(?<=[.;!?])\s")

@@ -172,3 +172,109 @@ def test_a_training_that_a_log_shows_with_a_rate_of_0_by_default_is_a_doubt(tmp_
         assert found.severity is severity
         assert ("learning rate is 0" in found.message) is (rate == "RATE")
     assert "BPB273" not in _codes(FIRST, {"rate": "0.0"}, context)
+
+
+# One function, in which the training comes first, with an optimizer of its own steps.
+ALONE = """import glob, math, os
+import torch
+import torch.nn.functional as F
+
+
+class Settings:
+    adapt = False
+
+
+def evaluate(network, tokens, size_of):
+    nats, size = 0.0, 0.0
+    for i in range(0, len(tokens) - 1024, 1024):
+        nats += F.cross_entropy(network(tokens[i : i + 1024]), tokens[i + 1 : i + 1025], reduction="sum").item()
+        size += float(size_of[tokens[i + 1 : i + 1025]].sum())
+    return nats / math.log(2.0) / size
+
+
+def main():
+    s = Settings()
+    network = torch.load("m.pt")
+    train_tokens = torch.load("train.pt")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    for i in range(1000):
+        F.cross_entropy(network(train_tokens[i : i + 1024]), train_tokens[i + 1 : i + 1025]).backward()
+        optimizer.step()
+    val_tokens = torch.cat([torch.load(file) for file in sorted(glob.glob("data/fineweb_val_*.bin"))])
+    {made}
+    for i in range(0, len(val_tokens) - 1024, 1024):
+        loss = F.cross_entropy(network(val_tokens[i : i + 1024]), val_tokens[i + 1 : i + 1025])
+        loss.backward()
+        {step}
+        print(f"adapting:{{loss.item():.3f}}")
+    val_bpb = evaluate(network, val_tokens, torch.load("s.pt"))
+    print(f"val_bpb:{{val_bpb:.5f}}")
+
+
+main()
+"""
+OFF, OF_0 = "if s.adapt: optimizer.step()", "optimizer = torch.optim.SGD(network.parameters(), lr=0.0)"
+
+
+def _alone(folder: Path, made: str = "pass", step: str = OFF) -> Severity | None:
+    path = folder / "train.log"
+    path.write_text("adapting:2.000\nadapting:1.900\nval_bpb:0.90000\n")
+    logged = (LoggedScore(path, "train.log", 3),)
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=logged)
+    found = [each for each in check_source(ALONE.format(made=made, step=step), context) if each.code == "BPB273"]
+    return found[0].severity if found else None
+
+
+def test_steps_of_the_training_before_are_no_steps_on_the_text(tmp_path: Path) -> None:
+    assert _alone(tmp_path) is None
+    assert _alone(tmp_path, OF_0, "optimizer.step()") is None
+    assert _alone(tmp_path, step="optimizer.step()") is Severity.REFUTES
+    # Called once more, the training's steps take what the gradients of the text have left behind.
+    again = ALONE.replace("\n\nmain()\n", "\n\nfor _ in range(2):\n    main()\n")
+    assert "BPB273" in [each.code for each in check_source(again.format(made="pass", step=OFF))]
+
+
+@pytest.mark.parametrize(
+    ("made", "step"),
+    [
+        ("s.adapt = True", OFF),
+        ("Settings.adapt = True", OFF),
+        ("setattr(s, 'adapt', True)", OFF),
+        ("for name, value in read().items(): setattr(s, name, value)", OFF),
+        ("s.__dict__.update(adapt=True)", OFF),
+        ("vars(s).update(read())", OFF),
+        (f"{OF_0}\n    for group in optimizer.param_groups: group.update(lr=0.1)", "optimizer.step()"),
+        (f"{OF_0}\n    [group.__setitem__('lr', 0.1) for group in optimizer.param_groups]", "optimizer.step()"),
+        (f"{OF_0}; groups = optimizer.param_groups; key = 'lr'; groups[0][key] = 0.1", "optimizer.step()"),
+        (f"{OF_0}; optimizer.load_state_dict(torch.load('o.pt'))", "optimizer.step()"),
+        ("p = network.weight", f"{OFF}\n        torch._foreach_sub_([p.data], [0.1 * p.grad])"),
+        ("pass", f"{OFF}\n        for p in network.parameters(): p.data = p.data + (-0.1) * p.grad"),
+    ],
+)
+def test_steps_that_something_else_may_take_or_give_a_rate_are_a_doubt(tmp_path: Path, made: str, step: str) -> None:
+    assert _alone(tmp_path, made, step) is Severity.WARNS
+
+
+@pytest.mark.parametrize(
+    ("made", "step"),
+    [
+        ("s.other = True", OFF),
+        ("setattr(s, 'other', True)", OFF),
+        ("options = {}; options.update(adapt=True)", OFF),
+        (f"{OF_0}\n    for group in optimizer.param_groups: group['lr'] = 0.0", "optimizer.step()"),
+        ("p = network.weight", f"{OFF}\n        if p.grad is None: print('none')\n        p.grad = None"),
+    ],
+)
+def test_what_is_written_elsewhere_changes_no_setting_or_rate(tmp_path: Path, made: str, step: str) -> None:
+    assert _alone(tmp_path, made, step) is None
+
+
+def test_a_copy_that_learnt_the_text_and_is_put_into_the_scored_network(tmp_path: Path) -> None:
+    copy = "import copy; probe = copy.deepcopy(network); optimizer = torch.optim.SGD(probe.parameters(), lr=0.1)"
+    text = ALONE.replace("network(val_tokens[i", "probe(val_tokens[i", 1)
+    ended = text.replace("    val_bpb = eval", "    network.load_state_dict(probe.state_dict())\n    val_bpb = eval")
+    kept = ALONE.replace("    val_bpb = eval", "    network.load_state_dict(kept.state_dict())\n    val_bpb = eval")
+    found = check_source(ended.format(made=copy, step="optimizer.step()"))
+    assert "BPB273" in [each.code for each in found]
+    frozen = "import copy; kept = copy.deepcopy(network)\n    for p in kept.parameters(): p.requires_grad_(False)"
+    assert "BPB273" not in [each.code for each in check_source(kept.format(made=frozen, step="optimizer.step()"))]

@@ -108,3 +108,28 @@ def test_so_does_a_line_of_the_log(tmp_path: Path) -> None:
 )
 def test_a_readme_that_may_tell_of_sound_counts_does_not(tmp_path: Path, readme: str) -> None:
     assert _found(tmp_path, SIZE + 90, readme=readme).evidence[OF_ANOTHER_VERSION] is True
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        "No hashed n-gram cache was used in this run.",
+        "The hashed n-gram cache is off.",
+        "Hashed counts of contexts were removed: they are no probabilities",
+        "# Next\n\n- a hashed n-gram cache",
+        "Sequences are put into length buckets by context size",
+        "The order of the logs is kept; the file hash of each is below",
+        "- [ ] try counts in hash buckets",
+    ],
+)
+def test_a_readme_that_says_that_it_was_not_done_or_speaks_of_others_does_not(tmp_path: Path, readme: str) -> None:
+    assert _found(tmp_path, SIZE + 90, readme=readme).evidence[OF_ANOTHER_VERSION] is True
+
+
+def test_a_word_of_another_sentence_takes_nothing_back(tmp_path: Path) -> None:
+    readme = "Instead of one n-gram order we try the highest first. Each order has 4M hash buckets."
+    assert "said_of_the_run" in _found(tmp_path, SIZE + 90, readme=readme).evidence
+
+
+def test_the_hash_of_a_commit_in_a_log_names_no_counts(tmp_path: Path) -> None:
+    assert OF_ANOTHER_VERSION in _found(tmp_path, SIZE + 90, printed="git hash: 0abc12 (context: main)").evidence
