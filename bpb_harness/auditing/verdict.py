@@ -99,6 +99,7 @@ _OTHER_UNIT = frozenset({codes.NATS_AS_BITS.code, codes.PER_TOKEN_AS_PER_BYTE.co
 _OF_MIXTURES = frozenset({"BPB267", "BPB274", "BPB275"})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
+_OF_BYTES = 1e-3  # bytes per token above 1 of a text whose tokens are bytes: a token that is two is a rare one
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
@@ -293,10 +294,13 @@ def to_five_digits(findings: Sequence[Finding]) -> bool:
     """Whether the record divides by the whole split's bytes per token so exactly that no part of it was scored.
 
     A run has to have counted them: the split's own number as a constant of the script is there whatever was scored.
+    Where tokens are bytes, each part has one byte per token, as the whole has.
     """
     for finding in () if any(each.code == _CONSTANT_TOTAL for each in findings) else findings:
         divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
         if finding.code != codes.BYTES_RIGHT.code or finding.evidence.get("scope") == PREFIX:
+            continue
+        if isinstance(expected, float) and abs(expected - 1.0) <= _OF_BYTES:
             continue
         if (
             isinstance(divided, float)

@@ -447,6 +447,8 @@ class TestReconcile:
             (RIGHT | {"expected": None}, False),
             (RIGHT | {"bytes_per_token": None}, False),
             (RIGHT | {"scope": "prefix"}, False),
+            (RIGHT | {"bytes_per_token": 1.0, "expected": 1.0}, False),  # tokens are bytes, in every part
+            (RIGHT | {"bytes_per_token": 1.00003, "expected": 1.00003}, False),
             (RIGHT | {"scope": "full"}, True),
         ],
     )

@@ -12,6 +12,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.context import LoggedScore
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.dealt_out import is_divided, is_slice_of_share
 from bpb_harness.auditing.script.domains.extent import LOOPS, Extents, Limit
 from bpb_harness.auditing.script.domains.printed_scores import printed_lines_of
 from bpb_harness.auditing.script.domains.scored_tokens import behind_target, scored_tokens
@@ -26,6 +27,7 @@ from bpb_harness.findings import Json
 _ENOUGH = 0.99  # of a text: what whole windows leave over is no part
 _ONE_SPLIT = 4e6  # tokens; of a text that is not known, so many may be the split itself: enwik8's and text8's have 5e6
 _MAX_TRACED = 200  # expressions behind a limit
+_PROCESSES = 8  # that share a text, where nothing says how many
 _LONGEST_ROUND = 2**16  # tokens that a round scores, where nothing says how many
 
 
@@ -39,7 +41,11 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
         return
     limit = max((limit for limit in limits if limit is not None), key=lambda limit: limit.amount)
     is_of_a_test = Path(analysis.program.script(limit.node).path).name.startswith("test_")
-    if is_of_a_test or not _is_part(limit, analysis.context.text_tokens or _tokens_of(analysis)):
+    num_tokens = analysis.context.text_tokens or _tokens_of(analysis)
+    if is_of_a_test or not _is_part(limit, num_tokens):
+        return
+    if _is_of_shares(analysis, limit):
+        yield from _part_of_shares(analysis, limit, num_tokens)
         return
     stated = analysis.context.num_windows
     beside = f"; the record says {stated:,} windows" if stated is not None and stated != limit.number else ""
@@ -62,6 +68,35 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
         evidence["is_fixed"] = True
     message = f"At most {said} are scored, not the whole split{beside}"
     yield analysis.hit(codes.SUBSET, message, limit.node, evidence=evidence)
+
+
+def _is_of_shares(analysis: Analysis, limit: Limit) -> bool:
+    """Whether a limit cuts what a process's number has chosen, and not the text that is dealt out."""
+    program = analysis.program
+    for tokens in scored_tokens(analysis):
+        for part, frame in behind_target(analysis, tokens):
+            if is_slice_of_share(program, part, frame) and isinstance(part, ast.Subscript):
+                bounds, base = (
+                    {each for each, _ in trace(program, side, frame, _MAX_TRACED)} for side in (part.slice, part.value)
+                )
+                if limit.node in bounds - base:
+                    return True
+    return False
+
+
+def _part_of_shares(analysis: Analysis, limit: Limit, text_tokens: int | None) -> Iterator[Hit]:
+    """A limit of each process's share; one that is not divided among them is one where several have less together."""
+    number, name = f"{int(limit.amount):,} {'tokens' if limit.is_tokens else 'elements'}", _name_of(analysis, limit)
+    evidence: dict[str, Json] = {"limit": int(limit.number), "name": name}
+    if is_divided(analysis.program, limit.node, Frame(analysis.program.scope(limit.node))):
+        if limit.is_tokens:
+            evidence |= {"num_tokens": int(limit.amount), "is_first": False}
+        said = f"Of each process's share of the text the beginning alone is scored, together about {number} at most"
+    elif _is_part(limit.of(_PROCESSES), text_tokens):
+        said = f"Of each process's share of the text at most the first {number} are scored"
+    else:
+        return
+    yield analysis.hit(codes.SUBSET, f"{said} ({name}), not the whole split", limit.node, evidence=evidence)
 
 
 def _is_fixed(analysis: Analysis, limit: Limit) -> bool:

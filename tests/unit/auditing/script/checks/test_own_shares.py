@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bpb_harness.findings import Severity
+from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import check_source
 
 SCRIPT = """import math, os
@@ -82,3 +82,49 @@ def test_shares_that_are_added_up_are_the_whole_text(shared: str, added: str) ->
 @pytest.mark.parametrize("shared", WHOLE)
 def test_a_process_that_scores_all_of_it_needs_no_other(shared: str) -> None:
     assert _found(shared) == {}
+
+
+CUT = """    share = val_tokens[len(val_tokens) * rank // world : len(val_tokens) * (rank + 1) // world + 1]
+    most = MOST
+    share = share[: min(len(share), most + 1)]
+    for i in range(0, len(share), LENGTH):
+        w = share[i : i + LENGTH + 1].to(device)"""
+
+
+def _cut(most: str, shared: str = CUT) -> Finding | None:
+    text = SCRIPT.replace("SHARED", shared.replace("MOST", most)).replace("ADDED", ADDED[0])
+    return next((each for each in check_source(text) if each.code == "BPB350"), None)
+
+
+def test_the_beginnings_of_shares_are_not_that_of_the_text() -> None:
+    found = _cut("max(1_000_000 // max(world, 1), LENGTH)")
+    assert found is not None
+    assert found.message.startswith(
+        "Of each process's share of the text the beginning alone is scored, together about 1,000,00"
+    )
+    assert "not the whole split" in found.message
+    assert found.evidence["is_first"] is False
+
+
+def test_a_limit_of_each_share_is_said_to_be_one() -> None:
+    found = _cut("1_000_000")
+    assert found is not None
+    assert "Of each process's share of the text at most the first 1,000,00" in found.message
+    assert "num_tokens" not in found.evidence
+
+
+def test_shares_that_may_hold_no_more_than_their_limit_are_the_whole() -> None:
+    assert _cut("20_000_000") is None
+
+
+@pytest.mark.parametrize("placed", ["", ".to(torch.device(f'cuda:{RANK}'))", ".to(device, non_blocking=True)"])
+def test_the_beginning_of_a_text_that_is_dealt_out_afterwards_is_one(placed: str) -> None:
+    text = f"    val = val_tokens{placed}\n    val = val[:1_000_000]\n"
+    for shared in (
+        "    for i in range(rank, len(val) // LENGTH, world):\n        w = val[i * LENGTH : (i + 1) * LENGTH + 1]",
+        "    share = val[len(val) * rank // world : len(val) * (rank + 1) // world + 1]\n"
+        "    for i in range(0, len(share), LENGTH):\n        w = share[i : i + LENGTH + 1]",
+    ):
+        found = _cut("", text + shared)
+        assert found is not None
+        assert found.message.startswith("At most the first 1,000,000 tokens")
