@@ -29,6 +29,9 @@ SHOWN_BY_ANOTHER_VERSION = "shown_by_another_version"
 PACKED_AT = "packed_at"
 """In the evidence of a finding: behind which line of its log, where the network was packed, the text was learnt."""
 
+SHOWN_BY_ITS_LOG = "shown_by_its_log"
+"""In the evidence of a script's finding: the line of a log, of that very script, that shows that its run did so."""
+
 OF_ANOTHER_VERSION = "of_another_version"
 """In the evidence of a finding: whether the logs show that a version of its script ran of which nothing is told."""
 

@@ -28,6 +28,7 @@ from bpb_harness.auditing.learnt import (
     OF_ANOTHER_VERSION,
     ON_IT_ALONE,
     SHOWN_BY_ANOTHER_VERSION,
+    SHOWN_BY_ITS_LOG,
     doubts_of_learning,
     is_of_learning,
     settling_learning,
@@ -239,12 +240,13 @@ def _tells_constant(finding: Finding) -> bool:
 def _so_low(finding: Finding, findings: Sequence[Finding]) -> list[str]:
     """The codes of what shows a score to be as low as a doubt would make it, where the doubt refutes one that is.
 
-    What averages and windows may have gained over a step of training is no sign of a mixture.
+    What averages and windows may have gained over a step of training is no sign of a mixture, unless the log shows one
+    that cannot add up to 1.
     """
     if not _voids_what_is_so_low(finding):
         return []
     wonders = [each for each in findings if each.code in _WONDERS]
-    if finding.code in _OF_MIXTURES:
+    if finding.code in _OF_MIXTURES and SHOWN_BY_ITS_LOG not in finding.evidence:
         wonders = [each for each in wonders if each.evidence.get("may_be_averaging") is not True]
     return sorted({each.code for each in wonders})
 

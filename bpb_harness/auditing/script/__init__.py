@@ -19,7 +19,7 @@ domains/     what expressions stand for, a question a file, whose first line say
                idle_steps, rounds_that_learn, put_back, gathered, carried, packed_states)
              - what logs and a README show of it (shown_in_logs, called_in_logs, switches_in_logs, rounds_in_logs,
                passes_of_run, printed_lines, printed_passes, printed_scores, always_printed, not_in_logs, log_of_script,
-               said_of_run)
+               said_of_run, mixer_in_logs)
              - what the checks share (analysis)
 checks/      one file a check
 running/     what may run, if the user says so, in limited processes: the byte table (run_byte_table, table_function,

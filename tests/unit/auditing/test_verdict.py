@@ -374,6 +374,12 @@ class TestReconcile:
         assert "BPB420" in found.message
         assert "BPB414" not in found.message
 
+    def test_a_mixture_that_the_log_shows_is_refuted_beside_a_step_too(self) -> None:
+        mixed = _found("BPB274", is_of_claimed_line=True, shown_by_its_log="train.log:9")
+        (found,) = (e for e in reconcile([_found("BPB414", may_be_averaging=True), mixed]) if e.code == "BPB274")
+        assert found.severity is Severity.REFUTES
+        assert mixed in reconcile([_found("BPB101"), mixed])  # with nothing that is low
+
     @pytest.mark.parametrize("code", ["BPB272", "BPB273"])
     def test_text_that_a_script_learns_first_is_refuted_beside_a_step_too(self, code: str) -> None:
         learnt = _found(code, is_of_claimed_line=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Container, Iterator, Sequence
 
+from bpb_harness.auditing.learnt import SHOWN_BY_ITS_LOG
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.mixer_in_logs import is_entropy, mixer_shown_at
 from bpb_harness.auditing.script.domains.said_of_run import ENTROPY_EXPERT, said_of_another
 from bpb_harness.auditing.script.domains.taken_out import is_among, is_weighed
 from bpb_harness.auditing.script.domains.token_prices import Kinds, kinds_of
@@ -64,6 +66,10 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
         shown = [*_definitions(program, lacking), lacking]
         other, seen = said_of_another(analysis, ENTROPY_EXPERT)
         said += other
+        place = mixer_shown_at(analysis, lacking) if is_entropy(shown[0]) else None
+        if place is not None:
+            said += f". That the run mixed them, {place} shows, in a log that states the size of this very script"
+            seen = {**seen, SHOWN_BY_ITS_LOG: place}
         evidence: dict[str, Json] = {"is_of_claimed_line": bool(analysis.claimed), **seen}
         yield analysis.hit(codes.EXPERT_WITHOUT_TARGET, said, shown[0], shown=shown, evidence=evidence)
         return
