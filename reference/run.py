@@ -24,6 +24,7 @@ from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluation.runner import fastest_attention
 from bpb_harness.kernels.block_attention import sparse_sight
+from bpb_harness.kernels.loading import load_kernels
 from bpb_harness.kernels.training import give_up_specialising
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
@@ -60,6 +61,7 @@ class Run:
         self.device = pick_device(training.device)
         if self.device.type == "cuda":
             self.device = torch.device("cuda", self.device.index or 0)
+            load_kernels(self.device)
             torch.cuda.set_device(self.device)  # graphs are captured, and gradients averaged, on the current device
         # 1. What is trained, and on what
         tokenizer = load_tokenizer(training.tokenizer)

@@ -23,6 +23,7 @@ from bpb_harness.kernels.normalise import add_and_normalise
 from bpb_harness.kernels.query_key import paired_angles, paired_rows, turn
 from bpb_harness.kernels.specialising import is_given_up
 from bpb_harness.kernels.squared_relu import square_of_relu
+from bpb_harness.kernels.tiling import num_multiprocessors
 from bpb_harness.kernels.token_nll import nll_of_logits
 from bpb_harness.networks.layers import autocast
 from bpb_harness.schedule import NoiseLevel
@@ -114,7 +115,7 @@ class FusedGolfMdlm:
         """See :class:`bpb_harness.adapters.fused_forms.FusedForm`."""
         device, width, block = self._unembed.device, self._unembed.shape[1], self._blocks[0]
         # As many as fill the card: how many programs a kernel has is part of what it is compiled for.
-        rows = -(-_ROWS * squared_relu.num_multiprocessors(device) // self._length) * self._length
+        rows = -(-_ROWS * num_multiprocessors(device) // self._length) * self._length
         stream = torch.zeros(rows, width, device=device)
         low = stream.bfloat16()
         places = torch.zeros(_ROWS, dtype=torch.int64, device=device)

@@ -32,6 +32,7 @@ from bpb_harness.evaluation.remarks import (
 )
 from bpb_harness.evaluation.score import score, with_remarks
 from bpb_harness.evaluation.settings import Settings, as_path, as_paths
+from bpb_harness.kernels.loading import load_kernels
 from bpb_harness.result import BpbResult, Remark
 from bpb_harness.schedule import parse_schedule, sound
 from bpb_harness.second_look.asking import ModelSource
@@ -143,6 +144,7 @@ class LoadedCheckpoint:
         )
         clock = PhaseClock(chosen.progress)
         with clock.phase("loading"):
+            load_kernels(source.device)  # by this thread, before there are others
             if source.device.type == "cuda":
                 start_device(source.device, chosen.torch_dtype())
             read, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())

@@ -55,6 +55,7 @@ from bpb_harness.evaluation.tables import tables_of
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
 from bpb_harness.freed_memory import give_back
+from bpb_harness.kernels.loading import load_kernels
 from bpb_harness.result import (
     UNTRUSTED_ERROR,
     UPPER_BOUND,
@@ -98,6 +99,7 @@ def _checked(job: Job) -> Contract | None:
     job.require_scorable()
     settings = job.settings
     if job.device.type == "cuda":
+        load_kernels(job.device)  # for a network in memory, which was not loaded here
         start_programs(job)
         if _wants_costs(job):
             job.text.spelled_digest.start()

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.pretend_triton import environment_with, write_triton
+
 PROGRAM = """
 import atexit, sys
 slow = (
@@ -49,9 +51,15 @@ main()
 """
 
 
-def test_a_plain_score_and_its_checks_import_nothing_that_they_do_not_need(repository, one_block):
+@pytest.mark.parametrize("has_triton", [False, True], ids=["as installed", "with triton"])
+def test_a_plain_score_and_its_checks_import_nothing_that_they_do_not_need(repository, one_block, tmp_path, has_triton):
+    if has_triton:
+        write_triton(tmp_path)
     program = SCORE.format(needless=NEEDLESS, checkpoint=str(one_block))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=repository)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=repository,
+        env=environment_with(tmp_path),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "imported:"
 

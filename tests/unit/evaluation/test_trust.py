@@ -336,6 +336,18 @@ def test_what_is_wrong_with_the_text_is_said_before_what_is_wrong_with_the_netwo
         score(job(Causal(1), text), lambda: None)
 
 
+@pytest.mark.parametrize(("device", "done"), [("cuda", ["kernels", "programs"]), ("cpu", [])])
+def test_kernels_are_imported_before_a_thread_asks_for_them(monkeypatch, device, done):
+    seen = []
+    monkeypatch.setattr(score_module, "load_kernels", lambda place: seen.append("kernels"))
+    monkeypatch.setattr(score_module, "start_programs", lambda job: seen.append("programs"))
+    monkeypatch.setattr(score_module, "_wants_costs", lambda job: False)
+    settings = SimpleNamespace(check_contract=False)
+    given = SimpleNamespace(device=torch.device(device), settings=settings, require_scorable=lambda: None)
+    score_module._checked(given)
+    assert seen == done
+
+
 def test_whoever_interrupts_the_checks_does_not_wait_for_the_text(text, monkeypatch):
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt

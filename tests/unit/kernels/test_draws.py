@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bpb_harness.kernels import draws as device_draws
 from bpb_harness.kernels.draws import DeviceTables, Draws, control_sums, plain_masks, plain_sums
+from bpb_harness.kernels.loading import has_triton
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
 from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.design import size_biased_masks, stack_mask_noise
@@ -23,7 +24,7 @@ from tests.unit.sampling.test_control_variate import neighbour_code
 CPU = torch.device("cpu")
 WORD = st.integers(0, 2**64 - 1)
 needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available() or device_draws.triton is None, reason="needs a CUDA device and triton"
+    not torch.cuda.is_available() or not has_triton(), reason="needs a CUDA device and triton"
 )
 
 

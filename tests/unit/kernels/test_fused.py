@@ -7,15 +7,16 @@ from torch.nn import functional
 from bpb_harness.adapters import golf_mdlm
 from bpb_harness.adapters.accounting.account import Account
 from bpb_harness.checkpoints import read_checkpoint
-from bpb_harness.kernels import attention, query_key, specialising, squared_relu
+from bpb_harness.kernels import attention, query_key, specialising
 from bpb_harness.kernels.attention import attention_of_powers, normalised_attention
+from bpb_harness.kernels.loading import has_descriptors
 from bpb_harness.kernels.query_key import paired_angles, paired_rows, query_factor, turned_qk
 from bpb_harness.kernels.squared_relu import squared_relu_linear
 from bpb_harness.schedule import LogLinear
 from tests.tiny_checkpoints import make_golf_mdlm
 
 needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available() or squared_relu.triton is None, reason="needs a CUDA device and triton"
+    not torch.cuda.is_available() or not has_descriptors(), reason="needs a CUDA device and triton"
 )
 
 

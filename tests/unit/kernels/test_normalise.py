@@ -5,11 +5,12 @@ import torch
 
 from bpb_harness.denoiser import clean_log_probs
 from bpb_harness.kernels import normalise, token_nll
+from bpb_harness.kernels.loading import has_triton
 from bpb_harness.kernels.normalise import add_and_normalise, plain_add_and_normalise
 from bpb_harness.kernels.token_nll import nll_of_logits
 
 needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available() or normalise.triton is None, reason="needs a CUDA device and triton"
+    not torch.cuda.is_available() or not has_triton(), reason="needs a CUDA device and triton"
 )
 WIDTH, LENGTH, WINDOWS = 48, 128, 3
 

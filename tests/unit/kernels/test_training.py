@@ -12,13 +12,14 @@ from torch import Tensor
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as fused
+from bpb_harness.kernels.loading import has_triton
 from bpb_harness.networks import reference
 from bpb_harness.networks.reference import ReferenceConfig, ReferenceTransformer
 from bpb_harness.schedule import parse_schedule
 from reference.objective import draw_masks, gather_capacity, mdlm_objective
 
 needs_kernels = pytest.mark.skipif(
-    not torch.cuda.is_available() or fused.triton is None, reason="needs a CUDA device and triton"
+    not torch.cuda.is_available() or not has_triton(), reason="needs a CUDA device and triton"
 )
 
 

@@ -381,3 +381,19 @@ def test_a_block_is_compiled_once_and_what_comes_after_the_blocks(
     for each in (run, plain):
         each.take_step(0.5)
     assert run.history == plain.history
+
+
+def test_kernels_are_imported_where_a_network_is_trained_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Imported(Exception):
+        pass
+
+    def load(device: torch.device) -> None:
+        raise Imported(device.type)
+
+    monkeypatch.setattr(runs, "load_kernels", load)
+    Run(tiny_training(tmp_path / "m.pt"))
+    monkeypatch.setattr(runs, "pick_device", lambda name: torch.device("cuda"))
+    with pytest.raises(Imported, match="cuda"):
+        Run(tiny_training(tmp_path / "m.pt"))
