@@ -208,7 +208,8 @@ def test_a_process_sees_its_own_gpu_alone(
     monkeypatch: pytest.MonkeyPatch, gpus: int, rank: int | None, listed: str | None, seen: str | None
 ) -> None:
     under_torchrun(monkeypatch, gpus=gpus, rank=rank)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that what is set below does not outlive the test
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
