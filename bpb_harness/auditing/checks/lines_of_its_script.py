@@ -53,7 +53,9 @@ def unlike_of_its_size(
     lines = [(number, line) for number, line in lines_of_the_run(evidence, log) if len(line) <= _LONGEST_LINE]
     if _are_of_several_runs(lines):
         return None
-    strange = [] if modules_elsewhere(evidence, programs) else _of_no_line(lines, source.text, programs)
+    strange = _of_no_line(lines, source.text, programs)
+    if strange and modules_elsewhere(evidence, programs):
+        strange = []
     cut = _cut_off(lines, heads)
     cut = cut if len({place for *_, place in cut}) >= _FEWEST_CUT else []
     told = [_told_strange(strange, log)] if strange else []

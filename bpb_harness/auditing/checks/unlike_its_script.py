@@ -9,7 +9,7 @@ that it lacks or cuts count alone: lines_of_its_script.py.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def check_unlike_its_script(evidence: Evidence, programs: Programs) -> Iterator[
     logs = {log.file: log for line in evidence.lines for log in logs_to_explain(evidence, line)[:1]}
     printed: dict[str, list[tuple[str, PrintedLine]]] | None = None
     for log in logs.values():
-        printed = _by_head(programs) if printed is None else printed
+        printed = _by_head(programs, logs.values()) if printed is None else printed
         signs = _signs_of(log, printed) if printed else _Signs()
         told = signs.told(log.file)
         of_size = unlike_of_its_size(evidence, programs, log, printed)
@@ -79,11 +79,11 @@ def _finding(log: LogRecord, how: str, lines: Sequence[int]) -> Finding:
     return codes.UNLIKE_ITS_SCRIPT.finding(message, log=log.file, lines_of_log=[*lines], missing=missing)
 
 
-def _by_head(programs: Programs) -> dict[str, list[tuple[str, PrintedLine]]]:
-    """What programs print, by the words that it begins with, where these stand in nothing else of theirs."""
+def _by_head(programs: Programs, logs: Iterable[LogRecord]) -> dict[str, list[tuple[str, PrintedLine]]]:
+    """What programs print, by the words that it begins with, where these stand in a log and nothing else of theirs."""
     from bpb_harness.auditing.script import printed_lines  # deferred: most records have no script
 
-    texts = programs.texts
+    texts, read = programs.texts, [text_of_log(log) for log in logs]
     heads: dict[str, list[tuple[str, PrintedLine]]] = {}
     for file, text in zip(programs.every, texts, strict=False):
         if file.suffix != ".py":
@@ -94,7 +94,7 @@ def _by_head(programs: Programs) -> dict[str, list[tuple[str, PrintedLine]]]:
             return {}
         source = programs.source(file)
         inside = " of what it unpacks to" if source is not None and source.layers else ""
-        for line in printed_lines(tree):
+        for line in printed_lines(tree, read):
             heads.setdefault(line.head, []).append((f"{file.name}:{{}}{inside}", line))
     return {head: found for head, found in heads.items() if sum(text.count(head) for text in texts) == len(found)}
 

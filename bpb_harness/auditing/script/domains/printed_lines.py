@@ -74,11 +74,12 @@ class PrintedLine:
     cut: tuple[tuple[str, str], ...] = ()
 
 
-def printed_lines(tree: ast.Module) -> list[PrintedLine]:
+def printed_lines(tree: ast.Module, logs: Sequence[str] | None = None) -> list[PrintedLine]:
     """The lines of a program.
 
     Args:
         tree: its syntax tree.
+        logs: texts, where lines alone are asked for whose first words stand in one of them; None: all lines.
     """
     functions: dict[str, list[_Function]] = {}
     for node in _statements(tree):
@@ -86,7 +87,7 @@ def printed_lines(tree: ast.Module) -> list[PrintedLine]:
             functions.setdefault(node.name, []).append(node)
     timed = {name: _Timed(found[0]) for name, found in functions.items() if len(found) == 1}
     bodies = [tree.body, *(each.body for found in functions.values() for each in found)]
-    return [line for body in bodies for line in _of_block(body, (), timed)]
+    return [line for body in bodies for line in _of_block(body, (), _Asked(timed, logs))]
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
@@ -114,22 +115,33 @@ class _Timed:
         return _timed_in(self.function)
 
 
-def _of_block(
-    body: Sequence[ast.stmt], above: Sequence[ast.stmt], functions: Mapping[str, _Timed]
-) -> Iterator[PrintedLine]:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a program: the functions of one name, and the texts that hold the lines that are asked for."""
+
+    functions: Mapping[str, _Timed]
+    logs: Sequence[str] | None
+
+    def is_for(self, head: str) -> bool:
+        """Whether lines that begin with some words are asked for."""
+        return self.logs is None or any(head in log for log in self.logs)
+
+
+def _of_block(body: Sequence[ast.stmt], above: Sequence[ast.stmt], asked: _Asked) -> Iterator[PrintedLine]:
     for place, statement in enumerate(body):
         text = _printed(statement)
-        if text is not None:
-            line = _line_of(text, above, _clock_before(body[:place], functions))
+        head = _head(text) if text is not None else None
+        if text is not None and head is not None and asked.is_for(head):
+            line = _line_of(text, head, above, _clock_before(body[:place], asked.functions))
             if line is not None:
                 yield line
         if not isinstance(statement, _Function | ast.ClassDef):
             for name in ("body", "orelse", "finalbody"):
                 # What stands under else is printed on other conditions, which nobody reads here.
                 inner = getattr(statement, name, [])
-                yield from _of_block(inner, (*above, statement) if name == "body" else (), functions)
+                yield from _of_block(inner, (*above, statement) if name == "body" else (), asked)
             for handler in getattr(statement, "handlers", []):
-                yield from _of_block(handler.body, (), functions)
+                yield from _of_block(handler.body, (), asked)
 
 
 def _printed(statement: ast.stmt) -> ast.JoinedStr | None:
@@ -155,11 +167,14 @@ def _ends_its_line(text: ast.JoinedStr) -> bool:
 _Clock = dict[str, tuple[str, tuple[int, ...]]]
 
 
-def _line_of(text: ast.JoinedStr, above: Sequence[ast.stmt], clocks: _Clock) -> PrintedLine | None:
+def _head(text: ast.JoinedStr) -> str | None:
+    """The words that a line begins with; None where these are too few."""
     first = text.values[0] if text.values else None
     head = first.value.strip() if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
-    if sum(letter.isalnum() for letter in head) < _FEWEST_LETTERS or "\n" in head:
-        return None
+    return None if sum(letter.isalnum() for letter in head) < _FEWEST_LETTERS or "\n" in head else head
+
+
+def _line_of(text: ast.JoinedStr, head: str, above: Sequence[ast.stmt], clocks: _Clock) -> PrintedLine | None:
     loose, strict, places, cut = "", "", list[ast.FormattedValue](), list[tuple[str, str]]()
     for number, part in enumerate(text.values):
         if isinstance(part, ast.FormattedValue):
