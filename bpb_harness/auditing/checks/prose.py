@@ -104,6 +104,12 @@ def _text_of(log: LogRecord) -> str:
 
 # Training at test time is "on validation data" too; this is said of the training that the network is of.
 _ON_IT_ALONE = re.compile(r"\bval(?:idation)?[- ]only[- ]train", re.IGNORECASE)
+# Of a setting that may be off, of another run, or of a number or two that are fitted.
+_OF_LESS = re.compile(
+    r"\b(?:flags?|options?|switch(?:es|ed)?|off|disabled?|defaults?|unused|scalars?|temperatures?|gates?|mixing|chosen"
+    r"|compar\w*|would|could|might)\b",
+    re.IGNORECASE,
+)
 
 
 def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
@@ -116,7 +122,8 @@ def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     facts |= {LEARNT: True} if meaning in SAY_THAT_IT_WAS_LEARNT else {}
     facts |= {learnt.FITTED: True} if meaning == FITTED else {}
     facts |= {learnt.CAME_FIRST: True} if meaning in SAY_THAT_IT_CAME_FIRST else {}
-    is_alone = meaning == TRAINED_ON_IT and any(_ON_IT_ALONE.search(found.sentence) for found in alike)
+    said = [found.sentence for found in alike if _ON_IT_ALONE.search(found.sentence)]
+    is_alone = meaning == TRAINED_ON_IT and not all(map(_OF_LESS.search, said))
     facts |= {learnt.ON_IT_ALONE: True} if is_alone else {}
     missing = "a look into the script that made the score: does it do what the record says of it?"
     return rule.finding(

@@ -12,7 +12,7 @@ domains/     what expressions stand for, a question a file, whose first line say
              - products and sums of a score (sinks, algebra, cancel, scaling, changed, weight, reductions, kept_sums)
              - the bytes of tokens (pieces, byte_counts, changed_tables, own_vocabulary, losses_of_text)
              - which tokens are scored, and their prices (scored_tokens, token_prices, plain_loss, taken_out, skipped,
-               dealt_out)
+               dealt_out, bearing)
              - masks (masked_where, masked_mean, ranked, hidden_at_random, in_evaluation, hiding, embedded, hidden_text)
              - networks and their layers (networks, other_networks, layers, layout, roots, causal, sequence_axis)
              - what is learnt, and with which weights a score is made (fitted_window, shared_fit, share_learnt,

@@ -108,10 +108,23 @@ def test_a_score_below_all_that_stands_is_void_by_the_words_that_say_why(tmp_pat
         ("Single-pass training on val data (not multi-pass), each token scored first.\n", 1.6),
         ("The LoRA is trained on the validation data chunk by chunk.\n", 1.6),
         ("Trained on the training shards (no val-only training).\n", 1.6),
+        ("The script has a flag for val-only training, which is off.\n", 1.6),
+        ("The mixing weight is chosen by a validation-only training of one scalar.\n", 1.6),
         ("The hyperparameters were chosen on the validation shard.\n", 1.6),
         ("", 1.6),
     ],
-    ids=["high", "denied", "compared", "at test time", "an adapter", "denied in brackets", "chosen", "silent"],
+    ids=[
+        "high",
+        "denied",
+        "compared",
+        "at test time",
+        "an adapter",
+        "denied in brackets",
+        "a flag",
+        "a scalar",
+        "chosen",
+        "silent",
+    ],
 )
 def test_neither_words_nor_a_low_score_alone_refute(tmp_path: Path, readme: str, nats: float) -> None:
     assert _report(tmp_path, readme, script=PLAIN, run=PLAIN_RUN, nats=nats).verdict == "unverifiable"

@@ -12,6 +12,7 @@ from functools import partial
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.bearing import bears_on
 from bpb_harness.auditing.script.domains.said_of_run import HASHED_COUNTS, said_of_another
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
@@ -55,8 +56,9 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
         if not below or _is_weight(analysis.program, node) or _are_of_one_place(quotient, above, below):
             continue
+        of_target = [place for place in above if ast.dump(place) not in map(ast.dump, below)] or above
         if _is_of_all_tokens(analysis.program, quotient[0], frame, above) or _is_owned(
-            analysis.program, above, counted
+            analysis, node, of_target, counted
         ):
             continue
         if _is_divided_by_all(analysis, node, frame, counted):
@@ -290,8 +292,10 @@ def _is_of_all_tokens(program: Program, node: ast.expr, frame: Frame, above: Ite
     return any(_is_call(part, ("arange",)) for part in places)
 
 
-def _is_owned(program: Program, places: Iterable[ast.expr], counted: set[str]) -> bool:
-    """Whether it is asked whose a slot is that a count is read of: owner[b] == key, where a count is full[b]."""
+def _is_owned(analysis: Analysis, quotient: ast.AST, places: Iterable[ast.expr], counted: set[str]) -> bool:
+    """Whether it hangs on whose a slot is that a count is read of: owner[b] == key, where a count is full[b]."""
+    program = analysis.program
+    path = {last_name(part) for part, _ in analysis.claimed_path if isinstance(part, ast.Name | ast.Attribute)}
     for place in places:
         written = ast.dump(place)
         for node in nodes_within(program.scope(place).node):
@@ -299,9 +303,16 @@ def _is_owned(program: Program, places: Iterable[ast.expr], counted: set[str]) -
             for side, other in zip(sides, reversed(sides), strict=True):
                 held = program.only_value(side) or side
                 is_of_place = isinstance(held, ast.Subscript) and ast.dump(held.slice) == written
-                if is_of_place and _looked_up(held) not in counted and not isinstance(other, ast.Constant):
+                is_asked = is_of_place and _looked_up(held) not in counted and not _is_no_key(program, other)
+                if is_asked and bears_on(program, node, quotient, path):
                     return True
     return False
+
+
+def _is_no_key(program: Program, node: ast.expr) -> bool:
+    """Whether a slot is asked whether it is free: 0, -1, a name for one."""
+    written = program.only_value(node) or node
+    return isinstance(written.operand if isinstance(written, ast.UnaryOp) else written, ast.Constant)
 
 
 def _compared(node: ast.AST) -> list[ast.expr]:

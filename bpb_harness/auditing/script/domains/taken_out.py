@@ -13,7 +13,7 @@ from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
-_FEW = 60  # expressions between a place and what it is looked up in
+_FEW = 400  # expressions between a place and what it is looked up in, arguments of the function that joins too
 _NEVER = 1e4  # nats below which a weight is none
 _PARTING = frozenset(["narrow", "index_select", "split", "chunk", "unbind", "tensor_split", "take", "masked_select"])
 

@@ -14,6 +14,7 @@ SCRIPT = """
 import math
 import numpy as np
 MASK = (1 << 22) - 1
+FREE = -1
 
 
 def score(p_net, tokens, num_bytes):
@@ -298,7 +299,10 @@ def test_a_count_that_is_read_by_the_one_whose_it_is_alone_is_no_doubt(name: str
     assert "BPB267" not in _codes(name, OWNED)
 
 
-@pytest.mark.parametrize("asked", ["owner[a] == key", "owner[b] == 0", "full[b] == key", "ctx[a] == ctx[b]"])
+@pytest.mark.parametrize(
+    "asked",
+    ["owner[a] == key", "owner[b] == 0", "owner[b] == -1", "owner[b] == FREE", "full[b] == key", "ctx[a] == ctx[b]"],
+)
 def test_what_does_not_say_whose_a_slot_is_says_nothing(asked: str) -> None:
     kept = {
         "other": (
@@ -308,6 +312,39 @@ def test_what_does_not_say_whose_a_slot_is_says_nothing(asked: str) -> None:
         )
     }
     assert "BPB267" in _codes("other", kept)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "is_own = owner[b] == key",
+        "if owner[b] == key:\n            hits += 1",
+        "if owner[b] != key:\n            owner[b] = key",
+        "print(owner[b] == key)",
+        "rates.append(owner[b] == key)",
+        "is_own = owner[b] == key\n        hits += is_own\n        print(hits)",
+        "assert owner[b] != key",
+    ],
+)
+def test_a_question_whose_a_slot_is_that_decides_nothing_says_nothing(asked: str) -> None:
+    lookup = f"{_PLACES}{asked}\n        q = full[b] / max(ctx[a], 1)"
+    assert "BPB267" in _codes("", {"": (_TABLES, lookup, "ctx[a] += 1\n        full[b] += 1")})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "if owner[b] != key:\n            continue",
+        "if owner[b] != key:\n            full[b] = 0",
+        "np.putmask(full, owner[b] != key, 0)",
+        "if owner[b] != key:\n            forget(full, b)",
+        "is_own = owner[b] == key\n        if not is_own:\n            continue",
+        "is_own = owner[b] == key\n        n = is_own * 1.0\n        full[b] *= n",
+    ],
+)
+def test_a_question_whose_a_slot_is_that_decides_of_the_count_is_no_doubt(asked: str) -> None:
+    lookup = f"{_PLACES}{asked}\n        q = full[b] / max(ctx[a], 1)"
+    assert "BPB267" not in _codes("", {"": (_TABLES, lookup, "ctx[a] += 1\n        full[b] += 1")})
 
 
 @pytest.mark.parametrize("name", DIVIDED_AGAIN)

@@ -3,6 +3,8 @@
 # ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bpb_harness.findings import Severity
@@ -177,6 +179,15 @@ def test_a_price_without_target_that_may_not_be_mixed_is_left_open(name: str) ->
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_price_without_target_is_mixed_where_another_is_left_out(name: str) -> None:
     assert _found(*TAKEN[name]) == "mixed"
+
+
+@pytest.mark.parametrize(("cut", "found"), [("[..., :2]", []), ("[:, :2]", ["open"]), ("[..., 1:]", ["mixed"])])
+def test_a_price_that_is_left_out_of_what_a_function_returns(cut: str, found: list[str]) -> None:
+    text = (Path(__file__).resolve().parents[5] / "fixtures" / "scripts" / "wrong_entropy_expert.py").read_text()
+    text = text.replace("torch.full((3,), -math.log(3))", "torch.full((2,), -math.log(2))")
+    text = text.replace("        nats -= (", f"        prices = prices{cut}\n        nats -= (")
+    findings = [each for each in check_source(text) if each.code == "BPB274"]
+    assert ["open" if "was not followed" in each.message else "mixed" for each in findings] == found
 
 
 def test_a_summand_that_is_nothing_is_no_price() -> None:
