@@ -66,7 +66,7 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         if _is_count(analysis.program, quotient[1], frame, counted):
             divided = _divided(analysis.program, quotient, frame, {*above.values()}, {*below.values()})
             tables = ", ".join(sorted({*above.values(), *below.values()}))
-            other, evidence = said_of_another(analysis, HASHED_COUNTS)
+            other, evidence = said_of_another(analysis, HASHED_COUNTS, node)
             said = f"{divided}, so this is no probability, and a score made of it is too low (too good){other}"
             yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables, **evidence})
             return

@@ -64,7 +64,7 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
             "than 1, so the mixture is no probability, and a score made of it is too low (too good)"
         )
         shown = [*_definitions(program, lacking), lacking]
-        other, seen = said_of_another(analysis, ENTROPY_EXPERT)
+        other, seen = said_of_another(analysis, ENTROPY_EXPERT, shown[0])
         said += other
         place = mixer_shown_at(analysis, lacking) if is_entropy(shown[0]) else None
         if place is not None:
@@ -221,7 +221,7 @@ def check_choice(analysis: Analysis) -> Iterator[Hit]:
     for place, said in [*_prices_compared(analysis, asked)]:
         is_mask = place in on_path and (isinstance(place, ast.Call) or _meets_a_price(program, place, on_path[place]))
         if is_mask or place in decided:
-            other, seen = said_of_another(analysis, None)
+            other, seen = said_of_another(analysis, None, place)
             evidence: dict[str, Json] = {
                 "better_of_two": said is _THE_SMALLER,
                 "is_of_claimed_line": bool(analysis.claimed),

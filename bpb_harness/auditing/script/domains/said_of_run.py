@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from bpb_harness.auditing.learnt import OF_ANOTHER_VERSION
@@ -28,6 +30,7 @@ _AHEAD = re.compile(
 )
 _SETTINGS = re.compile(r"\b[A-Z][A-Z0-9_]+=\S*")  # that a command gives: to the script that lies there
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
+_READS_ITSELF = re.compile(r"\b__file__\b")
 _LONGEST = 400  # characters of a line that are looked at
 
 
@@ -77,7 +80,7 @@ ENTROPY_EXPERT = Told(
 )
 
 
-def said_of_another(analysis: Analysis, told: Told | None) -> tuple[str, dict[str, Json]]:
+def said_of_another(analysis: Analysis, told: Told | None, node: ast.AST) -> tuple[str, dict[str, Json]]:
     """What to add to a finding of a script that none of the claim's logs is of: a sentence, and evidence.
 
     Nothing where a log may be one of the script, or there is none.
@@ -85,22 +88,61 @@ def said_of_another(analysis: Analysis, told: Told | None) -> tuple[str, dict[st
     Args:
         analysis: the scripts.
         told: what would say of the run what the script shows; None where nothing would.
+        node: where it shows that. The size of a module that a script imports, no log states.
     """
     logged = analysis.context.logged
     if not logged or not all(is_of_another_script(analysis.program, score) for score in logged):
         return "", {}
     sizes = _sizes(analysis)
-    seen = "" if sizes is None else f": {logged[0].file} states {sizes[0]:,} bytes of code, the script has {sizes[1]:,}"
+    module = _module_of(analysis, node, None if sizes is None else sizes[0])
+    if sizes is not None and module is not None:
+        sizes = (sizes[0], module.size)
+    script = "the script" if module is None else module.importing
+    seen = "" if sizes is None else f": {logged[0].file} states {sizes[0]:,} bytes of code, {script} has {sizes[1]:,}"
     place = None if told is None else _place(analysis, told)
     evidence: dict[str, Json] = {} if sizes is None else {"stated_size": sizes[0], "script_size": sizes[1]}
+    own = "" if module is None else f". Of {module.name}, which {script} imports, no log tells the size"
     if place is not None:
-        said = f". Another version of the script wrote the log{seen}; that the run did the same, {place} says"
+        said = f". Another version of {script} wrote the log{seen}{own}; that the run did the same, {place} says"
         return said, {**evidence, "said_of_the_run": place}
-    said = (
-        f". This is a doubt, and no more: another version of the script wrote the log{seen}; what that one did is not "
-        "known"
-    )
+    did = f"what {'that one' if module is None else f'the {module.name} of the run'} did is not known"
+    said = f". This is a doubt, and no more: another version of {script} wrote the log{seen}{own}; {did}"
     return said, {**evidence, OF_ANOTHER_VERSION: True}
+
+
+class _Module(NamedTuple):
+    """A file that a script imports, and that script.
+
+    Attributes:
+        name: of the file.
+        importing: the name of the script.
+        size: of the script, in bytes.
+    """
+
+    name: str
+    importing: str
+    size: int
+
+
+def _module_of(analysis: Analysis, node: ast.AST, stated: int | None) -> _Module | None:
+    """The file that a node is in, if a script imports it and it is not the one whose size the log may state.
+
+    A script that states its own size reads itself.
+    """
+    program = analysis.program
+    own = program.script(node)
+    imports = re.compile(rf"^[ \t]*(?:from|import)[ \t][^\n#]*\b{re.escape(Path(own.path).stem)}\b", re.MULTILINE)
+    if stated is None or _READS_ITSELF.search(own.text):
+        return None
+    importing = [
+        (abs(file.stat().st_size - stated), file)
+        for script in program.scripts
+        if script is not own and (file := Path(script.path)).is_file() and imports.search(script.text)
+    ]
+    if not importing:
+        return None
+    file = min(importing)[1]
+    return _Module(Path(own.path).name, file.name, file.stat().st_size)
 
 
 def _sizes(analysis: Analysis) -> tuple[int, int] | None:

@@ -133,3 +133,27 @@ def test_a_word_of_another_sentence_takes_nothing_back(tmp_path: Path) -> None:
 
 def test_the_hash_of_a_commit_in_a_log_names_no_counts(tmp_path: Path) -> None:
     assert OF_ANOTHER_VERSION in _found(tmp_path, SIZE + 90, printed="git hash: 0abc12 (context: main)").evidence
+
+
+def _found_in_a_module(folder: Path, imported: str = "from counts import score") -> Finding:
+    """BPB267 of a module of a script, beside a log that states another size of the script."""
+    before, _, after = SCRIPT.partition("def main")
+    module, script = folder / "counts.py", folder / "eval.py"
+    module.write_text(before)
+    script.write_text(f"import math\nimport numpy as np\n{imported}\n\n\ndef main{after}")
+    log = folder / "seed0.log"
+    log.write_text(f"Code size: {script.stat().st_size + 90} bytes\nval_bpb: 0.50000")
+    logged = (LoggedScore(log, log.name, 2),)
+    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=logged)
+    (found,) = [each for each in check_scripts([module, script], context) if each.code == "BPB267"]
+    return found
+
+
+def test_of_a_module_that_a_script_imports_no_log_tells_the_size(tmp_path: Path) -> None:
+    found = _found_in_a_module(tmp_path)
+    size = (tmp_path / "eval.py").stat().st_size
+    assert found.evidence[OF_ANOTHER_VERSION] is True
+    assert (
+        f"another version of eval.py wrote the log: seed0.log states {size + 90:,} bytes of code, eval.py has {size:,}"
+        ". Of counts.py, which eval.py imports, no log tells the size; what the counts.py of the run did is not known"
+    ) in found.message
