@@ -22,7 +22,8 @@ _PACKED = 0.8  # of its size; what is packed is smaller than that
 def check_versions_of_a_mean(evidence: Evidence) -> Iterator[Finding]:
     """Name the sizes, where each log of a mean states some and none is stated by all, and settings that differ."""
     logs = evidence.claim_logs if evidence.how == "mean" else ()
-    unlike = unlike_settings(logs)
+    at = [line.bpb.source for line in evidence.lines]
+    unlike = unlike_settings(logs, {source.file: source.line for source in at if source.line is not None})
     stated = {log.file: {*sizes_stated_in(log)} for log in logs}
     is_of_sizes = len(stated) >= 2 and all(stated.values()) and not set.intersection(*stated.values())
     sizes = _by_size(stated) if is_of_sizes else {}

@@ -115,3 +115,27 @@ def test_lines_that_a_run_prints_as_it_goes_are_no_settings(tmp_path: Path) -> N
     assert not _mean_of(tmp_path, *heads).with_code("BPB453")
     unindented = SETTINGS.replace(" ", "\n").replace(":", ": ") + "\n"
     assert not _mean_of(tmp_path, unindented, unindented.replace("0.02", "0.03")).with_code("BPB453")
+
+
+def test_of_several_starts_the_one_before_the_score_is_meant(tmp_path: Path) -> None:
+    other = SETTINGS.replace("iterations:20000", "iterations:100")
+    twice = f"{_listed(other)}step:1/100 train_loss:7.0\n{_listed(SETTINGS)}"
+    assert not _mean_of(tmp_path, _listed(SETTINGS), twice).with_code("BPB453")
+    (found,) = _mean_of(tmp_path, _listed(other), twice).with_code("BPB453")
+    assert "`iterations: 100` in train_0.log and `20000` in train_1.log" in found.message
+    after = tmp_path / "train_1.log"
+    after.write_text(f"{after.read_text()}{_listed(other)}step:1/100 train_loss:7.0\n")  # begun again, not ended
+    (found,) = audit(tmp_path).with_code("BPB453")
+    assert "`iterations: 100` in train_0.log and `20000` in train_1.log" in found.message
+
+
+@pytest.mark.parametrize(("switches", "is_told"), [(("False", "False"), False), (("0", "0"), False),
+                                                   (("True", "True"), True), (("False", "True"), True)])  # fmt: skip
+def test_settings_of_what_is_off_in_all_of_them_do_nothing(
+    tmp_path: Path, switches: tuple[str, str], is_told: bool
+) -> None:
+    heads = [
+        _listed(SETTINGS.replace("warmdown", f"ttt_enabled:{on} ttt_epochs:{number + 1} warmdown"))
+        for number, on in enumerate(switches)
+    ]
+    assert bool(_mean_of(tmp_path, *heads).with_code("BPB453")) is is_told
