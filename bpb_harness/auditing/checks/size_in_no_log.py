@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import statistics
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,10 @@ from bpb_harness.findings import Finding, first_of
 
 _SMALLEST = 1_000_000  # bytes; a number of fewer is of something else, or in another unit
 _MAX_SHOWN = 3
+_ESTIMATED = re.compile(
+    r"(?<![a-z])(?:est(?:im|\.|\b)|approx|expect|project|predict)|[~\u2248]|\uc608\uc0c1|\ucd94\uc815", re.IGNORECASE
+)
+_OF_ALL = re.compile(r"total|submission|(?:with|incl[a-z.]*|and|\+)\s?(?:the\s)?code\b", re.IGNORECASE)
 _UNITS = (1000, 1 << 10)  # of what is written as megabytes
 
 
@@ -27,7 +32,11 @@ def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
     # What stands at the top is the artifact's; of several that do not, one may be another run's.
     top = [size for size in stated if "." not in (size.source.key or "")] or stated
     size = top[0] if top else None
-    printed = [log.artifact_bytes[-1] for log in evidence.claim_logs if log.artifact_bytes]
+    if _is_printed_elsewhere(evidence):
+        return  # of which of its packings the score is, and which is stated, is not known
+    measured = ((log, [each for each in log.artifact_bytes if not _is_estimate(log, each)]) for log in claim.logs)
+    sizes = {log.file: each for log, each in measured if each}
+    printed = [sizes[log.file][-1] for log in evidence.claim_logs if log.file in sizes]
     if size is None or len(printed) != len(evidence.claim_logs) or not printed:
         return
     if len(claim.seeds) > len(printed) or any(
@@ -38,9 +47,14 @@ def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
     code = counted | _sizes_of_scripts(evidence) | claim.whole_numbers | _in_readme(evidence)
     if any(_is_made_of(size, logs, code) for logs in (claim.logs, evidence.claim_logs)):
         return
+    alone = [each for log in claim.logs for each in sizes.get(log.file, ()) if not _is_total(log, each)]
+    if any(
+        abs(size.value - each.value - more) <= max(_hidden(size), each.half_unit) for each in alone for more in code
+    ):
+        return  # the network's size is called the artifact's, and what is stated counts the code too
     if _is_printed(size, claim.artifact_bytes, claim.logs):
         return
-    listed = first_of([f"{each.value:,.0f} ({each.source})" for each in printed], _MAX_SHOWN)
+    listed = first_of([f"{_written(each)} ({each.source})" for each in printed], _MAX_SHOWN)
     twice = any(int(size.value) == int(each.value) + code for each in printed for code in counted)
     how = "; that is a total of theirs and the code, which is in it, once more" if twice else ""
     cap = evidence.rules.pack.largest_artifact
@@ -48,6 +62,39 @@ def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
     over = f", over the cap of {cap:,}" if is_over else ""
     message = f"{size.value:,.0f} bytes, by {size.source}, are in none of its logs, which print {listed}{over}{how}"
     yield codes.SIZE_IN_NO_LOG.finding(message, size=size.value, printed=[each.value for each in printed])
+
+
+def _is_printed_elsewhere(evidence: Evidence) -> bool:
+    """Whether a log that is none of the claim's prints the same scores: one of them may be of another packing."""
+    own = {log.file for log in evidence.claim_logs}
+    scores = {(line.bpb.value, line.label) for line in evidence.lines}
+    others = (log for log in evidence.claim.logs if log.file not in own)
+    return any((line.bpb.value, line.label) in scores for log in others for line in log.lines)
+
+
+def _line_of(log: LogRecord, size: Printed) -> str:
+    lines = text_of_log(log).split("\n")
+    number = size.source.line
+    return lines[number - 1] if number is not None and number <= len(lines) else ""
+
+
+def _is_estimate(log: LogRecord, size: Printed) -> bool:
+    return _ESTIMATED.search(_line_of(log, size)) is not None
+
+
+def _is_total(log: LogRecord, size: Printed) -> bool:
+    """Whether a printed size counts the code: by its line, or as the sum of two others of its log."""
+    packed, code = {each.value for each in log.packed}, sizes_stated_in(log)
+    is_sum = any(abs(size.value - network - more) <= size.half_unit for network in packed for more in code)
+    return is_sum or _OF_ALL.search(_line_of(log, size)) is not None
+
+
+def _written(size: Printed) -> str:
+    """A size, with no digit that is not printed."""
+    if size.half_unit <= 1.0:
+        return f"{size.value:,.0f}"
+    digits = 6.0 - math.log10(2.0 * size.half_unit)
+    return f"{size.value / 1e6:.{round(digits)}f} MB" if 0.0 < digits == round(digits) else f"about {size.value:,.0f}"
 
 
 def _is_printed(size: Printed, stated: Sequence[Printed], logs: Sequence[LogRecord]) -> bool:

@@ -98,3 +98,31 @@ def test_a_mean_over_runs_is_no_other_size(tmp_path: Path) -> None:
 def test_rules_without_a_cap_ask_for_no_size(tmp_path: Path) -> None:
     _found(tmp_path, _sizes(), 15_900_102)
     assert audit(tmp_path, rules="none").with_code("BPB511") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["[POST] artifact: 12134416 bytes, headroom: 3791736", "artifact: 12.13 MB", "artifact:12.13MB code:73848"]
+)
+def test_a_network_that_is_called_the_artifact_and_the_code_make_what_is_stated(tmp_path: Path, line: str) -> None:
+    (tmp_path / "train_gpt.py").write_text("x = 1\n".ljust(73_848, "#"))
+    assert _found(tmp_path, f"{line}\n", 12_134_416 + 73_848) == []
+    assert len(_found(tmp_path, f"{line}\n", 12_134_416 + 93_848)) == 1
+    assert len(_found(tmp_path, f"Total submission size: {12_134_416} bytes\n", 12_134_416 + 73_848)) == 1
+
+
+def test_a_rounded_size_is_quoted_as_it_is_rounded(tmp_path: Path) -> None:
+    (found,) = _found(tmp_path, "int8+zlib artifact: 15.94 MB\n", 14_980_840)
+    assert found.message.endswith("which print 15.94 MB (train.log:1)")
+
+
+@pytest.mark.parametrize("word", ["Est. artifact: 15.79 MB", "estimated artifact: 15.79 MB", "artifact: ~15.79 MB"])
+def test_an_estimate_is_no_size(tmp_path: Path, word: str) -> None:
+    assert _found(tmp_path, f"{word}\n", 15_132_719) == []
+
+
+def test_a_score_that_a_log_of_another_packing_prints_too(tmp_path: Path) -> None:
+    assert len(_found(tmp_path, _sizes(), 15_900_102)) == 1
+    (tmp_path / "storage.log").write_text("again val_loss:2.1 val_bpb:1.3\n")
+    assert len(_found(tmp_path, _sizes(), 15_900_102)) == 1
+    (tmp_path / "storage.log").write_text(f"quant_bytes=15807214\n{END}")
+    assert _found(tmp_path, _sizes(), 15_900_102) == []
