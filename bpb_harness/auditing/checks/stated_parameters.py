@@ -18,6 +18,13 @@ _IN_README = re.compile(
     r"(?P<number>[0-9]{1,3}(?:,[0-9]{3}){2,3}|[0-9]{7,10})(?![0-9.,])[`*]{0,4}\s{0,4}\|?\s{0,4}$",
     re.IGNORECASE | re.MULTILINE,
 )
+_NUMBER = r"[0-9]{1,3}(?:,[0-9]{3}){2,3}|[0-9]{7,10}"
+_ANYWHERE = re.compile(
+    rf"(?<![0-9.,])(?P<before>{_NUMBER})[`*]{{0,4}} (?:[a-z]{{1,12}} )?param"
+    rf"|param[a-z_]{{0,12}}[^0-9\n]{{1,12}}(?P<after>{_NUMBER})(?![0-9.,])",
+    re.IGNORECASE,
+)
+_SCORE = re.compile(r"bpb[^0-9\n]{1,12}(?P<score>[0-9]\.[0-9]{3,10})(?![0-9])", re.IGNORECASE)
 _MAX_SHOWN, _OF_ONE_KIND = 3, 1.5
 
 
@@ -46,9 +53,29 @@ def _stated(evidence: Evidence) -> Iterator[Printed]:
     readme = evidence.claim.readme
     found = [*_IN_README.finditer(readme.text)] if readme is not None else []
     numbers = {int(each["number"].replace(",", "")) for each in found}
-    if readme is not None and len(numbers) == 1:
-        line = readme.text.count("\n", 0, found[0].start()) + 1
-        yield Printed(float(numbers.pop()), 0, Source(readme.file, line))
+    if readme is None or len(numbers) != 1 or _of_several(readme.text) or _is_of_another(evidence, found[0]):
+        return
+    line = readme.text.count("\n", 0, found[0].start()) + 1
+    yield Printed(float(numbers.pop()), 0, Source(readme.file, line))
+
+
+def _of_several(text: str) -> bool:
+    """Whether a README gives several numbers of parameters, in its prose or its tables."""
+    found = {each["after"] or each["before"] for each in _ANYWHERE.finditer(text)}
+    return len({number.replace(",", "") for number in found}) > 1
+
+
+def _is_of_another(evidence: Evidence, found: re.Match[str]) -> bool:
+    """Whether the lines around a number give scores, none of which is the claim's or in a log of it."""
+    text = found.string
+    first, last = text.rfind("\n\n", 0, found.start()) + 1, text.find("\n\n", found.end())
+    block = text[first : last if last >= 0 else len(text)]
+    scores = [each["score"] for each in _SCORE.finditer(block)]
+    own = [line.bpb for log in evidence.claim_logs for line in log.lines]
+    own += [evidence.claim.score] if evidence.claim.score is not None else []
+    return bool(scores) and not any(
+        each.agrees_with(float(score), 0.5 * 10.0 ** -len(score.partition(".")[2])) for score in scores for each in own
+    )
 
 
 def _hidden(number: int) -> int:

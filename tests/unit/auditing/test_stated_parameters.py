@@ -29,6 +29,9 @@ def test_a_number_that_the_log_does_not_print(tmp_path: Path) -> None:
     )
     (found,) = _found(tmp_path, readme="| Model params | 26,829,913 |")
     assert found.message.startswith("README.md:3 gives 26,829,913 parameters, and")
+    for own in ("| val_bpb | 1.2034 |\n", "| val_bpb | 1.203 |\n| baseline bpb | 1.2244 |\n"):
+        (found,) = _found(tmp_path, readme=f"{own}| Model params | 26,829,913 |\n\nA baseline: val_bpb 1.2244")
+        assert "gives 26,829,913 parameters" in found.message
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,9 @@ def test_a_number_that_the_log_does_not_print(tmp_path: Path) -> None:
         (LOG, "Model params: 27,092,057", {}),
         (LOG, "| Model params | 26,829,913 | 30,000,001 |", {}),  # of several networks
         (LOG, "Model params: 26,829,913\nModel params: 30,000,001", {}),
+        (LOG, "Model params: 26,829,913\n\nThe larger one has 30,000,001 parameters.", {}),
+        (LOG, "| **int6_bpb** | **1.13867894** |\n| model_params | 26,829,913 |", {}),  # of another run
+        (LOG, "```\nmodel_params:26829913\ndiagnostic val_loss:2.33 val_bpb:1.06471733\n```", {}),
         (LOG, "A baseline with model params 26,829,913 and more", {}),
     ],
 )
