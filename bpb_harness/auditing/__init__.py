@@ -21,19 +21,20 @@ checks/            one file a family of codes:
     stored_text.py BPB218 tokens of the text that are stored beside the network
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, errors; part_told.py BPB301 by a log's or a command's words, best_seed.py BPB305
-    record.py      BPB4xx the record against itself; found_in_log.py BPB401 how its logs give the score, absent_logs.py
-                   logs that a README names alone, before_packing.py BPB425 a score of no artifact, log_of_a_run.py and
-                   shared_losses.py BPB426 lines that no run prints, retold_logs.py that were put together later,
-                   another_label.py BPB407 a score that the README calls a sliding window's, own_result.py a score's own
-                   file, lowest_known.py what nobody has reached, losses.py claims in nats per token, summaries.py what
-                   wandb kept of the run, log_origin.py BPB427 a log that no script beside it can have written,
-                   unlike_its_script.py BPB432 that none prints as it is, lines_of_its_script.py by the size of one,
-                   foreign_text.py with words of others in a line, other_version.py BPB431 that none wrote as it lies
-                   there, unlike_networks.py BPB428 a mean over other networks, versions_of_a_mean.py BPB453 over
-                   versions of a script, listed_settings.py or of other settings, sizes_add_up.py BPB459 a total that is
-                   no sum, cut_short.py BPB429 a search's candidate, another_run.py BPB451 a README of another run than
-                   the log's, title_alone.py BPB452 a title that nothing bears out, never_begun.py whose technique would
-                   have come later than the run ended, unread_settings.py BPB456 what commands set and nothing reads,
+    record.py      BPB4xx the record against itself; found_in_log.py BPB401 how its logs give the score, written_out.py
+                   BPB402 lines that are constants of a script, absent_logs.py logs that a README names alone,
+                   before_packing.py BPB425 a score of no artifact, log_of_a_run.py and shared_losses.py BPB426 lines
+                   that no run prints, retold_logs.py that were put together later, another_label.py BPB407 a score that
+                   the README calls a sliding window's, own_result.py a score's own file, lowest_known.py what nobody
+                   has reached, losses.py claims in nats per token, summaries.py what wandb kept of the run,
+                   log_origin.py BPB427 a log that no script beside it can have written, unlike_its_script.py BPB432
+                   that none prints as it is, lines_of_its_script.py by the size of one, foreign_text.py with words of
+                   others in a line, other_version.py BPB431 that none wrote as it lies there, unlike_networks.py BPB428
+                   a mean over other networks, versions_of_a_mean.py BPB453 over versions of a script,
+                   listed_settings.py or of other settings, sizes_add_up.py BPB459 a total that is no sum, cut_short.py
+                   BPB429 a search's candidate, another_run.py BPB451 a README of another run than the log's,
+                   title_alone.py BPB452 a title that nothing bears out, never_begun.py whose technique would have come
+                   later than the run ended, unread_settings.py BPB456 what commands set and nothing reads,
                    modules_elsewhere.py BPB457 what scripts import and nothing holds, guarded_imports.py under which
                    settings, stated_loss.py BPB458 a loss that is not of the score beside it, borrowed_logs.py BPB454
                    and 455 logs of another author's submission

@@ -12,6 +12,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.absent_logs import absent_logs
 from bpb_harness.auditing.checks.found_in_log import label_of, left_out_of_logs, nearly_that, told_of_log
 from bpb_harness.auditing.checks.lowest_known import lowest_of
+from bpb_harness.auditing.checks.written_out import written_out
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds, rounds_to
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
@@ -88,6 +89,9 @@ _MAX_GIVEN = 3
 
 def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     claim = evidence.claim
+    if (constant := _of_constants_alone(evidence, score)) is not None:
+        yield constant
+        return
     if evidence.lines:
         places = [_place(line) for line in evidence.lines]
         label = label_of(evidence.lines[0])
@@ -116,9 +120,34 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield _no_log(claim)
         return
     if not printed:
-        yield _no_score_read(claim, score)
+        yield _no_score_read(evidence, score)
         return
     yield _not_in_logs(evidence, score, printed)
+
+
+def _of_constants_alone(evidence: Evidence, score: Printed) -> Finding | None:
+    """Each line with the claimed score is one that a script prints with the number written out in it."""
+    logs = {log.file for log in evidence.claim.logs}
+    own = [line.bpb.source for line in evidence.lines]
+    others = [
+        line.bpb.source
+        for log in evidence.claim.logs
+        for line in log.lines
+        if score.agrees_with(line.bpb.value, line.bpb.half_unit) and line.bpb.source not in own
+    ]
+    if not own or any(place.file not in logs for place in own):
+        return None
+    constant = written_out(evidence, own[0])
+    if constant is None or any(written_out(evidence, place) is None for place in (*own[1:], *others)):
+        return None
+    message = (
+        f"{own[0]} has the claimed score, and {constant} {_WRITTEN_OUT}; no line of a log has one that was computed"
+    )
+    return codes.NO_LOG.finding(message, place=str(own[0]), missing=_COMPUTED)
+
+
+_WRITTEN_OUT = "prints that line as it stands there, a text of the script with no value in it"
+_COMPUTED = "a log of a run that computes the score"
 
 
 def _unread(claim: Claim) -> list[str]:
@@ -139,8 +168,9 @@ def _no_log(claim: Claim) -> Finding:
     return codes.NO_LOG.finding(message, missing="a log of the run")
 
 
-def _no_score_read(claim: Claim, score: Printed) -> Finding:
+def _no_score_read(evidence: Evidence, score: Printed) -> Finding:
     """No line of a log is read as a score: whether there is none, or one that prints the number in its own way."""
+    claim = evidence.claim
     holding = next((log.placeholder for log in claim.logs if log.placeholder is not None), None)
     if holding is not None:
         message = f"{holding} says that the file is a placeholder, and no other log prints a score"
@@ -155,6 +185,9 @@ def _no_score_read(claim: Claim, score: Printed) -> Finding:
         "score; no other line of a log prints one that could be held against the claim"
     )
     missing = "a line such as 'final val_loss: 2.0712 val_bpb: 1.2267' in the log"
+    constant = written_out(evidence, unread.source)
+    if constant is not None:
+        message, missing = f"{message}; {constant} {_WRITTEN_OUT}", _COMPUTED
     return codes.NO_LOG.finding(message, place=str(unread.source), missing=missing)
 
 
