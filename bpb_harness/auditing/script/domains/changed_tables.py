@@ -95,11 +95,10 @@ class TableChanges:
 
     def uses(self, holder: _Holder) -> Iterator[ast.Name | ast.Attribute]:
         """Where a name, or an attribute, stands in the program."""
-        named, attributes = _by_name(self.program)
         if holder.scope is None:
-            yield from attributes.get(holder.name, ())
+            yield from self.program.attributes_named(holder.name)
             return
-        yield from (use for use in named.get(holder.name, ()) if self._is_of(use, holder.scope))
+        yield from (use for use in self.program.names(holder.name) if self._is_of(use, holder.scope))
 
     def sets(self, name: str) -> bool:
         """Whether an attribute of a name is set by setattr(x, "name", v)."""
@@ -118,19 +117,6 @@ class TableChanges:
         found = scope.definitions.get(name, [])
         is_own = any(each.kind in ("assign", "loop", "parameter") or _is_plain(each.statement) for each in found)
         return is_own and not (scope.parent is not None and name in _outer_names(self.program, scope))
-
-
-@once
-def _by_name(program: Program) -> tuple[dict[str, list[ast.Name]], dict[str, list[ast.Attribute]]]:
-    """Where names and attributes stand in a program: many tables are asked for, each by a search of its own."""
-    named, attributes = dict[str, list[ast.Name]](), dict[str, list[ast.Attribute]]()
-    for script in program.scripts:
-        for node in nodes_within(script.tree):
-            if isinstance(node, ast.Name):
-                named.setdefault(node.id, []).append(node)
-            elif isinstance(node, ast.Attribute):
-                attributes.setdefault(node.attr, []).append(node)
-    return named, attributes
 
 
 @once

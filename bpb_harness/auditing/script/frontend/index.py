@@ -115,6 +115,22 @@ def nodes_within(node: ast.AST) -> list[ast.AST]:
     return found
 
 
+def names_within(node: ast.AST) -> tuple[dict[str, list[ast.Name]], dict[str, list[ast.Attribute]]]:
+    """The names and the attributes in a node, by name, in the order of `nodes_within`."""
+    names, attributes, waiting = dict[str, list[ast.Name]](), dict[str, list[ast.Attribute]](), [node]
+    for each in waiting:  # grows on the way
+        for child in _ROW[each.__class__](each):
+            kind = child.__class__
+            if kind is ast.Name:  # most nodes are these or constants, and nothing is in them
+                names.setdefault(child.id, []).append(child)
+            elif kind is ast.Attribute:
+                attributes.setdefault(child.attr, []).append(child)
+                waiting.append(child)
+            elif kind in _INSIDE and kind not in _EMPTY:
+                waiting.append(child)
+    return names, attributes
+
+
 class Index:
     """The nodes of a program by what holds them, and its functions, classes, calls and definitions by name.
 
@@ -146,6 +162,11 @@ class Index:
         self.reached: dict[ast.Name, tuple[Definition, ...]] = {}
         for number, script in enumerate(scripts):
             self._walk(number, script)
+
+    @cached_property
+    def named(self) -> Sequence[tuple[dict[str, list[ast.Name]], dict[str, list[ast.Attribute]]]]:
+        """Names and attributes of each script by name, looked for where some are asked for."""
+        return [names_within(scope.node) for scope in self.scopes if isinstance(scope.node, ast.Module)]
 
     def _walk(self, number: int, script: Script) -> None:
         """Outside in, so that the scope of a node is known before what is inside of it.

@@ -90,6 +90,7 @@ class Program:
         self.noted: list[tuple[str, str]] = []  # what `note` was told, in its order
         self.behind: dict[tuple[ast.AST, Any], list[Any]] = {}  # what the value of a node in a frame comes from
         self.behind_alike: dict[ast.AST, tuple[str, list[ast.expr]]] = {}  # the same in frames that bind no such name
+        self._index = index
         self._parents, self._scope_of, self._block, self._aliases = (
             index.parents, index.scope_of, index.blocks, index.aliases
         )  # fmt: skip
@@ -129,6 +130,14 @@ class Program:
         if found is None:
             found = self._parts[node] = tuple([each for each in children(node) if each.__class__ in EXPRESSIONS])
         return found
+
+    def names(self, name: str) -> Iterator[ast.Name]:
+        """Where a name stands in the scripts."""
+        return (node for names, _ in self._index.named for node in names.get(name, ()))
+
+    def attributes_named(self, name: str) -> Iterator[ast.Attribute]:
+        """Where an attribute of a name stands in the scripts."""
+        return (node for _, attributes in self._index.named for node in attributes.get(name, ()))
 
     def parent(self, node: ast.AST) -> ast.AST | None:
         """The node that holds this one."""

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.auditing.script.frontend.index import Index, nodes_within
+from bpb_harness.auditing.script.frontend.index import Index, names_within, nodes_within
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -131,6 +131,25 @@ def test_the_nodes_within_are_those_of_a_walk(text: str) -> None:
     left_out = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
     tree = ast.parse(text)
     assert nodes_within(tree) == [node for node in ast.walk(tree) if not isinstance(node, left_out)]
+
+
+@pytest.mark.parametrize("text", [EVERY_KIND, inspect.getsource(ast)])
+def test_names_and_attributes_within_are_those_of_a_walk_in_its_order(text: str) -> None:
+    tree = ast.parse(text)
+    names, attributes = names_within(tree)
+    walked = [*ast.walk(tree)]
+    for name in {node.id for node in walked if isinstance(node, ast.Name)} | {*names}:
+        assert names[name] == [node for node in walked if isinstance(node, ast.Name) and node.id == name]
+    for name in {node.attr for node in walked if isinstance(node, ast.Attribute)} | {*attributes}:
+        assert attributes[name] == [node for node in walked if isinstance(node, ast.Attribute) and node.attr == name]
+
+
+def test_names_and_attributes_of_several_scripts_are_met_in_the_order_of_these() -> None:
+    scripts = [_script(text) for text in ("x.y = a\n", "z.y = x\n", "def f(): return x.y\n")]
+    program = Program(scripts)
+    assert [program.scope(node).file for node in program.names("x")] == [0, 1, 2]
+    assert [program.scope(node).file for node in program.attributes_named("y")] == [0, 1, 2]
+    assert not [*program.names("y"), *program.attributes_named("x")]
 
 
 def test_every_node_has_the_one_above_it_for_its_parent() -> None:
