@@ -71,13 +71,21 @@ def _told_in_readme(evidence: Evidence, log: LogRecord) -> tuple[int, str] | Non
     return None
 
 
+def _lines_with(pattern: re.Pattern[str], text: str) -> list[int]:
+    """The numbers of the lines in which something begins."""
+    numbers: dict[int, None] = {}
+    number, at = 1, 0
+    for found in pattern.finditer(text):
+        number, at = number + text.count("\n", at, found.start()), found.start()
+        numbers[number] = None
+    return list(numbers)
+
+
 def _says_that_it_is_cut(log: LogRecord) -> tuple[int, str] | None:
     text = text_of_log(log)
-    if not _MAY_BE_CUT.search(text):
-        return None
-    lines = text.split("\n")
-    found = [
-        (n, line.strip()) for n, line in enumerate(lines, 1) if len(line) <= _LONGEST and _CUT.fullmatch(line.rstrip())
-    ]
+    numbers = _lines_with(_MAY_BE_CUT, text)
+    lines = text.split("\n") if numbers else []
+    told = ((number, lines[number - 1]) for number in numbers)
+    found = [(n, line.strip()) for n, line in told if len(line) <= _LONGEST and _CUT.fullmatch(line.rstrip())]
     code = is_code(lines) if found else []
     return next(((number, line) for number, line in found if not code[number - 1]), None)

@@ -39,10 +39,10 @@ def check_unread_settings(evidence: Evidence, programs: Programs) -> Iterator[Fi
         return
     given = settings_given_to(readme.text, {script.name for script in scripts})
     given = {name: held for name, held in given.items() if not _OF_OTHERS.match(name)}
-    if not given or not programs.texts or not _name_what_they_ask(programs):
+    if not given or not programs.texts:
         return
     unread = [held for name, held in given.items() if not any(_reads(text, name) for text in programs.texts)]
-    if not unread or modules_elsewhere(evidence, programs):
+    if not unread or not _name_what_they_ask(programs) or modules_elsewhere(evidence, programs):
         return
     script = unread[0][1]
     shown = first_of([f"`{words}`" for words, started in unread if started == script], _MAX_SHOWN)

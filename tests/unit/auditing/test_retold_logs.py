@@ -103,3 +103,9 @@ def test_a_table_that_was_written_out_of_runs_is_no_log(tmp_path: Path) -> None:
     report = audit(tmp_path)
     assert report.with_code("BPB401")
     assert not report.with_code("BPB426")
+
+
+def test_of_several_lines_that_may_say_so_the_first_that_does_is_quoted(tmp_path: Path) -> None:
+    lines = "excerpt 1\nloading [... excerpt\n\nsteps (\n...\n[... steps left out]\n(... and more)\n"
+    (found,) = _report(tmp_path, lines=lines).with_code("BPB426")
+    assert found.message.endswith("'[... steps left out]' (train.log:6)")
