@@ -336,14 +336,16 @@ def lines_of(program: Program, score: LoggedScore) -> list[str]:
     return found
 
 
+@once
 def first_printed(program: Program, score: LoggedScore, template: Template) -> int | None:
     """The first line of a score's run that is printed by a template, before the score."""
     forms, text = _forms_of_lines(program, score)
     if any(part not in text for part in template):  # far cheaper than line by line, and nearly always so
         return None
+    head = template[0]
     for number, (plain, clean) in enumerate(forms[score.since : score.line - 1], score.since + 1):
-        line = plain if plain.startswith(template[0]) else clean
-        if _words_of(line, template) is not None:
+        line = plain if plain.startswith(head) else clean
+        if line.startswith(head) and _words_of(line, template) is not None:  # few do
             return number
     return None
 
