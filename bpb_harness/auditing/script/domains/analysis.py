@@ -129,6 +129,7 @@ def _compared(node: ast.AST) -> tuple[ast.expr, ast.expr, bool] | None:
 
 
 _ORDERING = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_MAY_DRAW = frozenset([ast.Compare, ast.Call])
 
 
 def _is_drawn_here(left: ast.expr, right: ast.expr) -> bool:
@@ -366,7 +367,12 @@ class Analysis:
 
     def draws_masks(self, node: ast.AST) -> bool:
         """Whether a node compares noise with a rate, or asks for draws of such."""
-        return self._draw(node) is not None or self._counted(node, Frame.at(self.program, node)) is not None
+        if node.__class__ not in _MAY_DRAW:
+            return False
+        if self._draw(node) is not None:
+            return True
+        is_compared = _compared(node) is not None  # most are not
+        return is_compared and self._counted(node, Frame.at(self.program, node)) is not None
 
     def _draw(self, node: ast.AST) -> tuple[ast.expr, bool] | None:
         """The rate of a draw and whether it is the rate of masked tokens; None where a node is no draw."""
