@@ -120,10 +120,11 @@ class TableChanges:
 
 
 @once
-def _outer_names(_program: Program, scope: Scope) -> set[str]:
-    """The names that a function says to be another's."""
-    said = (part for part in nodes_within(scope.node) if isinstance(part, ast.Global | ast.Nonlocal))
-    return {name for part in said for name in part.names}
+def _outer_names(program: Program, scope: Scope) -> set[str]:
+    """The names that a function says to be another's, or one inside it."""
+    said = [*program.nodes.get(ast.Global, []), *program.nodes.get(ast.Nonlocal, [])]  # few, of most scripts none
+    inside = (part for part in said if scope.node in program.ancestors(part))
+    return {name for part in inside if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
 
 
 def _is_plain(statement: ast.AST) -> bool:

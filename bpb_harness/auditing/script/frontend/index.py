@@ -416,6 +416,7 @@ _NOTED: dict[type, Callable[[Index, Any, Scope, Scope], None]] = {
     ast.Lambda: Index._entered, ast.FunctionDef: Index._entered, ast.AsyncFunctionDef: Index._entered,
     ast.Compare: Index._listed, ast.UnaryOp: Index._listed, ast.BinOp: Index._listed,
     ast.Subscript: Index._listed, ast.If: Index._listed, ast.JoinedStr: Index._listed,
+    ast.Global: Index._listed, ast.Nonlocal: Index._listed,
 }  # fmt: skip
 
 
