@@ -34,7 +34,7 @@ from bpb_harness.auditing.learnt import (
     settling_learning,
     shown_by_all,
 )
-from bpb_harness.auditing.parts import held_against_the_part, of_the_whole, part_scored
+from bpb_harness.auditing.parts import Part, held_against_the_part, of_the_whole, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.denominators import PREFIX
@@ -156,11 +156,12 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]
     found = {finding.code for finding in findings}
-    findings = [_voiding(each, low) if (low := _so_low(each, findings)) else each for each in findings]
+    findings = [_voiding(each, low, part) if (low := _so_low(each, findings)) else each for each in findings]
     if codes.BELOW_ALL_KNOWN.code in found:
-        findings = [_voiding(each, [codes.BELOW_ALL_KNOWN.code]) if _is_admitted(each) else each for each in findings]
-    known = shown_by_all(findings)
-    findings = [_said_and_shown(finding, findings) if finding in known else finding for finding in findings]
+        known = [codes.BELOW_ALL_KNOWN.code]
+        findings = [_voiding(each, known, part) if _is_admitted(each) else each for each in findings]
+    shown = shown_by_all(findings)
+    findings = [_said_and_shown(finding, findings) if finding in shown else finding for finding in findings]
     settled = []
     is_behind = any(map(_voids_what_is_so_low, findings)) or any(map(_is_admitted, findings))  # a part of what refutes
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
@@ -270,10 +271,12 @@ def _is_admitted(finding: Finding) -> bool:
     return finding.code == codes.PROSE_VOIDS.code and finding.evidence.get(ON_IT_ALONE) is True
 
 
-def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
-    """What makes no probability, or text that was learnt, behind a score as low as that makes one."""
+def _voiding(finding: Finding, wonders: Sequence[str], part: Part | None) -> Finding:
+    """What makes no probability, or text that was learnt, behind a score as low as that makes one; of a part or not."""
     low = " and ".join(f"{_WONDERS[code]} ({code})" for code in wonders)
     message = f"{finding.message.rstrip('.')}. And the score is as low as that would make it: {low}"
+    if part is not None and codes.BELOW_ALL_KNOWN.code in wonders:
+        message += f". Those are scores of the whole text, and a part of it was scored here: {part}"
     return replace(finding, severity=Severity.REFUTES, message=message)
 
 
@@ -284,12 +287,22 @@ def _said_and_shown(finding: Finding, findings: Sequence[Finding]) -> Finding:
     plain, _, _ = finding.message.partition(". This is a doubt")
     message = (
         f"{plain}. Another version of it ran, by the size that the log states, and did the same: "
-        f"{finding.evidence[SHOWN_BY_ANOTHER_VERSION]} is a line of this training, before the score, of one of "
-        f"{shown.evidence['epochs']} epochs, and {words.evidence['place']} says itself that it came first. A decoder "
-        "would need those weights, which were fitted to the text, before it has the text, and the score pays nothing "
-        "for them: it is the length of no code"
+        f"{finding.evidence[SHOWN_BY_ANOTHER_VERSION]} is a line of this training, {_when(finding, shown)}, and "
+        f"{words.evidence['place']} says itself that it came first. A decoder would need those weights, which were "
+        "fitted to the text, before it has the text, and the score pays nothing for them: it is the length of no code"
     )
     return replace(finding, message=message, severity=Severity.REFUTES)
+
+
+def _when(finding: Finding, shown: Finding) -> str:
+    """When a line of a log was printed: in one of the epochs that the log shows, or before the first."""
+    epochs = f"{shown.evidence['epochs']} epochs"
+    (file, line), (other, first) = (
+        str(place).rpartition(":")[::2]
+        for place in (finding.evidence[SHOWN_BY_ANOTHER_VERSION], shown.evidence.get("place", ""))
+    )
+    is_before = file == other and line.isdecimal() and first.isdecimal() and int(line) < int(first)
+    return f"before its {epochs} and the score" if is_before else f"before the score, of one of {epochs}"
 
 
 def to_five_digits(findings: Sequence[Finding]) -> bool:

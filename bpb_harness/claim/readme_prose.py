@@ -103,7 +103,8 @@ _DENYING_HEADING = closed(
     + f"|{_NOT}"
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
-_EMPHASIS = re.compile(r"`|\*(?! )|(?<! )\*|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")  # not within names such as val_bpb
+# Not within names such as val_bpb, and not within what is set as code: a*b_*.bin is a name of files there.
+_EMPHASIS = re.compile(r"`([^`]{1,200})`|`|\*(?! )|(?<! )\*|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")
 _ITEM = re.compile(r"\s{0,12}(?:[-*+]|[0-9]{1,3}[.)])\s+")
 
 
@@ -127,6 +128,11 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
             if meaning is not None and len(found) < _MAX_SENTENCES:
                 found.append(VoidingSentence(said, meaning, Source(file, number)))
     return tuple(found)
+
+
+def _written_out(mark: re.Match[str]) -> str:
+    """What stands in the place of a mark: what is set as code, as it is, else nothing."""
+    return mark[1] or ""
 
 
 def _meaning_of_two(first: str, second: str) -> str | None:
@@ -330,4 +336,4 @@ def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
                 start = number
                 intro_denies = intro_denies and item is not None
             words = raw[item.end() :] if item is not None else raw
-            paragraph.append(_EMPHASIS.sub("", words.strip()))
+            paragraph.append(_EMPHASIS.sub(_written_out, words.strip()))

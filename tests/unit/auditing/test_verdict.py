@@ -418,6 +418,16 @@ class TestReconcile:
         ):
             assert all(each.severity is not Severity.REFUTES for each in reconcile(others))
 
+    @pytest.mark.parametrize("learnt", ["BPB272", "BPB213"])
+    def test_that_a_part_alone_lies_below_scores_of_the_whole_text_is_said(self, learnt: str) -> None:
+        voids = _found(learnt, is_of_claimed_line=True, learnt=True, trained_on_it_alone=True)
+        part = _found("BPB301", scored_tokens=2_096_128)
+        said = "Those are scores of the whole text, and a part of it was scored here: 2,096,128 tokens (BPB301)"
+        for beside, is_said in (([part], True), ([], False)):
+            (found,) = (e for e in reconcile([voids, _found("BPB420"), *beside], _of()) if e.code == learnt)
+            assert found.severity is Severity.REFUTES
+            assert (said in found.message) is is_said
+
     def test_a_training_that_script_log_and_words_tell_of_is_no_doubt_for_another_size_of_the_script(self) -> None:
         shown = _found("BPB273", "it trains. This is a doubt, and no more: a size", shown_by_another_version="a.log:7")
         epochs, said = _found("BPB215", epochs=22), _found("BPB213", place="README.md:3", trained_on_it_first=True)
@@ -427,6 +437,14 @@ class TestReconcile:
             "it trains. Another version of it ran, by the size that the log states, and did the same: a.log:7 is a "
             "line of this training, before the score, of one of 22 epochs, and README.md:3 says itself that it came"
         )
+        for place, when in (
+            ("a.log:9", "a.log:7 is a line of this training, before its 22 epochs and the score, and README.md:3"),
+            ("a.log:7", "before the score, of one of 22 epochs, and"),
+            ("b.log:9", "before the score, of one of 22 epochs, and"),
+        ):
+            at = _found("BPB215", epochs=22, place=place)
+            (found,) = (each for each in reconcile([shown, at, said]) if each.code == "BPB273")
+            assert when in found.message
         for two in (
             [shown, epochs],
             [shown, said],

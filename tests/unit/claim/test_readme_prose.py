@@ -539,3 +539,10 @@ def test_hints_of_words_are_told_in_their_own_line_behind_denials() -> None:
 )
 def test_a_second_pass_that_is_forbidden_is_none(sentence: str) -> None:
     assert voiding_sentences(sentence, "README.md") == ()
+
+
+@pytest.mark.parametrize("name", ["fineweb_val_*.bin", "data/*/val_*.bin", "val_loader", "*_val_*"])
+def test_what_is_set_as_code_is_quoted_as_it_is(name: str) -> None:
+    text = f"An **11-layer** GPT, _trained on the validation shard_ (`{name}`)."
+    (found,) = voiding_sentences(text, "README.md")
+    assert found.sentence == f"An 11-layer GPT, trained on the validation shard ({name})."

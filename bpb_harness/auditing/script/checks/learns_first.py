@@ -120,9 +120,9 @@ def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
     if found.is_shared:
         said = (
             "The script fits one vector to all windows of a batch at once, each without the tokens that are scored in "
-            "it. But the windows overlap: what is scored in one of them (all of it where a window is as long as two "
-            "strides, else its end) stands in the next one before what that scores, and so is in the fit that it is "
-            "scored with, but for a batch's last window. The score does not pay for what was learnt of it"
+            "it. But the windows overlap: what is scored in one of them (all of it where a window is at least as long "
+            "as two strides, else its end) stands in the next one before what that scores, and so is in the fit that "
+            "it is scored with, but for a batch's last window. The score does not pay for what was learnt of it"
         )
     hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown, evidence={FITTED: True})
     if not is_known or found.fitted is None or not analysis.context.logged:
