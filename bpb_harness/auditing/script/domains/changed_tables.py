@@ -296,6 +296,8 @@ class _Search:
             return True
         if callee is not None:
             return self._into(callee, node, call, path)
+        if chosen := self._chosen(call.func):
+            return any(self._into(each, node, call, path) for each in chosen)
         if name in self.program.classes or name == "register_buffer":
             return self._kept(name, node, by, call, path)
         if isinstance(call.func, ast.Attribute) and dotted(call.func).split(".")[0] not in _READING_LIBRARIES:
@@ -307,6 +309,22 @@ class _Search:
         if self._is_writer(name) and (call.args[:1] == [node] or name == "at"):
             return True
         return (name in CONVERTING or name in ("zip", "enumerate")) and self._climbed(call, path)
+
+    def _chosen(self, func: ast.expr) -> list[Scope]:
+        """The functions of the script that a name is given, as tests choose; none where it may be anything else."""
+        given = self.program.reaching(func) if isinstance(func, ast.Name) else ()
+        left = [each.value if each.kind == "assign" and not each.index else None for each in given]
+        found: list[Scope] = []
+        while left:
+            value = left.pop()
+            if isinstance(value, ast.IfExp):
+                left += [value.body, value.orelse]
+                continue
+            plain = self.program.functions.get(value.id, []) if isinstance(value, ast.Name) else []
+            if len(plain) != 1 or not isinstance(value, ast.Name) or self.program.reaching(value):
+                return []
+            found.append(plain[0])
+        return found
 
     def _given_to_method(self, call: ast.Call, path: Path) -> bool:
         """Whether a method of something may write to what it is given; a list or dictionary keeps it."""

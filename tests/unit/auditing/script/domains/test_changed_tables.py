@@ -220,3 +220,24 @@ def test_tables_that_two_loops_fill_are_not_judged_by_the_first() -> None:
         if piece.startswith("\\u2581"):
             size[i] = len(piece[1:].encode("utf-8"))"""
     assert not _codes("BUILT", again)
+
+
+READER = "def shown(size, spaced):\n    print(size.sum(), spaced.sum())\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_judged"),
+    [
+        ("way = shown if sp.vocab_size() else listed\n    way(size_lut, spaced_lut)", True),
+        ("way = shown\n    if sp.vocab_size() == 1024:\n        way = listed\n    way(size_lut, spaced_lut)", True),
+        ("way = shown if sp.vocab_size() else without_space\n    way(size_lut, spaced_lut)", False),
+        ("way = without_space if sp.vocab_size() else shown\n    way(size_lut, spaced_lut)", False),
+        ("way = shown if sp.vocab_size() else unknown\n    way(size_lut, spaced_lut)", False),
+        ("way = unknown(shown)\n    way(size_lut, spaced_lut)", False),
+        ("way, other = shown, listed\n    way(size_lut, spaced_lut)", False),
+        ("for way in (shown, without_space):\n        way(size_lut, spaced_lut)", False),
+    ],
+)
+def test_a_function_that_a_test_chooses_is_each_of_them(text: str, is_judged: bool) -> None:
+    head = HELPER + READER + READER.replace("shown", "listed")
+    assert _codes("OWN", text, head) == ({"BPB151"} if is_judged else set())
