@@ -115,7 +115,13 @@ def test_a_rounded_size_is_quoted_as_it_is_rounded(tmp_path: Path) -> None:
     assert found.message.endswith("which print 15.94 MB (train.log:1)")
 
 
-@pytest.mark.parametrize("word", ["Est. artifact: 15.79 MB", "estimated artifact: 15.79 MB", "artifact: ~15.79 MB"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("Est. artifact: 15.79 MB", "estimated artifact: 15.79 MB", "artifact: ~15.79 MB", "artifact: 15.79 MB, est."),
+        *("\uc608\uc0c1 artifact: 15.79 MB", "Projected artifact: 15.79 MB"),
+    ],
+)
 def test_an_estimate_is_no_size(tmp_path: Path, word: str) -> None:
     assert _found(tmp_path, f"{word}\n", 15_132_719) == []
 
