@@ -239,7 +239,7 @@ def _tells_constant(finding: Finding) -> bool:
 
 
 def _so_low(finding: Finding, findings: Sequence[Finding]) -> list[str]:
-    """The codes of what shows a score to be as low as a doubt would make it, where the doubt refutes one that is.
+    """The codes of what shows a score to be low, where a doubt refutes one that is.
 
     What averages and windows may have gained over a step of training is no sign of a mixture, unless the log shows one
     that cannot add up to 1.
@@ -253,7 +253,7 @@ def _so_low(finding: Finding, findings: Sequence[Finding]) -> list[str]:
 
 
 def _voids_what_is_so_low(finding: Finding) -> bool:
-    """Whether a doubt of a script refutes a score that is as low as what it says would make it.
+    """Whether a doubt of a script refutes a score that is low.
 
     A mixture, and a window's steps, have to be followed from the very line that carries the claim. Where a bound on the
     token's own price decides, and not another price of it, all prices may be of less than 1. One pass over a text,
@@ -272,9 +272,9 @@ def _is_admitted(finding: Finding) -> bool:
 
 
 def _voiding(finding: Finding, wonders: Sequence[str], part: Part | None) -> Finding:
-    """What makes no probability, or text that was learnt, behind a score as low as that makes one; of a part or not."""
+    """What makes no probability, or text that was learnt, behind a score that is low; of a part or not."""
     low = " and ".join(f"{_WONDERS[code]} ({code})" for code in wonders)
-    message = f"{finding.message.rstrip('.')}. And the score is as low as that would make it: {low}"
+    message = f"{finding.message.rstrip('.')}. And the score is low: {low}"
     if part is not None and codes.BELOW_ALL_KNOWN.code in wonders:
         message += f". Those are scores of the whole text, and a part of it was scored here: {part}"
     return replace(finding, severity=Severity.REFUTES, message=message)

@@ -358,7 +358,7 @@ class TestReconcile:
             "BPB414": "far below what the network itself scores in the same run",
             "BPB420": "below every score that is known to stand on that text",
         }
-        assert f"as low as that would make it: {low[wonder]} ({wonder})" in found.message
+        assert f"And the score is low: {low[wonder]} ({wonder})" in found.message
         assert wonder in {each.code for each in voided}  # what the message names is shown
         judged = judge(_of(), voided, None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
@@ -403,8 +403,7 @@ class TestReconcile:
         (found,) = (each for each in reconcile([said, _found("BPB420")]) if each.code == "BPB213")
         assert found.severity is Severity.REFUTES
         assert found.message == (
-            "it says so. And the score is as low as that would make it: below every score that is known to stand on "
-            "that text (BPB420)"
+            "it says so. And the score is low: below every score that is known to stand on that text (BPB420)"
         )
         judged = judge(_of(), reconcile([said, _found("BPB420")]), None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
