@@ -3,7 +3,7 @@
     python -m tests.benchmarks.slow_units > tests/not_quick.txt
 
 runs the folder once, in one process, and prints the options that leave them out. A test is one of them if a case of it
-takes 0.05 seconds, or all its cases together 0.1; who is first pays for an import that others need as well. What is
+takes 0.03 seconds, or all its cases together 0.06; who is first pays for an import that others need as well. What is
 forked from a process that has imported torch (``tests/forked_servers.py``) counts, that process included.
 """
 
@@ -19,7 +19,7 @@ import pytest
 
 from tests.forked_servers import seconds_of_forks
 
-_CASE, _ALL = 0.05, 0.1  # seconds of a processor, of the tests' process and of those that it started
+_CASE, _ALL = 0.03, 0.06  # seconds of a processor, of the tests' process and of those that it started
 
 
 class _Clock:
