@@ -12,6 +12,7 @@ from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import ClaimError
 
 _MAX_BYTES = 2 << 20  # of one file; what a log says of its text stands at its ends
+_LONGEST_SHOWN = 90  # characters
 _SUFFIXES = frozenset({".csv", ".gz", ".json", ".jsonl", ".log", ".md", ".py", ".rst", ".sh", ".txt", ".yaml", ".yml"})
 
 
@@ -76,6 +77,11 @@ def text_of_log(log: LogRecord) -> str:
         return "" if log.path is None else read_text(log.path, log.file).text
     except ClaimError:
         return ""
+
+
+def quoted(line: str) -> str:
+    """A line of a log, or as much of it as a finding quotes."""
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}.."
 
 
 def sizes_stated_in(log: LogRecord) -> list[int]:

@@ -1,4 +1,4 @@
-"""How many digits of a difference are shown: four decimals, and more where these would show nothing of it."""
+"""How many digits of a difference, or of its error, are shown: four decimals, more where these would show nothing."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def said_difference(difference: float) -> str:
 def said_interval(interval: tuple[float, float], difference: float) -> str:
     """The ends of an interval of a difference, each with no fewer decimals than the difference has."""
     return " .. ".join(_said(end, max(decimals_of(end), decimals_of(difference)), "+") for end in interval)
+
+
+def said_error(stderr: float | None) -> str:
+    """A standard error: a difference of equal masks may be known to more digits than four."""
+    if stderr is None:
+        return "n/a"
+    return "0" if stderr == 0.0 else f"{stderr:.4f}" if stderr >= 5e-5 else f"{stderr:.1g}"
 
 
 def _said(number: float, decimals: int, sign: str) -> str:

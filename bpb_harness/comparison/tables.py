@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bpb_harness.comparison.digits import said_difference, said_interval
+from bpb_harness.comparison.digits import said_difference, said_error, said_interval
 from bpb_harness.comparison.result import ComparedPair, SystemComparison
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.terminal.page import Page
@@ -100,7 +100,7 @@ def _rows(comparison: SystemComparison) -> list[list[str]]:
     rows = []
     pairs: list[ComparedPair | None] = [None, *comparison.pairs] if comparison.pairs else []
     for index, system in enumerate(comparison.systems):
-        row = [system.name, f"{system.relation} {system.bits_per_unit:.4f}", _error(system.mc_stderr)]
+        row = [system.name, f"{system.relation} {system.bits_per_unit:.4f}", said_error(system.mc_stderr)]
         if pairs:
             pair = pairs[index]
             several = len(comparison.pairs) > 1
@@ -112,7 +112,7 @@ def _rows(comparison: SystemComparison) -> list[list[str]]:
 def _of_pair(pair: ComparedPair, *, several: bool) -> list[str]:
     interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
     corrected = [_p(pair.p_holm)] if several else []
-    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, _p(pair.p), *corrected]
+    return [said_difference(pair.delta), said_error(pair.mask_stderr), interval, _p(pair.p), *corrected]
 
 
 def _p(p: float | None) -> str:
@@ -120,12 +120,6 @@ def _p(p: float | None) -> str:
         return "n/a"
     said = said_p(p).removeprefix("p = ").replace(" or less", "")
     return f"<={said}" if p <= 2.0e-4 else said
-
-
-def _error(stderr: float | None) -> str:
-    if stderr is None:
-        return "n/a"
-    return "0" if stderr == 0.0 else f"{stderr:.4f}" if stderr >= 5e-5 else f"{stderr:.1g}"
 
 
 def _legend(comparison: SystemComparison) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpb_harness.comparison.digits import decimals_of, said_difference, said_interval
+from bpb_harness.comparison.digits import decimals_of, said_difference, said_error, said_interval
 from bpb_harness.comparison.tables import said_of_holm
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.report.charts.drawing import Chart, Table
@@ -44,7 +44,8 @@ def comparison_page(comparison: SystemComparison, *, command: str | None = None)
 def _table(comparison: SystemComparison) -> Table:
     columns = ["system", f"bits per {comparison.unit}", "mask se"]
     rows = [
-        [each.name, f"{each.relation} {each.bits_per_unit:.4f}", _error(each.mc_stderr)] for each in comparison.systems
+        [each.name, f"{each.relation} {each.bits_per_unit:.4f}", said_error(each.mc_stderr)]
+        for each in comparison.systems
     ]
     if not comparison.pairs:
         return Table(columns, rows)
@@ -58,14 +59,7 @@ def _cells(pair: ComparedPair, *, several: bool) -> list[str]:
     interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
     ps = [pair.p, pair.p_holm] if several else [pair.p]
     said = ["n/a" if p is None else said_p(p).removeprefix("p = ") for p in ps]
-    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, *said]
-
-
-def _error(stderr: float | None) -> str:
-    """As the terminal prints it: a difference of equal masks may be known to more digits than four."""
-    if stderr is None:
-        return "n/a"
-    return "0" if stderr == 0.0 else f"{stderr:.4f}" if stderr >= 5e-5 else f"{stderr:.1g}"
+    return [said_difference(pair.delta), said_error(pair.mask_stderr), interval, *said]
 
 
 def _on_other_text(comparison: SystemComparison) -> Chart | None:

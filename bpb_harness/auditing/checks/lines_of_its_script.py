@@ -17,7 +17,7 @@ from bpb_harness.auditing.checks.modules_elsewhere import modules_elsewhere
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.of_the_run import lines_of_the_run
 from bpb_harness.auditing.programs import Programs
-from bpb_harness.auditing.said import text_of_log
+from bpb_harness.auditing.said import quoted, text_of_log
 from bpb_harness.claim import LogRecord
 from bpb_harness.claim.figure_lines import FigureLine
 from bpb_harness.errors import ClaimError
@@ -30,7 +30,7 @@ _LABEL = re.compile(r"\s{0,8}(?P<label>[A-Za-z_][A-Za-z0-9_]{3,40}):")
 _BEGUN_WITH = re.compile(r"[\"']\s{0,8}([A-Za-z_][A-Za-z0-9_]{3,40}):")  # a text of a script, by its label
 _VALUE_ALONE = re.compile(r"\s{0,8}\S{1,60}:\s{0,3}\S{0,400}\s{0,8}\Z")  # a setting, of a loop over their names
 _FEWEST_BEGINNINGS, _FEWEST_CUT = 2, 2
-_LONGEST_LINE, _LONGEST_SHOWN = 400, 90
+_LONGEST_LINE = 400
 
 Heads = Mapping[str, Sequence[tuple[str, "PrintedLine"]]]
 
@@ -129,19 +129,15 @@ def _cut_off(lines: Sequence[tuple[int, str]], heads: Heads) -> list[tuple[int, 
 def _told_strange(strange: Sequence[tuple[int, str, str]], log: LogRecord) -> str:
     number, text, label = strange[0]
     are = _more(strange, "is", "are")
-    return f"`{_short(text)}` ({log.file}:{number}){are} none of those that it prints with `{label}:`"
+    return f"`{quoted(text)}` ({log.file}:{number}){are} none of those that it prints with `{label}:`"
 
 
 def _told_cut(cut: Sequence[tuple[int, str, str, str]], log: LogRecord) -> str:
     number, row, words, place = cut[0]
     lacks = _more(cut, "lacks", "lack")
-    return f"`{_short(row)}` ({log.file}:{number}){lacks} what is printed behind that, `{words}` ({place})"
+    return f"`{quoted(row)}` ({log.file}:{number}){lacks} what is printed behind that, `{words}` ({place})"
 
 
 def _more(lines: Sequence[object], one: str, several: str) -> str:
     more = len(lines) - 1
     return f" and {more} more line{'s' if more > 1 else ''} {several}" if more else f" {one}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}.."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
-from bpb_harness.auditing.said import text_of_log
+from bpb_harness.auditing.said import quoted, text_of_log
 from bpb_harness.claim import LogRecord, ScoreLine
 from bpb_harness.claim.figure_lines import FigureLine, figure_line, figure_lines
 from bpb_harness.claim.listing import kind_by_name
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _FEWEST, _SHARE = 6, 0.4
 _FEWEST_LOSSES = 2  # among these: what is started around a script prints sizes and times of its own, and no losses
 _FEWEST_WITH_SCORE, _SHARE_WITH_SCORE = 4, 0.3  # where the claimed score's own line is one of them
-_MAX_SHOWN, _MAX_NAMES, _LONGEST_SHOWN = 3, 3, 90
+_MAX_SHOWN, _MAX_NAMES = 3, 3
 # What packs a network, or runs a program that may; torch's own files are zip archives that are not compressed.
 _PACKS = re.compile(
     r"zlib|zst|lzma|brotli|bz2|gzip|lz4|compress|snappy|blosc|huffman|rans\b|zipfile|runpy|importlib|exec\("
@@ -136,7 +136,7 @@ def _finding(strange: _Strange, all_strange: Sequence[_Strange], scripts: Sequen
     from bpb_harness.auditing.script import foreign_code_size  # deferred, as above
 
     file, names = strange.log.file, [script.name for script in scripts]
-    shown = [f"`{_cut(line.text)}` ({file}:{line.number})" for line in strange.lines[:_MAX_SHOWN]]
+    shown = [f"`{quoted(line.text)}` ({file}:{line.number})" for line in strange.lines[:_MAX_SHOWN]]
     others = f", and so of {len(all_strange) - 1} more logs" if len(all_strange) > 2 else ""
     others = ", and so of another log" if len(all_strange) == 2 else others
     size = foreign_code_size(strange.text, scripts)
@@ -158,7 +158,3 @@ def _finding(strange: _Strange, all_strange: Sequence[_Strange], scripts: Sequen
         logs=[each.log.file for each in all_strange],
         missing=f"the script that wrote {file}, or a log that {which} wrote",
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}.."

@@ -110,6 +110,12 @@ def _smallest_packed(log: LogRecord, run: _Lines) -> Printed | None:
     return None if _OF_ANOTHER.search(smallest.name) or not _OF_IT.search(smallest.name) else smallest
 
 
+def hidden_by_rounding(number: int) -> int:
+    """What rounding may have hidden of a stated number, by its last zeros: 1 where there are fewer than three."""
+    zeros = len(str(number)) - len(str(number).rstrip("0"))
+    return int(10**zeros) if zeros >= 3 else 1
+
+
 def whole_numbers(lines: Sequence[str], run: _Lines) -> set[int]:
     """The whole numbers of a million and more that a log prints in some lines."""
     text = "\n".join(line for number, line in enumerate(lines, 1) if run[0] < number < run[1])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.checks.packed_over_cap import whole_numbers
+from bpb_harness.auditing.checks.packed_over_cap import hidden_by_rounding, whole_numbers
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import sizes_stated_in, text_of_log
 from bpb_harness.claim import LogRecord, Printed
@@ -32,22 +32,32 @@ def check_size_in_no_log(evidence: Evidence) -> Iterator[Finding]:
     # What stands at the top is the artifact's; of several that do not, one may be another run's.
     top = [size for size in stated if "." not in (size.source.key or "")] or stated
     size = top[0] if top else None
-    if _is_printed_elsewhere(evidence):
-        return  # of which of its packings the score is, and which is stated, is not known
-    measured = ((log, [each for each in log.artifact_bytes if not _is_estimate(log, each)]) for log in claim.logs)
+    if size is None or _is_printed_elsewhere(evidence):
+        return  # in the latter case, of which of its packings the score is, and which is stated, is not known
+    lines = {log.file: text_of_log(log).split("\n") for log in claim.logs if log.artifact_bytes}
+    measured = (
+        (log, [each for each in log.artifact_bytes if not _ESTIMATED.search(_line_of(lines[log.file], each))])
+        for log in claim.logs
+    )
     sizes = {log.file: each for log, each in measured if each}
     printed = [sizes[log.file][-1] for log in evidence.claim_logs if log.file in sizes]
-    if size is None or len(printed) != len(evidence.claim_logs) or not printed:
+    if len(printed) != len(evidence.claim_logs) or not printed:
         return
     if len(claim.seeds) > len(printed) or any(
         _is(size, each) for size in top for log in claim.logs for each in _sizes(log)
     ):
         return
-    counted = {code for log in claim.logs for code in sizes_stated_in(log)}
+    stated_code = {log.file: sizes_stated_in(log) for log in claim.logs}
+    counted = {code for each in stated_code.values() for code in each}
     code = counted | _sizes_of_scripts(evidence) | claim.whole_numbers | _in_readme(evidence)
     if any(_is_made_of(size, logs, code) for logs in (claim.logs, evidence.claim_logs)):
         return
-    alone = [each for log in claim.logs for each in sizes.get(log.file, ()) if not _is_total(log, each)]
+    alone = [
+        each
+        for log in claim.logs
+        for each in sizes.get(log.file, ())
+        if not _is_total(log, each, lines[log.file], stated_code[log.file])
+    ]
     if any(
         abs(size.value - each.value - more) <= max(_hidden(size), each.half_unit) for each in alone for more in code
     ):
@@ -72,21 +82,16 @@ def _is_printed_elsewhere(evidence: Evidence) -> bool:
     return any((line.bpb.value, line.label) in scores for log in others for line in log.lines)
 
 
-def _line_of(log: LogRecord, size: Printed) -> str:
-    lines = text_of_log(log).split("\n")
+def _line_of(lines: Sequence[str], size: Printed) -> str:
     number = size.source.line
     return lines[number - 1] if number is not None and number <= len(lines) else ""
 
 
-def _is_estimate(log: LogRecord, size: Printed) -> bool:
-    return _ESTIMATED.search(_line_of(log, size)) is not None
-
-
-def _is_total(log: LogRecord, size: Printed) -> bool:
+def _is_total(log: LogRecord, size: Printed, lines: Sequence[str], code: Sequence[int]) -> bool:
     """Whether a printed size counts the code: by its line, or as the sum of two others of its log."""
-    packed, code = {each.value for each in log.packed}, sizes_stated_in(log)
+    packed = {each.value for each in log.packed}
     is_sum = any(abs(size.value - network - more) <= size.half_unit for network in packed for more in code)
-    return is_sum or _OF_ALL.search(_line_of(log, size)) is not None
+    return is_sum or _OF_ALL.search(_line_of(lines, size)) is not None
 
 
 def _written(size: Printed) -> str:
@@ -114,12 +119,6 @@ def _is(size: Printed, printed: Printed) -> bool:
     of_units = [(large * small) / 1e6 for large, small in itertools.product(_UNITS, _UNITS)]
     factors = [*of_units, *(1.0 / unit for unit in of_units)]
     return min(abs(size.value - printed.value * factor) for factor in factors) <= max(_hidden(size), printed.half_unit)
-
-
-def _hidden(size: Printed) -> float:
-    """What rounding may have hidden of a size, by its last zeros: 1 at the least."""
-    zeros = len(str(int(size.value))) - len(str(int(size.value)).rstrip("0"))
-    return 10.0**zeros if zeros >= 3 else 1.0
 
 
 def _is_made_of(size: Printed, logs: Sequence[LogRecord], code: set[int]) -> bool:
@@ -154,3 +153,7 @@ _OF_CODE = re.compile(
 
 def _sizes_of_scripts(evidence: Evidence) -> set[int]:
     return {path.stat().st_size for path in evidence.claim.scripts if path.is_file()}
+
+
+def _hidden(size: Printed) -> int:
+    return hidden_by_rounding(int(size.value))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import inf
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.checks.packed_over_cap import whole_numbers
+from bpb_harness.auditing.checks.packed_over_cap import hidden_by_rounding, whole_numbers
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.said import text_of_log
 from bpb_harness.claim import Printed, Source
@@ -38,7 +38,7 @@ def check_stated_parameters(evidence: Evidence) -> Iterator[Finding]:
     if any(not 1.0 / _OF_ONE_KIND < stated.value / each.value < _OF_ONE_KIND for each in printed):
         return  # of an adapter, of those that are trained, or of all that are random
     every = [each.value for log in evidence.claim.logs for each in log.parameters]
-    if any(abs(stated.value - value) < _hidden(int(stated.value)) for value in every):
+    if any(abs(stated.value - value) < hidden_by_rounding(int(stated.value)) for value in every):
         return
     if any(int(stated.value) in whole_numbers(text_of_log(log).split("\n"), (0, inf)) for log in logs):
         return
@@ -76,9 +76,3 @@ def _is_of_another(evidence: Evidence, found: re.Match[str]) -> bool:
     return bool(scores) and not any(
         each.agrees_with(float(score), 0.5 * 10.0 ** -len(score.partition(".")[2])) for score in scores for each in own
     )
-
-
-def _hidden(number: int) -> int:
-    """What rounding may have hidden, by the last zeros."""
-    zeros = len(str(number)) - len(str(number).rstrip("0"))
-    return int(10**zeros) if zeros >= 3 else 1

@@ -18,14 +18,14 @@ from bpb_harness.auditing.checks.lines_of_its_script import unlike_of_its_size
 from bpb_harness.auditing.checks.log_origin import logs_to_explain
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.programs import Programs
-from bpb_harness.auditing.said import text_of_log
+from bpb_harness.auditing.said import quoted, text_of_log
 from bpb_harness.claim import LogRecord
 from bpb_harness.findings import Finding, listed
 
 if TYPE_CHECKING:
     from bpb_harness.auditing.script import PrintedLine, Rounds
 
-_LONGEST_SHOWN, _LONGEST_LINE = 90, 400
+_LONGEST_LINE = 400
 _FEWEST_SIGNS = 2
 
 
@@ -113,13 +113,13 @@ def _signs_of(log: LogRecord, heads: Mapping[str, Sequence[tuple[str, PrintedLin
                 continue
             place, way = met[0]
             if is_whole and not any(each.strict.match(row) for _, each in met):
-                signs.decimals.append((number, _cut(row), place.format(way.line)))
+                signs.decimals.append((number, quoted(row), place.format(way.line)))
             if len(met) == 1:
                 _enter_time(signs, taken, place, way, (log.file, number, row))
                 _enter_round(rounds, place, way, (number, row))
     for (place, condition), found in rounds.items():
         where = place.format(condition.line)
-        signs.rounds += [(number, _cut(row), where) for number, row in _not_printed(condition, found)]
+        signs.rounds += [(number, quoted(row), where) for number, row in _not_printed(condition, found)]
     return signs
 
 
@@ -178,7 +178,3 @@ def _enter_time(
                 f"({place.format(way.line)} and {place.format(line)})"
             )
     taken[place, way.line] = (seconds, half, number)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}.."

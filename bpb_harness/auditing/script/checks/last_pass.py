@@ -213,7 +213,7 @@ def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) ->
     parts = [part for part, _ in trace_all(program, starts, _MAX_TRACED)]
     if any(isinstance(part, ast.Name) and part.id == found.name for part in parts):
         return False
-    inside = [part for part in parts if any(up is found.loop for up in program.ancestors(part))]
+    inside = [part for part in parts if program.is_inside(part, found.loop)]
     is_fetched = any(isinstance(part, ast.Call) and _NEXT.search(last_name(part.func)) for part in inside)
     if (
         is_fetched
@@ -221,7 +221,7 @@ def _is_learnt(program: Program, added: ast.AugAssign, found: _Test | _Begun) ->
         or any(isinstance(part, ast.Call) and last_name(part.func) in _FETCHING for part in parts)
     ):
         return False
-    steps = [call for call in program.calls.get("step", []) if any(up is found.loop for up in program.ancestors(call))]
+    steps = [call for call in program.calls.get("step", []) if program.is_inside(call, found.loop)]
     names = {part.id for part in parts if isinstance(part, ast.Name)}
     if are_of_others(program, steps, frame, names):
         return False
@@ -236,7 +236,7 @@ def _values_within(program: Program, value: ast.expr, test: ast.stmt) -> list[as
     for each in values:
         named = [part for part in ast.walk(each) if isinstance(part, ast.Name) and len(values) < _MAX_VALUES]
         given = [made for name in named for made in program.reaching(name) if made.value is not None]
-        inside = [made for made in given if any(above is test for above in program.ancestors(made.statement))]
+        inside = [made for made in given if program.is_inside(made.statement, test)]
         values += [made.value for made in inside if made.value is not None and made.value not in values]
     return values
 
@@ -300,7 +300,7 @@ def _counted_by_hand(program: Program, loop: ast.While) -> tuple[str, list[ast.e
     if not isinstance(name, ast.Name):
         return None
     given = [each for each in program.scope(loop).definitions.get(name.id, []) if each.kind != "parameter"]
-    steps = [each.statement for each in given if any(above is loop for above in program.ancestors(each.statement))]
+    steps = [each.statement for each in given if program.is_inside(each.statement, loop)]
     begins = [each.value for each in given if each.statement not in steps]
     is_one = len(steps) == 1 and any(steps[0] is each for each in loop.body) and _adds_one(steps[0])
     if not is_one or len(begins) != 1 or not isinstance(begins[0], ast.Constant):

@@ -37,6 +37,7 @@ from bpb_harness.auditing.script.domains.ways import Way, callers, meeting, way_
 from bpb_harness.auditing.script.frontend.nodes import (
     all_of,
     arguments,
+    is_zero,
     keyword,
     names_in,
     num_rounds,
@@ -345,7 +346,7 @@ def _made_right_before(program: Program, call: ast.Call, loss: ast.expr) -> ast.
         return loss
     around = (node for node in program.ancestors(nearest.statement) if not isinstance(node, ast.With | ast.AsyncWith))
     loop = next(around, None)
-    is_there = isinstance(loop, ast.For | ast.While) and any(node is loop for node in program.ancestors(call))
+    is_there = isinstance(loop, ast.For | ast.While) and program.is_inside(call, loop)
     return nearest.value if is_there and position(nearest.statement) < position(call) else loss
 
 
@@ -423,21 +424,17 @@ def _asks_for_later(program: Program, test: ast.expr, wanted: bool) -> bool:
     while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, wanted = test.operand, not wanted
     listed: ast.expr | None = None
-    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.In | ast.NotIn) and _is_nought(test.left):
+    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.In | ast.NotIn) and is_zero(test.left):
         listed = test.comparators[0] if isinstance(test.ops[0], ast.NotIn) is wanted else None
     elif isinstance(test, ast.Call) and last_name(test.func) == "any" and test.args and not wanted:
         each = test.args[0]
         asked = each.elt if isinstance(each, ast.GeneratorExp | ast.ListComp) else None
         is_equal = isinstance(asked, ast.Compare) and isinstance(asked.ops[0], ast.Eq)
         if isinstance(each, ast.GeneratorExp | ast.ListComp) and is_equal and isinstance(asked, ast.Compare):
-            listed = each.generators[0].iter if _is_nought(asked.comparators[0]) else None
+            listed = each.generators[0].iter if is_zero(asked.comparators[0]) else None
     rounds = {*program.ancestors(test)} if isinstance(listed, ast.Name) else set()
     made = program.reaching(listed) if isinstance(listed, ast.Name) else ()
     return any(isinstance(up, ast.For) and up in rounds for each in made for up in program.ancestors(each.statement))
-
-
-def _is_nought(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, bool)
 
 
 def _called(node: ast.expr) -> ast.expr:
@@ -648,9 +645,7 @@ def _found_at(
     order = _order(program, learning, scoring)
     if order is None:
         return None
-    around = [
-        loop for loop in loops_around(program, learning) if any(loop is each for each in program.ancestors(scoring))
-    ]
+    around = [loop for loop in loops_around(program, learning) if program.is_inside(scoring, loop)]
     varies = _varies(program, text, around) or _is_made_in(program, scoring, around)
     if varies and order < 0:
         if is_asked_before(program, scoring, learning) or is_unused(program, scoring, way[met:]):
@@ -698,7 +693,7 @@ def _varies(program: Program, text: _Sources, loops: Sequence[ast.AST]) -> bool:
         if isinstance(node, ast.Name):
             for definition in program.reaching(node):
                 made = definition.statement
-                if any(made is loop or any(above is loop for above in program.ancestors(made)) for loop in loops):
+                if any(made is loop or program.is_inside(made, loop) for loop in loops):
                     return True
     return False
 

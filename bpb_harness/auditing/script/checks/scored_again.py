@@ -160,9 +160,7 @@ def _begins_anew(program: Program, part: ast.AST, loop: ast.For) -> bool:
     """Whether a name that a loop adds to is given a value in each round, before: else it is carried on."""
     if not isinstance(part, ast.Name):
         return True
-    inside = [
-        each for each in program.reaching(part) if any(above is loop for above in program.ancestors(each.statement))
-    ]
+    inside = [each for each in program.reaching(part) if program.is_inside(each.statement, loop)]
     adding = [each for each in inside if each.kind in ("augment", "mutation")]
     given = [each for each in inside if each.kind == "assign" and part.id not in names_in(each.value)]
     carried = [each for each in inside if each.kind == "assign" and part.id in names_in(each.value)]

@@ -142,8 +142,7 @@ def _is_asked(program: Program, part: ast.AST, asking: list[ast.Call], loop: ast
     if part in asking:
         return True
     return isinstance(part, ast.Name) and any(
-        each.value in asking and any(above is loop for above in program.ancestors(each.statement))
-        for each in program.reaching(part)
+        each.value in asking and program.is_inside(each.statement, loop) for each in program.reaching(part)
     )
 
 

@@ -240,13 +240,13 @@ def _of_windows(analysis: Analysis, tokens: ScoredTokens, search: _Search) -> li
     if around is None or not _is_of_same_window(program, search, tokens):
         return []
     made = [each.statement for each in program.scope(node).definitions.get(search.best, ()) if each.kind == "assign"]
-    starts = [each for each in made if position(each) < position(node) and _is_in(program, each, around)]
-    inner = [loop for loop in loops if any(not _is_in(program, start, loop) for start in starts)]
+    starts = [each for each in made if position(each) < position(node) and program.is_inside(each, around)]
+    inner = [loop for loop in loops if any(not program.is_inside(start, loop) for start in starts)]
     if not inner:
         return []
     names, end = {search.best, *search.chosen}, end_of(inner[-1])
     used = [part for part, _ in analysis.claimed_path if isinstance(part, ast.Name) and part.id in names]
-    used = [part for part in used if _is_in(program, part, around) and position(part) > end]
+    used = [part for part in used if program.is_inside(part, around) and position(part) > end]
     is_scored_with = position(tokens.score.node) > end and bool(used)
     return inner if is_scored_with or any(_is_added_up(program, part) for part in used) else []
 
@@ -269,10 +269,6 @@ def _is_added_up(program: Program, node: ast.AST) -> bool:
         if isinstance(above, ast.Call) and last_name(above.func) in ("append", "add_"):
             return True
     return False
-
-
-def _is_in(program: Program, node: ast.AST, loop: ast.AST) -> bool:
-    return any(above is loop for above in program.ancestors(node))
 
 
 # -- what it costs ------------------------------------------------------------------------------------------

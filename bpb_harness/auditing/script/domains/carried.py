@@ -16,7 +16,7 @@ from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.ways import Way, way_of, ways_to
 from bpb_harness.auditing.script.domains.written_files import writings
-from bpb_harness.auditing.script.frontend.nodes import end_of, position
+from bpb_harness.auditing.script.frontend.nodes import end_of, is_zero, position
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -257,12 +257,12 @@ class Carried:
         if isinstance(site, ast.Call) and isinstance(site.func, ast.Attribute) and _is_times_zero(site.func.value):
             return True
         if any(
-            isinstance(node, ast.Assign) and _is_zero(node.value) and any(_is_rate(target) for target in node.targets)
+            isinstance(node, ast.Assign) and is_zero(node.value) and any(_is_rate(target) for target in node.targets)
             for node in self._own_nodes()
         ):
             return True
         return any(
-            isinstance(part, ast.Call) and any(each.arg in _RATES and _is_zero(each.value) for each in part.keywords)
+            isinstance(part, ast.Call) and any(each.arg in _RATES and is_zero(each.value) for each in part.keywords)
             for call, frame in self._steps()
             for name in operands(call)
             for part, _ in trace(self._program, name, frame, _MAX_TRACED)
@@ -408,10 +408,6 @@ def _is_data(target: ast.expr) -> bool:
     return isinstance(target, ast.Attribute) and target.attr == "data"
 
 
-def _is_zero(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, bool)
-
-
 def _is_rate(target: ast.expr) -> bool:
     """Whether it is the size of an optimizer's steps: group["lr"]."""
     place = target.slice if isinstance(target, ast.Subscript) else None
@@ -425,7 +421,7 @@ def _is_times_zero(node: ast.expr) -> bool:
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult | ast.Div):
         return False
     factors = [node.left, node.right] if isinstance(node.op, ast.Mult) else [node.left]
-    return any(_is_zero(each) or _is_times_zero(each) for each in factors)
+    return any(is_zero(each) or _is_times_zero(each) for each in factors)
 
 
 def _is_plain(value: ast.expr) -> bool:

@@ -33,7 +33,7 @@ def best_kept(program: Program, loop: ast.For | ast.While, variable: str, total:
     derived, best = _derived(loop, total), []
     for statement in _copies(program, loop, total, derived):
         tests = [
-            each for each in program.ancestors(statement) if isinstance(each, ast.If) and _is_in(program, each, loop)
+            each for each in program.ancestors(statement) if isinstance(each, ast.If) and program.is_inside(each, loop)
         ]
         asked = [each for each in tests if _is_of_less(each, derived) and _is_in_body(program, statement, each)]
         others = [each for each in tests if each not in asked]
@@ -41,10 +41,6 @@ def best_kept(program: Program, loop: ast.For | ast.While, variable: str, total:
             return None
         best += asked
     return best
-
-
-def _is_in(program: Program, node: ast.AST, loop: ast.AST) -> bool:
-    return any(above is loop for above in program.ancestors(node))
 
 
 def _is_in_body(program: Program, node: ast.AST, test: ast.If) -> bool:

@@ -173,7 +173,7 @@ def _is_statement(program: Program, call: ast.Call) -> bool:
 
 def _varies_in(program: Program, draw: MaskDraw, leaf: Leaf, loop: ast.AST) -> bool:
     """Whether each round of a loop has a mask rate of its own."""
-    if any(above is loop for above in program.ancestors(leaf.node)):
+    if program.is_inside(leaf.node, loop):
         return True
     own, around = program.scope(leaf.node), program.scope(loop)
     inner = around

@@ -99,7 +99,7 @@ def is_left_by(program: Program, name: ast.Name, loop: ast.AST) -> bool:
 
 def is_other_text(program: Program, loop: ast.AST, parts: Iterable[ast.AST]) -> bool:
     """Whether each round reads on: at a place that it moves, or by a function that is not told where."""
-    for part in (each for each in parts if any(up is loop for up in program.ancestors(each))):
+    for part in (each for each in parts if program.is_inside(each, loop)):
         if isinstance(part, ast.Name):
             made = program.reaching(part)
             moved = [each for each in made if each.kind == "augment" and _is_in(program, each.statement, loop)]
@@ -114,4 +114,4 @@ def is_other_text(program: Program, loop: ast.AST, parts: Iterable[ast.AST]) -> 
 
 
 def _is_in(program: Program, node: ast.AST, loop: ast.AST) -> bool:
-    return any(up is loop for up in program.ancestors(node))
+    return program.is_inside(node, loop)

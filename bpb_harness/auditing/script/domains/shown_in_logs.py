@@ -69,9 +69,7 @@ def shown_in_logs(
     """
     for level in range(len(way) - 1, met - 1, -1) if logged else ():
         node = way[level][0]
-        around = [
-            loop for loop in loops_around(program, node) if not any(loop is up for up in program.ancestors(apart))
-        ]
+        around = [loop for loop in loops_around(program, node) if not program.is_inside(apart, loop)]
         for template in _printed_in(program, node, around):
             lines = [(score, first_printed(program, score, template)) for score in logged]
             found = tuple((score, number) for score, number in lines if number is not None)
@@ -171,7 +169,7 @@ def _num_letters(part: str) -> int:
 def _texts_beside(program: Program, node: ast.AST, loop: ast.AST) -> Iterator[ast.JoinedStr]:
     """What is printed in a loop behind a node, where that was come to."""
     above, end = dict(program.tests_above(node)), end_of(node)
-    own = {test for test in above if any(up is loop for up in program.ancestors(test))}
+    own = {test for test in above if program.is_inside(test, loop)}
     for part, text in printed_within(program, loop):
         if position(part) <= end:
             continue

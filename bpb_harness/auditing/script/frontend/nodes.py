@@ -48,6 +48,11 @@ def is_none(node: ast.AST | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
+def is_zero(node: ast.AST | None) -> bool:
+    """Whether it is the number 0, written out."""
+    return isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, bool)
+
+
 def elements(node: ast.expr) -> list[ast.expr]:
     """What a tuple or list holds that is written out; of anything else the node itself."""
     return node.elts if isinstance(node, ast.Tuple | ast.List) else [node]

@@ -151,6 +151,10 @@ class Program:
             yield above
             above = parents.get(above)
 
+    def is_inside(self, node: ast.AST, around: ast.AST) -> bool:
+        """Whether a node is held by another one, at any depth."""
+        return any(above is around for above in self.ancestors(node))
+
     def upward(self, node: ast.AST) -> list[ast.AST]:
         """The node, and those that hold it."""
         return [node, *self.ancestors(node)]
