@@ -147,15 +147,15 @@ def kill_one_of_two(
 
 
 def interrupt_one(
-    module: str, words: Sequence[object], *, how: int, when: Callable[[], bool], cwd: Path, then_waits: tuple[str, int]
+    module: str, words: Sequence[object], *, how: int, waits: tuple[str, int], cwd: Path
 ) -> tuple[int, str, str]:
-    """Run one command in one process, and send it a signal once a condition holds; see :func:`kill_one_of_two`.
+    """Run one command in one process, and send it a signal where it waits; see `kill_one_of_two`.
 
     Returns:
         The exit code, below 0 for the signal that ended it, and what it said on both streams.
     """
-    with _started(module, [words], cwd, 1, {0: then_waits}) as ((process,), ((out, err),)):
-        while not when():
+    with _started(module, [words], cwd, 1, {0: waits}) as ((process,), ((out, err),)):
+        while not _mark(out).exists():
             assert process.is_alive(), err.read_text()
             time.sleep(0.005)
         assert process.pid is not None
@@ -165,7 +165,12 @@ def interrupt_one(
         return process.exitcode or int(code), said, err.read_text(encoding="utf-8").split(_ENDED)[0]
 
 
-def _wait_after(where: str, calls: int) -> None:
+def _mark(out: Path) -> Path:
+    """The file that is there once the process that speaks to ``out`` waits."""
+    return out.with_suffix(".waits")
+
+
+def _wait_after(where: str, calls: int, mark: Path) -> None:
     """At the end of so many calls of a function or method, ``module:name``, wait to be ended or interrupted."""
     module, _, name = where.partition(":")
     *path, name = name.split(".")
@@ -175,6 +180,7 @@ def _wait_after(where: str, calls: int) -> None:
     def waiting(*given: object, **named: object) -> object:
         done = plain(*given, **named)
         if next(count) == calls:
+            mark.touch()
             time.sleep(_SECONDS)
         return done
 
@@ -196,7 +202,7 @@ def _run(
     os.environ.update(environment)
     torch.set_num_threads(1)
     if waits is not None:
-        _wait_after(*waits)
+        _wait_after(*waits, _mark(streams[0]))
     main = import_module(module).main
     for port, words in commands:
         os.environ["MASTER_PORT"], sys.argv = str(port), ["command", *words]

@@ -88,8 +88,9 @@ sys.exit(code)
 
 def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
+        listening.bind(f"{address}.new")
         listening.listen()
+        Path(f"{address}.new").rename(address)  # whoever sees it is heard
         while True:
             asking, _ = listening.accept()
             with asking, asking.makefile("rw") as stream:

@@ -370,6 +370,22 @@ def test_a_full_disk_is_one_line_and_leaves_the_file_as_it_was(path, room):
     assert len(read(path).finished) == 2
 
 
+@pytest.mark.parametrize("room", [0, 40, 1 << 20], ids=["before the line", "within it", "behind it"])
+def test_an_interrupt_leaves_the_file_as_it_was(path, room):
+    file, before = DrawFile.open(path, HEADER), path.read_bytes()
+
+    class Interrupted(_FullDisk):
+        def write(self, data):
+            self.file.write(bytes(data[:room]))
+            raise KeyboardInterrupt
+
+    file._file = Interrupted(file._file, room)
+    with pytest.raises(KeyboardInterrupt):
+        file.keep((1, "mc"), FIRST)
+    file.close()
+    assert path.read_bytes() == before
+
+
 def test_writes_in_pieces_make_whole_lines(path):
     file = DrawFile.open(path, HEADER)
 
