@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from bpb_harness.auditing.script.domains.values import IDENTITY
 from bpb_harness.auditing.script.frontend.index import nodes_within
-from bpb_harness.auditing.script.frontend.nodes import position
+from bpb_harness.auditing.script.frontend.nodes import position, stored_in
 from bpb_harness.auditing.script.frontend.once import once
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, dotted, last_name
@@ -27,14 +28,22 @@ _WRITERS = frozenset([
     "partition", "resize", "__setitem__", "setitem", "copyto", "putmask", "place", "at", "put_along_axis", "setattr",
     "fill_diagonal", "shuffle",
 ])  # fmt: skip
-_READING_LIBRARIES = LIBRARIES | {"json", "pickle", "os", "logging", "pd", "plt", "wandb", "nn", "copy", "sys"}
+_READING_LIBRARIES = LIBRARIES | {
+    "json", "pickle", "os", "logging", "pd", "plt", "wandb", "nn", "copy", "sys", "hashlib", "pprint", "pandas",
+    "matplotlib", "warnings", "rich", "zlib", "mlx", "scipy",
+}  # fmt: skip
+# Of a list or an array; functions of the same names make another one.
+_OF_METHODS_ALONE = frozenset(["sort", "partition", "append", "insert"])
 _BUILTINS = frozenset(dir(builtins)) - {"setattr", "exec", "eval", "map"}
+_OF_ELEMENTS = ("int", "float", "bool", "str", "repr", "len", "sum", "min", "max", "print")  # mapped over anything
 _FOLLOWED = ("add_", "sub_")  # as += and -= are, of what is counted
 _IN_PLACE_OF_NONE = ("requires_grad_", "pin_memory_", "share_memory_")  # the values stay
 _READING_METHODS = frozenset([
     "gather", "index_select", "take", "where", "sum", "info", "debug", "write", "equal", "allclose", "index", "eq",
     "add_scalar", "log", "warning", "masked_select", "logical_and", "logical_or", "mul", "add", "sub", "div", "dot",
     "save", "dump", "scatter_add", "index_add", "scatter_add_", "index_add_", "add_", "mul_", "sub_", "matmul",
+    "scatter", "masked_fill", "masked_scatter", "index_fill", "index_copy", "index_put", "clamp", "clamp_min",
+    "writelines", "add_histogram", "error", "critical", "exception",
 ])  # fmt: skip
 _MAX_HOLDERS = 200
 
@@ -80,6 +89,19 @@ class TableChanges:
             own = [_Holder(search.scope_of(node), node.id)] if isinstance(node, ast.Name) else []
             self._known[node, ""] = search.finds([(node, ())], own)
         return self._known[node, ""]
+
+    def of_values(self, nodes: Iterable[ast.expr], keeps: Callable[[ast.Call], bool]) -> bool:
+        """Whether anything may write to what some expressions make, wherever it is held.
+
+        Args:
+            nodes: the expressions.
+            keeps: whether a method that writes in place leaves what was there.
+        """
+        starts = [*nodes]
+        statements = (self.program.statement(node) for node in starts)
+        fields = (each for each in statements if isinstance(self.program.parent(each), ast.ClassDef))
+        held = [_Holder(None, name) for each in fields for name in stored_in(each)]
+        return _Search(self, None, keeps=keeps).finds([(node, ()) for node in starts], held)
 
     def _is_changed(self, loop: ast.AST, name: str) -> bool:
         scope = self.program.scope(loop)
@@ -135,8 +157,16 @@ def _is_plain(statement: ast.AST) -> bool:
 class _Search:
     """One search, for one table."""
 
-    def __init__(self, changes: TableChanges, loop: ast.AST | None, *, is_count: bool = False) -> None:
+    def __init__(
+        self,
+        changes: TableChanges,
+        loop: ast.AST | None,
+        *,
+        is_count: bool = False,
+        keeps: Callable[[ast.Call], bool] | None = None,
+    ) -> None:
         self.changes, self.program, self.loop, self.is_count = changes, changes.program, loop, is_count
+        self.keeps = keeps
         self.within = {*nodes_within(loop)} if isinstance(loop, ast.For) else set[ast.AST]()
         self.holders: dict[_Holder, None] = {}
         self.given: set[tuple[Scope | None, str]] = set()  # parameters that it was handed over for
@@ -260,6 +290,9 @@ class _Search:
     def _looked_up(self, entry: ast.Subscript, path: Path) -> bool:
         """A table's entries are stored, or something of what holds it is looked up."""
         if not isinstance(entry.ctx, ast.Load):
+            above = self.program.parent(entry)
+            if isinstance(above, ast.Assign) and (above.value, path[1:]) in self.seen:
+                return False  # where it is put there
             step = step_of(entry)
             return not path or step is None or path[0] in (step, "?")
         if not path:  # of tensors and lists only a slice is no copy
@@ -274,10 +307,14 @@ class _Search:
         if not isinstance(call, ast.Call) or call.func is not attribute:
             if isinstance(call, ast.AugAssign) and call.target is attribute:
                 return True
+            if not isinstance(attribute.ctx, ast.Load):
+                return attribute.attr in ("data", "flat", "real") and not path
             return attribute.attr in ("data", "T", "flat", "real", "__dict__") and self._climbed(attribute, path)
         if self.is_count and attribute.attr in _FOLLOWED and isinstance(attribute.value, ast.Name):
             return False
         if self._is_writer(attribute.attr):
+            if self.keeps is not None and self.keeps(call):
+                return self._climbed(call, path)
             return not path or attribute.attr not in ("append", "extend", "insert", "update", "setdefault")
         if attribute.attr in CONVERTING or attribute.attr in ("values", "items", "get"):
             return self._climbed(call, path[1:] if attribute.attr in ("get",) else path)
@@ -300,15 +337,25 @@ class _Search:
             return any(self._into(each, node, call, path) for each in chosen)
         if name in self.program.classes or name == "register_buffer":
             return self._kept(name, node, by, call, path)
-        if isinstance(call.func, ast.Attribute) and dotted(call.func).split(".")[0] not in _READING_LIBRARIES:
-            return self._given_to_method(call, path)
+        is_library = _is_of_reading_library(self.program, dotted(call.func))
+        if isinstance(call.func, ast.Attribute) and not is_library:
+            return self._given_to_method(node, by, call, path)
         if name == "map":
+            if isinstance(call.args[0], ast.Name) and call.args[0].id in _OF_ELEMENTS:
+                return False
             return converted_together(call) is not node or self._climbed(call, path)
-        if isinstance(call.func, ast.Name) and name not in _BUILTINS and name not in CONVERTING:
+        if isinstance(call.func, ast.Name) and name not in _BUILTINS | CONVERTING and not is_library:
             return True
-        if self._is_writer(name) and (call.args[:1] == [node] or name == "at"):
+        is_function = name in _OF_METHODS_ALONE and dotted(call.func) in (
+            f"np.{name}",
+            f"numpy.{name}",
+            f"torch.{name}",
+        )
+        if self._is_writer(name) and not is_function and (call.args[:1] == [node] or name == "at"):
             return True
-        return (name in CONVERTING or name in ("zip", "enumerate")) and self._climbed(call, path)
+        if name == "dict" and by is not None:
+            return self._climbed(call, (by, *path))
+        return (name in CONVERTING or name in ("zip", "enumerate", "dict")) and self._climbed(call, path)
 
     def _chosen(self, func: ast.expr) -> list[Scope]:
         """The functions of the script that a name is given, as tests choose; none where it may be anything else."""
@@ -326,11 +373,14 @@ class _Search:
             found.append(plain[0])
         return found
 
-    def _given_to_method(self, call: ast.Call, path: Path) -> bool:
+    def _given_to_method(self, node: ast.expr, by: str | None, call: ast.Call, path: Path) -> bool:
         """Whether a method of something may write to what it is given; a list or dictionary keeps it."""
         assert isinstance(call.func, ast.Attribute)
-        if call.func.attr in ("append", "add", "insert"):
+        if call.func.attr in ("append", "add", "insert", "setdefault"):
             self._hold_in(call.func.value, ("?", *path))
+            return call.func.attr == "setdefault" and self._climbed(call, path)
+        if call.func.attr == "update" and (by is not None or (isinstance(node, ast.Dict) and path)):
+            self._hold_in(call.func.value, path if by is None else (by, *path))
             return False
         return call.func.attr not in CONVERTING | _READING_METHODS
 
@@ -362,6 +412,19 @@ class _Search:
         elif name == "register_buffer" and call.args and isinstance(call.args[0], ast.Constant):
             self.holders[_Holder(None, str(call.args[0].value), path)] = None
         return False
+
+
+@once
+def _is_of_reading_library(program: Program, name: str) -> bool:
+    """Whether a function is one of a library whose functions write to nothing, but those that are listed.
+
+    A name that is imported is what it is imported from, in each script that does so; a file of the record is none.
+    """
+    first = name.split(".", maxsplit=1)[0]
+    packages = program.imported.get(first, {first} if "." in name else set())
+    own = {PurePath(script.path).stem for script in program.scripts}
+    known = _READING_LIBRARIES if name.rsplit(".", maxsplit=1)[-1] != "Counter" else {"collections"}
+    return bool(packages) and packages <= known and not packages & own
 
 
 def converted_together(node: ast.expr) -> ast.expr | None:

@@ -24,6 +24,7 @@ _MUTATORS = frozenset([
     "append", "extend", "add", "add_", "sub_", "mul_", "div_", "copy_", "index_add_", "scatter_add_", "update", "write",
     "fill_", "masked_fill_", "insert",
 ])  # fmt: skip
+_MAKING_NEW = frozenset(["np", "numpy", "torch", "jnp", "mx"])
 # What frameworks that run functions elsewhere hang onto a function: f.remote(x) calls f(x).
 ELSEWHERE = frozenset([
     "remote", "remote_gen", "spawn", "local", "map", "starmap", "for_each", "delay", "apply_async", "submit", "run",
@@ -148,6 +149,7 @@ class Index:
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
         self.nodes: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)  # comparisons, negations, x += y
         self.aliases: dict[str, str] = {}
+        self.imported: dict[str, set[str]] = {}  # the packages that a name comes from; "" of a relative import
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scope_of: dict[
             ast.AST, Scope
@@ -304,6 +306,9 @@ class Index:
 
     def _imported(self, node: Any, _scope: Scope, _body: Scope) -> None:
         self.aliases.update({name.asname: name.name for name in node.names if name.asname})
+        for name in node.names:
+            of = name.name if isinstance(node, ast.Import) else "" if node.level else node.module or ""
+            self.imported.setdefault(name.asname or name.name.split(".")[0], set()).add(of.split(".")[0])
 
     def _attribute(self, node: Any, _scope: Scope, body: Scope) -> None:
         body.mentions.add(node.attr)
@@ -330,7 +335,8 @@ class Index:
             self.calls.setdefault(last_name(func.value), []).append(node)
         if isinstance(func, ast.Attribute) and last in _MUTATORS and isinstance(func.value, ast.Name) and node.args:
             value = node.args[-1]
-            self._add(scope, Definition(func.value.id, "mutation", node, value))
+            if func.value.id not in _MAKING_NEW:  # np.append(x, v), torch.add(x, v)
+                self._add(scope, Definition(func.value.id, "mutation", node, value))
         if last == "register_buffer" and len(node.args) > 1 and isinstance(node.args[0], ast.Constant):
             self.attributes.setdefault(str(node.args[0].value), []).append(node.args[1])
         if last == "add_argument" and node.args and isinstance(node.args[0], ast.Constant):

@@ -90,6 +90,7 @@ class Program:
         self.noted: list[tuple[str, str]] = []  # what `note` was told, in its order
         self.behind: dict[tuple[ast.AST, Any], list[Any]] = {}  # what the value of a node in a frame comes from
         self.behind_alike: dict[ast.AST, tuple[str, list[ast.expr]]] = {}  # the same in frames that bind no such name
+        self.imported = index.imported
         self._index = index
         self._parents, self._scope_of, self._block, self._aliases = (
             index.parents, index.scope_of, index.blocks, index.aliases
