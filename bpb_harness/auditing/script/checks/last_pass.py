@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from bpb_harness.auditing.learnt import FITTED
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.idle_steps import idle_steps
+from bpb_harness.auditing.script.domains.idle_steps import MAY_BE_CHANGED, Idle, idle_steps
 from bpb_harness.auditing.script.domains.kept_sums import best_kept
 from bpb_harness.auditing.script.domains.other_networks import are_of_others
 from bpb_harness.auditing.script.domains.passes_of_run import Passes, passes_of_run
@@ -27,6 +28,7 @@ from bpb_harness.findings import Json
 
 _MAX_TRACED = 1_500
 _MAX_NAMES, _MAX_VALUES = 4, 12  # that a test goes by, one after another
+_OPEN = f"This is a doubt, and no more: {MAY_BE_CHANGED}"
 _LEARNING = frozenset({"backward", "step"})
 _Learning = dict[str, list[ast.Call]]  # by its name, in the order of the text
 
@@ -46,11 +48,13 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
         passes = passes_of_run(analysis, each.loop, each.arguments)
         if passes.number is not None and passes.number <= 1:
             continue
-        if idle_steps(analysis.program, each.learning[0], Frame.at(analysis.program, each.loop)) is not None:
+        idle = idle_steps(analysis.program, each.learning[0], Frame.at(analysis.program, each.loop))
+        if idle is Idle.ALWAYS or idle is Idle.BY_DEFAULT:
             continue
         added = _scores(analysis, each) if isinstance(each, _Test) else _kept(analysis, each)
         if added:
-            yield _hit(analysis, each, passes, added)
+            hit = _hit(analysis, each, passes, added)
+            yield hit if idle is None else replace(hit, message=f"{hit.message}. {_OPEN}")
             return
     analysis.program.taken = settings  # a reader is told of those alone that decided something
 

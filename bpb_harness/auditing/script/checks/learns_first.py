@@ -24,7 +24,7 @@ from bpb_harness.auditing.script.domains.carried import Carried
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.fitted_window import fitted_cost, is_asked_before, is_unused, steps_taken
 from bpb_harness.auditing.script.domains.gathered import Gathering, gatherings, written_into_weights
-from bpb_harness.auditing.script.domains.idle_steps import Idle, idle_steps
+from bpb_harness.auditing.script.domains.idle_steps import MAY_BE_CHANGED, Idle, idle_steps
 from bpb_harness.auditing.script.domains.not_in_logs import NotTaken, not_taken
 from bpb_harness.auditing.script.domains.rounds_in_logs import Rounds
 from bpb_harness.auditing.script.domains.scored_tokens import ScoredTokens, scored_tokens
@@ -125,6 +125,7 @@ def _hit_of_window(analysis: Analysis, found: _Found, *, is_known: bool) -> Hit:
             "as two strides, else its end) stands in the next one before what that scores, and so is in the fit that "
             "it is scored with, but for a batch's last window. The score does not pay for what was learnt of it"
         )
+    said += f". This is a doubt, and no more: {found.open}" if found.open else ""
     hit = analysis.hit(codes.LEARNS_FIRST, said, found.site, shown=found.shown, evidence={FITTED: True})
     if not is_known or found.fitted is None or not analysis.context.logged:
         return hit
@@ -504,6 +505,9 @@ def _learnt_before(
                     continue
                 if idle is Idle.BY_DEFAULT and (shown is None or found.is_window):
                     continue
+                if found.is_window and idle is Idle.MAY_BE_CHANGED:
+                    yield replace(found, open=MAY_BE_CHANGED)
+                    return
                 if found.is_window:
                     steps = partial(steps_taken, analysis, tokens, loss, way[met:], other[met][0])
                     yield replace(found, fitted=steps(), by_default=steps(by_default=True))
@@ -517,7 +521,7 @@ def _learnt_before(
                     continue
                 others = (_found_at(analysis, tokens, text, (site, loss), each, other, met) for each in ways)
                 if idle is not None:
-                    yield replace(found, open=_NO_RATE if idle is Idle.BY_DEFAULT else _MAY_BE_CHANGED)
+                    yield replace(found, open=_NO_RATE if idle is Idle.BY_DEFAULT else MAY_BE_CHANGED)
                     return
                 if shown is not None and are_alike and not all(others):
                     shown = called_in_logs(program, way, met, analysis.context.logged)  # by which call it was
@@ -590,10 +594,6 @@ def _behind_others(analysis: Analysis, ways: Sequence[Way], way: Way, met: int) 
     return tuple(kept)
 
 
-_MAY_BE_CHANGED = (
-    "no step is taken as it stands there, or its learning rate is 0, but the script may change that elsewhere, or use "
-    "the gradients by other means, and that was not followed"
-)
 _NO_RATE = "by the script's own settings no step is taken, or its learning rate is 0, and nothing tells otherwise"
 _OTHER_SIZE = "the log states a size of its code that no script there has"
 _NOT_SHOWN = "no log of the claim shows before its score, by a line that nothing else prints, that it came so"

@@ -6,8 +6,10 @@ import ast
 import enum
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TypeGuard
 
 from bpb_harness.auditing.script.domains.changed import conditions_of
+from bpb_harness.auditing.script.domains.changed_tables import TableChanges
 from bpb_harness.auditing.script.domains.extent import loops_around
 from bpb_harness.auditing.script.domains.rounds_in_logs import names_of
 from bpb_harness.auditing.script.domains.trace import made_by, trace
@@ -24,6 +26,10 @@ _RATE_SECOND = re.compile(r"SGD|A?SGD|N?R?Adam\w*|Adagrad|Adadelta|RMSprop|Rprop
 _MULTIPLYING = frozenset(["LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR",
                           "ExponentialLR", "PolynomialLR"])  # fmt: skip
 _HARMLESS = frozenset(["step", "unscale_", "print", "isinstance", "type", "len", "id"])
+_MAKING = frozenset(["tensor", "as_tensor", "Tensor", "FloatTensor", "scalar_tensor", "array", "asarray",
+                     "from_numpy", "zeros", "zeros_like", "new_zeros", "full", "full_like", "new_full",
+                     "Parameter", "list"])  # fmt: skip
+_GRADIENTS = frozenset(["backward", "grad", "value_and_grad"])
 _WRITING = frozenset(["add_", "sub_", "addcdiv_", "lerp_", "_foreach_add_"])
 
 
@@ -31,12 +37,18 @@ class Idle(enum.Enum):
     """Why steps change nothing: as they are written, or by what something else may change.
 
     That is a setting's default, a setting that is given another value, a rate that is written to, gradients that are
-    read elsewhere than by the steps.
+    read elsewhere than by the steps. What may be changed is nothing that is known: steps that may be taken.
     """
 
     ALWAYS = "always"
     BY_DEFAULT = "by default"
     MAY_BE_CHANGED = "may be changed"
+
+
+MAY_BE_CHANGED = (
+    "no step is taken as it stands there, or its learning rate is 0, but the script may change that elsewhere, or use "
+    "the gradients by other means, and that was not followed"
+)
 
 
 def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
@@ -48,7 +60,11 @@ def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None
         frame: where names beside it are read.
     """
     settings = dict(program.taken)
-    found = _find_idle(program, learning, frame)
+    handed = _steps_of_helpers(program, learning, frame)
+    found = _find_idle(program, learning, frame, handed) if handed else None
+    if found is None:
+        found = _find_idle(program, learning, frame)
+        found = found if found is None or handed == [] else Idle.MAY_BE_CHANGED  # by what else is called, for all known
     if found is Idle.ALWAYS and _may_learn(program, learning):
         found = Idle.MAY_BE_CHANGED
     if found is None:
@@ -56,25 +72,82 @@ def idle_steps(program: Program, learning: ast.AST, frame: Frame) -> Idle | None
     return found
 
 
-def _find_idle(program: Program, learning: ast.AST, frame: Frame) -> Idle | None:
+def _find_idle(
+    program: Program, learning: ast.AST, frame: Frame, handed: Sequence[tuple[ast.Call, Frame]] = ()
+) -> Idle | None:
+    """What is known of the steps of a function, and of those that it hands over to others."""
     scope = program.scope(learning)
     steps = [
-        call
+        (call, frame)
         for call in program.calls.get("step", [])
         if program.scope(call) is scope and not _is_done_before(program, call, learning)
     ]
-    by_hand = [*_by_hand(program, learning)]
-    left = {step: test for step in (*steps, *by_hand) if (test := _left_by(program, step, frame)) is not None}
-    taken = [step for step in steps if step not in left]
-    own = [step for step in by_hand if step not in left]
-    if left and not own and all(_is_of_schedule(program, step, frame) for step in taken):
-        why = _why(program, [(test, frame) for test in left.values()])
-        return Idle.MAY_BE_CHANGED if why is Idle.ALWAYS and _are_given_anew(program, left.values()) else why
-    rates = [*_rates(program, taken, frame), *_rates_by_hand(own, frame)]
+    by_hand = [(step, frame) for step in _by_hand(program, learning)]
+    tests = [(each, _left_by(program, *each)) for each in (*steps, *handed, *by_hand)]
+    left = [(test, where) for (_, where), test in tests if test is not None]
+    stay = [each for each, test in tests if test is None]
+    taken = [(step, where) for step, where in stay if isinstance(step, ast.Call) and last_name(step.func) == "step"]
+    own = [step for step, _ in stay if all(step is not each for each, _ in taken)]
+    if left and not own and all(_is_of_schedule(program, *each) for each in taken):
+        why = _why(program, left)
+        return Idle.MAY_BE_CHANGED if why is Idle.ALWAYS and _are_given_anew(program, left) else why
+    rates = [*_rates(program, taken), *_rates_by_hand(own, frame)]
     known = [rate for rate in rates if rate is not None]
     if not known or len(known) < len(rates) or not all(_is_zero(program, *rate) for rate in known):
         return None
-    return _why(program, known)
+    return Idle.MAY_BE_CHANGED if _are_filled(program, known) else _why(program, known)
+
+
+def _steps_of_helpers(program: Program, learning: ast.AST, frame: Frame) -> list[tuple[ast.Call, Frame]] | None:
+    """Steps of functions that are called beside a gradient, in its loop, and work out none themselves.
+
+    None where one of them calls what takes steps in its turn.
+    """
+    steps = program.calls.get("step", [])
+    own = {program.scope(call) for name in _GRADIENTS for call in program.calls.get(name, ())}
+    stepping = {program.scope(call) for call in steps} - own
+    found: list[tuple[ast.Call, Frame]] = []
+    for call in (node for node in program.own_nodes(program.scope(learning)) if isinstance(node, ast.Call)):
+        callee = program.callee(call)
+        is_beside = loops_around(program, call)[:1] == loops_around(program, learning)[:1]
+        if callee is None or callee in own or not is_beside or _is_done_before(program, call, learning):
+            continue
+        called = (program.callee(node) for node in program.own_nodes(callee) if isinstance(node, ast.Call))
+        if any(each in stepping for each in called):
+            return None
+        inside = frame.inside(program, callee, call)
+        found += [(step, inside) for step in steps if program.scope(step) is callee]
+    return found
+
+
+def _are_filled(program: Program, known: Sequence[Source]) -> bool:
+    """Whether rates that were made as 0 may be written to in place: ``rate = torch.tensor(0.0)``, ``rate.fill_(x)``."""
+    zeros = [zero for rate in known for zero in _zeros_of(program, *rate)]
+    behind = (part for zero in zeros for part in trace(program, *zero, _MAX_TRACED))
+    made = {part: where for part, where in behind if _is_written_to(part)}
+    if not made:
+        return False
+    frames = {where.scope: where for where in made.values()}
+
+    def keeps(call: ast.Call) -> bool:
+        """rate.fill_(0.0), rate.mul_(x)."""
+        name, frame = last_name(call.func), frames.get(program.scope(call)) or Frame.at(program, call)
+        is_of_zero = name in ("fill_", "copy_", "add_", "sub_") and bool(call.args)
+        return name in ("mul_", "div_", "zero_") or (is_of_zero and _is_zero(program, call.args[0], frame))
+
+    changes = TableChanges(program)
+    return changes.of_values(made, keeps) or changes.of_values(_rates_of_groups(program), keeps)
+
+
+def _is_written_to(node: ast.AST) -> TypeGuard[ast.expr]:
+    """Whether an expression makes something whose value may be changed in place: a tensor or a list."""
+    return isinstance(node, ast.List) or (isinstance(node, ast.Call) and last_name(node.func) in _MAKING)
+
+
+def _rates_of_groups(program: Program) -> Iterator[ast.expr]:
+    """``group["lr"]`` where it is read, in whatever function."""
+    nodes = (node for script in program.scripts for node in nodes_within(script.tree))
+    return (node for node in nodes if _is_rate(node) and isinstance(node.ctx, ast.Load))
 
 
 def _is_done_before(program: Program, step: ast.Call, learning: ast.AST) -> bool:
@@ -98,9 +171,10 @@ def _why(program: Program, known: Sequence[Source]) -> Idle:
     return Idle.BY_DEFAULT if is_default else Idle.ALWAYS
 
 
-def _are_given_anew(program: Program, tests: Iterable[ast.expr]) -> bool:
+def _are_given_anew(program: Program, tests: Iterable[Source]) -> bool:
     """Whether attributes that tests ask for may be given another value: ``s.adapt = True``, by any of the names."""
-    names = {part.attr for test in tests for part in ast.walk(test) if isinstance(part, ast.Attribute)}
+    behind = (part for test in tests for part, _ in trace(program, *test, _MAX_TRACED))
+    names = {part.attr for part in behind if isinstance(part, ast.Attribute)}
     if not names:
         return False
     stored = (node for script in program.scripts for node in nodes_within(script.tree))
@@ -162,18 +236,29 @@ def _is_open(program: Program, node: ast.Attribute) -> bool:
     return not (isinstance(above, ast.Subscript) and _is_rate(program.parent(above)))
 
 
-def _is_rate(node: ast.AST | None) -> bool:
+def _is_rate(node: ast.AST | None) -> TypeGuard[ast.Subscript]:
     return isinstance(node, ast.Subscript) and _is_key(node.slice)
 
 
 def _left_by(program: Program, node: ast.AST, frame: Frame) -> ast.expr | None:
     """The test by which a statement is not come to, in whatever round of a loop; None where it may be."""
-    for condition in conditions_of(program, program.statement(node), frame):
-        names = [part for part in ast.walk(condition.test) if isinstance(part, ast.Name)]
+    above = conditions_of(program, program.statement(node), frame)
+    tests = [*((each.test, each.wanted) for each in above), *((test, False) for test in _leaving(frame, node))]
+    for test, wanted in tests:
+        names = [part for part in ast.walk(test) if isinstance(part, ast.Name)]
         changes = any(each.kind in ("loop", "augment", "mutation") for name in names for each in program.reaching(name))
-        if not changes and Evaluator(program).all_hold(((condition.test, condition.wanted),), frame) is False:
-            return condition.test
+        if not changes and Evaluator(program).all_hold(((test, wanted),), frame) is False:
+            return test
     return None
+
+
+def _leaving(frame: Frame, node: ast.AST) -> Iterator[ast.expr]:
+    """The tests by which a function has returned before it comes to a node: ``if not on: return``."""
+    function = frame.scope.node
+    body = function.body if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) else []
+    for each in body:
+        if isinstance(each, ast.If) and isinstance(each.body[-1], ast.Return) and position(each) < position(node):
+            yield each.test
 
 
 def _is_of_schedule(program: Program, step: ast.Call, frame: Frame) -> bool:
@@ -183,9 +268,9 @@ def _is_of_schedule(program: Program, step: ast.Call, frame: Frame) -> bool:
     return bool(made) and all(isinstance(each, ast.Call) and last_name(each.func).endswith("LR") for each, _ in made)
 
 
-def _rates(program: Program, steps: Sequence[ast.Call], frame: Frame) -> Iterator[Source | None]:
+def _rates(program: Program, steps: Sequence[tuple[ast.Call, Frame]]) -> Iterator[Source | None]:
     """The learning rates of what takes steps, each with the frame to read it in; None for one that is not known."""
-    for step in steps:
+    for step, frame in steps:
         receiver = step.func.value if isinstance(step.func, ast.Attribute) else None
         stepped = step.args[0] if step.args else receiver  # scaler.step(optimizer)
         if not isinstance(stepped, ast.Name):
@@ -281,8 +366,13 @@ def _is_key(node: ast.expr | None) -> bool:
 
 def _is_zero(program: Program, node: ast.expr, frame: Frame) -> bool:
     """Whether a rate is 0: a product of it with anything too."""
+    return bool(_zeros_of(program, node, frame))
+
+
+def _zeros_of(program: Program, node: ast.expr, frame: Frame) -> list[Source]:
+    """What makes a rate 0: itself, or factors of it."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        return _is_zero(program, node.left, frame) or _is_zero(program, node.right, frame)
+        return [*_zeros_of(program, node.left, frame), *_zeros_of(program, node.right, frame)]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        return _is_zero(program, node.left, frame)
-    return Evaluator(program).number(node, frame) == 0.0
+        return _zeros_of(program, node.left, frame)
+    return [(node, frame)] if Evaluator(program).number(node, frame) == 0.0 else []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import LoggedScore, ScriptContext
-from bpb_harness.findings import Severity
+from bpb_harness.findings import Finding, Severity
 from tests.golf_rules import GOLF, check_source
 
 # Steps on each window before its score; passes of which the last is scored; and passes before the score.
@@ -161,6 +161,64 @@ def test_an_optimizer_that_a_function_is_handed(rate: str, is_found: bool) -> No
     assert ("BPB272" in _codes(HANDED, {"rate": rate})) is is_found
 
 
+# A rate of 0 that is a tensor, which what takes the steps reads anew at each of them.
+TENSOR = "lr = torch.tensor({rate}); optimizer = torch.optim.AdamW([extra], lr=lr)"
+IN_GROUP = "optimizer = torch.optim.AdamW([extra], lr=torch.zeros(()))"
+OWN = "(slope,) = torch.autograd.grad(loss, extra); extra = (extra - lr * slope).detach()"
+FILLED = [
+    {"made": f"{TENSOR}; lr.fill_(0.1)"},
+    {"made": TENSOR, "step": f"lr.fill_(0.1); {STEP}"},
+    {"made": "lr = torch.tensor(0.0); lr.copy_(torch.tensor(0.1)); optimizer = torch.optim.AdamW([extra], lr=lr)"},
+    {"made": "lr = torch.zeros(()); lr.add_(0.1); optimizer = torch.optim.AdamW([extra], lr=lr)"},
+    {"made": f"{TENSOR}; lr.data = torch.tensor(0.1)"},
+    {"made": f"{TENSOR}; lr[...] = 0.1"},
+    {"made": f"{TENSOR}; other = lr; other.fill_(0.1)"},
+    {"made": f"{TENSOR}; torch.nn.init.constant_(lr, 0.1)"},
+    {"made": f"{TENSOR}; warm_up(lr)"},
+    {"made": "optimizer = torch.optim.AdamW([extra], lr=Held.lr); Held.lr.fill_(0.1)"},
+    {"made": "lr = [0.0]; lr[0] = 0.1; optimizer = torch.optim.AdamW([extra], lr=lr[0])"},
+    {"made": f"{IN_GROUP}; optimizer.param_groups[0]['lr'].fill_(0.1)"},
+    {"made": f"{IN_GROUP}; [group['lr'].copy_(0.1) for group in optimizer.param_groups]"},
+    {"made": "lr = torch.tensor(0.0); lr.fill_(0.1)", "step": OWN},
+]
+NOT_FILLED = [
+    {"made": TENSOR},
+    {"made": "lr = torch.tensor(rate); optimizer = torch.optim.AdamW([extra], lr=lr)"},
+    {"made": "from torch.optim import AdamW; lr = torch.tensor({rate}); optimizer = AdamW([extra], lr=lr, fused=True)"},
+    {"made": "import torch.optim as optim; lr = torch.tensor(0.0); optimizer = optim.AdamW([extra], 0.5 * lr)"},
+    {"made": f"{TENSOR}; lr.fill_({{rate}}); lr.mul_(0.5); lr.copy_(torch.tensor({{rate}}) * math.cos(0.3))"},
+    {"made": f"{TENSOR}; print(lr, lr.item(), float(lr), lr.numel())"},
+    {"made": "optimizer = torch.optim.AdamW([extra], lr=Held.lr); print(Held.lr)"},
+    {"made": f"{IN_GROUP}; print(optimizer.param_groups[0]['lr'].item())"},
+    {"made": f"{IN_GROUP}; optimizer.param_groups[0]['lr'].fill_({{rate}})"},
+    {"made": f"{IN_GROUP}; weight = torch.zeros(8); weight.fill_(0.1)"},
+    {"made": "lr = torch.tensor(0.0)", "step": f"extra.fill_(0.1); {OWN}"},
+]
+
+
+def _filled(script: str, code: str, changes: dict[str, str]) -> list[Finding]:
+    held = script.replace("\n\n\ndef ", "\n\n\nclass Held:\n    lr = torch.tensor(0.0)\n\n\ndef ", 1)
+    given = {"rate": "0.0", "step": STEP} | changes
+    given["made"] = given["made"].format(rate=given["rate"])
+    return [each for each in check_source(held.format(**given), ScriptContext(rules=GOLF)) if each.code == code]
+
+
+@pytest.mark.parametrize(("script", "code"), SCRIPTS)
+@pytest.mark.parametrize("changes", FILLED)
+def test_a_rate_that_is_filled_later_is_none_of_0(script: str, code: str, changes: dict[str, str]) -> None:
+    if script is LAST and "step" in changes:
+        return  # what is written to in a pass may be what it begins anew
+    (found,) = _filled(script, code, changes)
+    assert found.severity is Severity.WARNS
+    assert "its learning rate is 0, but the script may change that elsewhere" in found.message
+
+
+@pytest.mark.parametrize(("script", "code"), SCRIPTS)
+@pytest.mark.parametrize("changes", NOT_FILLED)
+def test_a_tensor_of_0_that_stays_so_is_a_rate_of_0(script: str, code: str, changes: dict[str, str]) -> None:
+    assert _filled(script, code, changes) == []
+
+
 def test_a_training_that_a_log_shows_with_a_rate_of_0_by_default_is_a_doubt(tmp_path: Path) -> None:
     path = tmp_path / "train.log"
     path.write_text("adapting:2.000\nadapting:1.900\nval_bpb:0.90000\n")
@@ -216,12 +274,13 @@ main()
 OFF, OF_0 = "if s.adapt: optimizer.step()", "optimizer = torch.optim.SGD(network.parameters(), lr=0.0)"
 
 
-def _alone(folder: Path, made: str = "pass", step: str = OFF) -> Severity | None:
+def _alone(folder: Path, made: str = "pass", step: str = OFF, helper: str = "") -> Severity | None:
     path = folder / "train.log"
     path.write_text("adapting:2.000\nadapting:1.900\nval_bpb:0.90000\n")
     logged = (LoggedScore(path, "train.log", 3),)
     context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=logged)
-    found = [each for each in check_source(ALONE.format(made=made, step=step), context) if each.code == "BPB273"]
+    text = ALONE.format(made=made, step=step).replace("def evaluate(", f"{helper}def evaluate(")
+    found = [each for each in check_source(text, context) if each.code == "BPB273"]
     return found[0].severity if found else None
 
 
@@ -232,6 +291,49 @@ def test_steps_of_the_training_before_are_no_steps_on_the_text(tmp_path: Path) -
     # Called once more, the training's steps take what the gradients of the text have left behind.
     again = ALONE.replace("\n\nmain()\n", "\n\nfor _ in range(2):\n    main()\n")
     assert "BPB273" in [each.code for each in check_source(again.format(made="pass", step=OFF))]
+
+
+MAYBE = "def maybe(optimizer, on=False):\n    if on:\n        optimizer.step()\n\n\n"
+ASKING = "def maybe(optimizer, s):\n    if not s.adapt:\n        return\n    optimizer.step()\n\n\n"
+AT_ONCE = "def maybe(optimizer, s=None):\n    optimizer.step()\n\n\n"
+INNER = f"{AT_ONCE.replace('maybe', 'inner')}def maybe(optimizer, s):\n    inner(optimizer)\n\n\n"
+OF_01 = OF_0.replace("0.0", "0.1")
+
+
+@pytest.mark.parametrize(
+    ("helper", "made", "step", "is_found"),
+    [
+        (MAYBE, OF_01, "maybe(optimizer)", False),
+        (MAYBE, OF_01, "maybe(optimizer, s.adapt)", False),
+        (ASKING, OF_01, "maybe(optimizer, s)", False),
+        (AT_ONCE, OF_0, "maybe(optimizer)", False),
+        (MAYBE, OF_01, "maybe(optimizer, True)", True),
+        (MAYBE, OF_01, "maybe(optimizer); maybe(optimizer, on=True)", True),
+        (MAYBE, OF_01, "maybe(optimizer, ask())", True),
+        (MAYBE, OF_01, "maybe(optimizer); optimizer.step()", True),
+        (MAYBE, f"{OF_01}; s.adapt = True", "maybe(optimizer, s.adapt)", True),
+        (ASKING, f"{OF_01}; s.adapt = True", "maybe(optimizer, s)", True),
+        (ASKING.replace("not ", ""), OF_01, "maybe(optimizer, s)", True),
+        (AT_ONCE, OF_01, "maybe(optimizer)", True),
+        (INNER, OF_0, "maybe(optimizer, s)", True),
+        (INNER, OF_01, "maybe(optimizer, s)", True),
+        (INNER, OF_01, f"maybe(optimizer, s)\n        {OFF}", True),
+    ],
+)
+def test_steps_that_a_helper_takes(tmp_path: Path, helper: str, made: str, step: str, is_found: bool) -> None:
+    assert _alone(tmp_path, made, step, helper) is (
+        None if not is_found else Severity.REFUTES if step.endswith("; optimizer.step()") else Severity.WARNS
+    )
+
+
+def test_what_is_called_elsewhere_takes_no_step_on_the_text(tmp_path: Path) -> None:
+    trains = "def fit(network, tokens):\n    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)\n"
+    trains += "    F.cross_entropy(network(tokens[:-1]), tokens[1:]).backward()\n    optimizer.step()\n\n\n"
+    assert _alone(tmp_path, "fit(network, train_tokens)", OFF, trains) is None
+    assert _alone(tmp_path, "pass", f"{OFF}\n        fit(network, train_tokens)", trains) is None
+    counts = "def count(timer):\n    timer.step()\n\n\n"
+    assert _alone(tmp_path, "count(timer)", OFF, counts) is None
+    assert _alone(tmp_path, OF_0, "optimizer.step()\n        count(timer)", counts) is Severity.WARNS
 
 
 @pytest.mark.parametrize(
