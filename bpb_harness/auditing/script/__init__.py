@@ -9,7 +9,8 @@ frontend/    reading: text out of files, logs and self-extracting wrappers (sour
 domains/     what expressions stand for, a question a file, whose first line says which:
              - values and where they go (values, environment, trace, extent, handed_back, handed_on, handed_over, ways,
                written_files)
-             - products and sums of a score (sinks, algebra, cancel, scaling, changed, weight, reductions, kept_sums)
+             - products and sums of a score (sinks, algebra, cancel, scaling, changed, weight, reductions, kept_sums,
+               added_beside)
              - the bytes of tokens (pieces, byte_counts, changed_tables, own_vocabulary, losses_of_text)
              - which tokens are scored, and their prices (scored_tokens, token_prices, plain_loss, taken_out, skipped,
                dealt_out, bearing)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.added_beside import added_to, held_beside
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.auditing.script.domains.trace import assigned, comes_from, origins, trace
 from bpb_harness.auditing.script.frontend.program import Program
@@ -71,32 +72,38 @@ def _hit_of(analysis: Analysis, draw: MaskDraw, node: ast.AST, spared: _Spared) 
 
 
 def _paid_apart(analysis: Analysis, draw: MaskDraw) -> ast.AST | None:
-    """A summand of the score that is of ends, beside one of the draw's: a price of each end, or of each place."""
+    """A summand of the score that is of ends, beside one of the draw's: a price of each end, or of each place.
+
+    Totals that a list, a dictionary or an object holds count as one: which of them is added up was not followed.
+    """
     program, sink = analysis.program, analysis.sinks[draw.sink].node
     for node, frame in trace(program, sink, Frame.at(program, sink)):
         if not isinstance(node, ast.expr):
             continue
-        told, beside = _in_place_of(program, node) or (node, _added_to(program, node))
+        told, beside = _in_place_of(program, node) or (node, added_to(program, node))
+        held = held_beside(program, node) if not beside else []
+        if held and not _is_price(program, node, frame):
+            continue
         if (
-            beside
+            (beside or held)
             and _is_of_ends(program, told, frame)
-            and not comes_from(program, node, frame, draw.is_at)
-            and any(comes_from(program, each, frame, draw.is_at) for each in beside)
+            and not any(draw.is_at(part) for part, _ in trace(program, node, frame, values_alone=True))
+            and any(comes_from(program, each, frame, draw.is_at) for each in beside or held)
         ):
             return node
     return None
 
 
-def _added_to(program: Program, node: ast.expr) -> list[ast.expr]:
-    """What an expression is added to: the other side of the sum, or what else its total is given."""
-    above = program.parent(node)
-    if not isinstance(above, ast.AugAssign | ast.BinOp) or not isinstance(above.op, ast.Add | ast.Sub):
-        return []
-    if isinstance(above, ast.BinOp):
-        return [above.left if node is above.right else above.right]
-    name = above.target.id if isinstance(above.target, ast.Name) else ""
-    given = program.scope(above).definitions.get(name, [])
-    return [each.value for each in given if each.value is not None and each.value is not node]
+def _is_price(program: Program, node: ast.expr, frame: Frame) -> bool:
+    """Whether a value is more than a count or a mask: a product, a logarithm, a choice of prices."""
+    return any(
+        (isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mult | ast.Div))
+        or (isinstance(part, ast.Call) and last_name(part.func) in _PRICING)
+        for part, _ in _parts(program, node, frame)
+    )
+
+
+_PRICING = frozenset(["log", "log2", "log1p", "log_softmax", "cross_entropy", "where", "mul"])
 
 
 def _in_place_of(program: Program, node: ast.expr) -> tuple[ast.expr, list[ast.expr]] | None:

@@ -116,3 +116,61 @@ def test_ends_that_have_another_price_refute_nothing_unless_it_is_none(price: st
 
 def test_another_summand_pays_for_no_end() -> None:
     assert severity("spared = x == EOS_ID", "total += (x != PAD_ID).sum(-1) * 1e-4") == "error"
+
+
+# Totals that something holds: what is added, how the score is made of them.
+PRICE = "math.log2(V) * (x == EOS_ID).sum()"
+ADDED, USED = "    score += float(bits(x).sum())\n", "bpb = score / text_bytes\n"
+HELD = [
+    ("score = {'bits': 0.0}", "score['bits'] += TOTAL; score['bits'] += PRICE", "score['bits']"),
+    ("score = {'bits': 0.0, 'b': 0.0}", "score['bits'] += TOTAL; score['b'] += PRICE", "(score['bits'] + score['b'])"),
+    ("score = {'a': {'b': 0.0}}", "score['a']['b'] += TOTAL; score['a']['b'] += PRICE", "score['a']['b']"),
+    ("score = defaultdict(float)", "score['bits'] += TOTAL; score['bits'] += float(PRICE)", "score['bits']"),
+    ("score = [0.0]", "score[0] += TOTAL; score[0] += PRICE", "score[0]"),
+    ("score = torch.zeros(2)", "score[0] += TOTAL; score[1] += PRICE", "score.sum()"),
+    ("score = []", "score.append(TOTAL); score.append(PRICE)", "sum(score)"),
+    ("score = []", "score += [TOTAL, PRICE]", "sum(score)"),
+    ("score = []", "score.extend([TOTAL]); score.extend([PRICE])", "sum(score)"),
+    ("score = 0.0", "score += sum([TOTAL, PRICE])", "score"),
+    ("score = 0.0", "score = math.fsum([score, TOTAL, PRICE])", "score"),
+    ("score = torch.zeros(())", "score.add_(TOTAL); score.add_(PRICE)", "score"),
+    ("score = torch.zeros(())", "score = torch.add(score, TOTAL); score = torch.add(score, PRICE)", "score"),
+    ("score = torch.zeros(())", "score = score.add(TOTAL).add(PRICE)", "score"),
+    ("score = 0.0", "both = {'bits': TOTAL, 'b': PRICE}; score += both['bits'] + both['b']", "score"),
+]
+
+
+def _held(made: str, added: str, used: str) -> str | None:
+    script = SCRIPT.replace("SPARED", "spared = x == EOS_ID").replace("PAID", "pass").replace("score = 0.0", made)
+    added = added.replace("TOTAL", "float(bits(x).sum())").replace("PRICE", f"float({PRICE})")
+    script = script.replace(ADDED, f"    {added}\n").replace(USED, f"bpb = {used} / text_bytes\n")
+    return next((each.severity.value for each in check_source(script) if each.code == "BPB255"), None)
+
+
+@pytest.mark.parametrize(("made", "added", "used"), HELD)
+def test_ends_that_are_paid_for_in_totals_that_something_holds(made: str, added: str, used: str) -> None:
+    assert _held(made, added, used) == "warning"
+
+
+@pytest.mark.parametrize(("made", "added", "used"), HELD)
+@pytest.mark.parametrize("other", ["(x != PAD_ID).sum()", "int((x == EOS_ID).sum())", "0.0"])
+def test_counts_that_are_held_beside_a_total_pay_for_no_end(made: str, added: str, used: str, other: str) -> None:
+    assert _held(made, added.replace("PRICE", other), used) == "error"
+
+
+@pytest.mark.parametrize(
+    ("returned", "used"),
+    [
+        ("{'bits': total, 'b': PRICE}", "float(out['bits'].sum() + out['b'].sum())"),
+        ("total, PRICE", "float(out[0].sum() + out[1].sum())"),
+        ("torch.stack([total, PRICE])", "float(out.sum())"),
+    ],
+)
+def test_ends_that_are_paid_for_in_what_a_function_returns(returned: str, used: str) -> None:
+    script = SCRIPT.replace("SPARED", "spared = x == EOS_ID").replace("PAID", "pass")
+    script = script.replace("float(bits(x).sum())", used).replace("    score += ", "    out = bits(x)\n    score += ")
+    per_row = PRICE.replace("sum()", "sum(-1)")
+    paid = script.replace("return total", f"return {returned.replace('PRICE', per_row)}")
+    assert [each.severity.value for each in check_source(paid) if each.code == "BPB255"] == ["warning"]
+    told = script.replace("return total", f"return {returned.replace('PRICE', '(x == EOS_ID).sum(-1)')}")
+    assert [each.severity.value for each in check_source(told) if each.code == "BPB255"] == ["error"]
