@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from bpb_harness.auditing.script.domains.trace import comes_from
-from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.nodes import keyword
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -48,11 +50,14 @@ def is_among(
 
 
 def is_weighed(program: Program, weights: Sequence[tuple[ast.AST, Frame]], index: int, number: int) -> bool:
-    """Whether nothing sets the weight of one of several values to nothing: to 0, or its logarithm to minus infinity."""
-    names = {last_name(part) for part, _ in weights if isinstance(part, ast.Name | ast.Attribute)} - {""}
-    if any(_is_nothing(part) for part, _ in weights) or any(
-        _is_display_without(part, index, number) for part, _ in weights
-    ):
+    """Whether nothing sets the weight of one of several values to nothing: to 0, or its logarithm to minus infinity.
+
+    What masks weights does so for all that is known: w * keep, w.masked_fill(mask, 0.0), torch.where(mask, w, 0.0).
+    """
+    inside = (node for part, _ in weights if _is_softmax(part) for node in nodes_within(part))
+    nodes = {*(part for part, _ in weights), *inside}
+    names = {last_name(part) for part in nodes if isinstance(part, ast.Name | ast.Attribute)} - {""}
+    if any(_is_nothing(part) or _masks(part) or _is_display_without(part, index, number) for part in nodes):
         return False
     for target in program.nodes.get(ast.Subscript, []):
         set_by = program.parent(target)
@@ -65,6 +70,47 @@ def is_weighed(program: Program, weights: Sequence[tuple[ast.AST, Frame]], index
         if _holds(program, elements[-1], Frame.at(program, set_by), index, number) is not False:
             return False
     return True
+
+
+def _is_softmax(node: ast.AST) -> bool:
+    """Whether weights are made of their logarithms, which stand inside of it."""
+    return isinstance(node, ast.Call) and last_name(node.func) in ("softmax", "log_softmax")
+
+
+def _masks(node: ast.AST) -> bool:
+    """Whether a mask is a factor of weights, a summand of logarithms or what fills them, or zeros stand beside them."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add):
+        return _is_mask(node.left) or _is_mask(node.right)
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
+        return _is_mask(node.value)
+    called = last_name(node.func) if isinstance(node, ast.Call) else ""
+    if not isinstance(node, ast.Call) or called not in _MASKING:
+        return False
+    given = operands(node)
+    if called in ("mul", "mul_", "multiply"):
+        return any(map(_is_mask, given))
+    if called in ("cat", "stack", "concat"):
+        entries = given[0].elts if given and isinstance(given[0], ast.List | ast.Tuple) else []
+        return any(isinstance(each, ast.Call) and last_name(each.func) in _ZEROS for each in entries)
+    return called == "pad" or any(_is_zero(each) or _is_nothing(each) for each in given)
+
+
+_MASKING = frozenset([
+    "mul", "mul_", "multiply", "cat", "stack", "concat", "pad", "masked_fill", "masked_fill_", "index_fill",
+    "index_fill_", "where",
+])  # fmt: skip
+_ZEROS = frozenset(["zeros", "zeros_like", "new_zeros"])
+_NAMED_MASK = re.compile(r"(?:^|_)(?:mask|keep|kept|active|enabled?|allow(?:ed)?|drop|on)(?:$|_|s$)", re.IGNORECASE)
+
+
+def _is_mask(node: ast.expr) -> bool:
+    """A factor that is 0 or 1, by its name or as a comparison."""
+    while isinstance(node, ast.Subscript) or (
+        isinstance(node, ast.Call) and last_name(node.func) in IDENTITY and isinstance(node.func, ast.Attribute)
+    ):
+        node = node.value if isinstance(node, ast.Subscript) else operands(node)[0]
+    is_named = isinstance(node, ast.Name | ast.Attribute) and _NAMED_MASK.search(last_name(node)) is not None
+    return is_named or isinstance(node, ast.Compare)
 
 
 def _parted(node: ast.AST) -> Iterable[ast.expr]:
@@ -175,10 +221,13 @@ def _is_zero(node: ast.AST) -> bool:
 
 
 def _is_display_without(node: ast.AST, index: int, number: int) -> bool:
-    """Whether a list of weights that add up to 1 has a 0 there: [0.4, 0.3, 0.2, 0.1, 0.0]."""
+    """Whether a list of weights that add up to 1, or a mask, has a 0 there: [0.4, 0.3, 0.3, 0.0], [1, 1, 1, 0]."""
     if not isinstance(node, ast.List | ast.Tuple) or len(node.elts) != number:
         return False
     values = [
         each.value for each in node.elts if isinstance(each, ast.Constant) and isinstance(each.value, int | float)
     ]
-    return len(values) == number and values[index] == 0 and math.isclose(sum(values), 1.0, abs_tol=1e-6)
+    if all(isinstance(value, bool) for value in values):
+        return len({*values}) > 1  # what it is that holds of one alone was not followed
+    is_mask = {*values} == {0, 1}
+    return len(values) == number and values[index] == 0 and (is_mask or math.isclose(sum(values), 1.0, abs_tol=1e-6))
