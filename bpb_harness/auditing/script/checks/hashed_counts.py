@@ -12,7 +12,7 @@ from functools import partial
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.bearing import bears_on
+from bpb_harness.auditing.script.domains.bearing import bears_on, is_needed
 from bpb_harness.auditing.script.domains.said_of_run import HASHED_COUNTS, said_of_another
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
@@ -304,9 +304,39 @@ def _is_owned(analysis: Analysis, quotient: ast.AST, places: Iterable[ast.expr],
                 held = program.only_value(side) or side
                 is_of_place = isinstance(held, ast.Subscript) and ast.dump(held.slice) == written
                 is_asked = is_of_place and _looked_up(held) not in counted and not _is_no_key(program, other)
-                if is_asked and bears_on(program, node, quotient, path):
+                if is_asked and bears_on(program, node, quotient, path) and _is_condition(program, node, counted):
                     return True
     return False
+
+
+def _is_condition(program: Program, asked: ast.AST, counted: set[str]) -> bool:
+    """Whether a count is read where a slot is the asker's alone, or is empty: not where it is, or was met often."""
+
+    def is_harmless(other: ast.expr, wanted: bool) -> bool:
+        """Another slot's owner == key, or an entry that is 0, or free; where it is not wanted, that it is not."""
+        if isinstance(other, ast.UnaryOp) and isinstance(other.op, ast.Not | ast.Invert):
+            return is_harmless(other.operand, not wanted)
+        sides = _compared(other)
+        if sides and _is_equation(other) is wanted:
+            held = [program.only_value(side) or side for side in sides]
+            named = {_looked_up(each) for each in held if isinstance(each, ast.Subscript)}
+            return bool(named) and (any(_is_no_key(program, side) for side in sides) or not counted & named)
+        if not isinstance(other, ast.Compare) or len(other.ops) != 1:
+            return False
+        bound = program.only_value(other.comparators[0]) or other.comparators[0]
+        return isinstance(bound, ast.Constant) and (
+            (bound.value == 0 and isinstance(other.ops[0], ast.LtE if wanted else ast.Gt))
+            or (bound.value == 1 and isinstance(other.ops[0], ast.Lt if wanted else ast.GtE))
+        )
+
+    return not isinstance(asked, ast.expr) or is_needed(program, asked, is_harmless, wanted=_is_equation(asked))
+
+
+def _is_equation(node: ast.AST) -> bool:
+    """Whether two sides are held to be equal, not unlike."""
+    if isinstance(node, ast.Compare):
+        return isinstance(node.ops[0], ast.Eq)
+    return isinstance(node, ast.Call) and last_name(node.func) in ("eq", "equal")
 
 
 def _is_no_key(program: Program, node: ast.expr) -> bool:

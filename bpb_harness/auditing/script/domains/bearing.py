@@ -1,12 +1,16 @@
-"""Whether a test that stands beside a value decides anything of it: one that is counted, printed or kept does not."""
+"""Whether a test that stands beside a value decides anything of it: one that is counted, printed or kept does not.
+
+Nor does one that another test beside it makes needless: ``owner[i] == key or count > 3``.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import operands
 
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _SAYING = frozenset(["print", "log", "log0", "info", "debug", "write"])
@@ -41,6 +45,57 @@ def bears_on(program: Program, test: ast.AST, value: ast.AST, names: Container[s
         uses = _uses(program, statement, stored)
         return any(bears_on(program, use, value, names, depth + 1) for use in uses)
     return True
+
+
+def is_needed(
+    program: Program, test: ast.expr, is_harmless: Callable[[ast.expr, bool], bool], *, wanted: bool, depth: int = 0
+) -> bool:
+    """Whether what a test lets through has to pass it: no other test that is enough stands beside it.
+
+    Args:
+        program: where names are looked up.
+        test: a comparison, or a name for one.
+        is_harmless: whether another test, where it gives a value, lets nothing through that the first one keeps out.
+        wanted: what the test must give.
+        depth: how many names it was handed on by.
+    """
+    here: ast.AST = test
+    for above in program.ancestors(test):
+        others = [each for each in _tests_of(above) if each is not here]
+        if _is_negation(above):
+            wanted = not wanted
+        elif others and _is_any(above) == wanted and not all(is_harmless(each, wanted) for each in others):
+            return False
+        elif isinstance(above, ast.Assign) and depth < _MOST_NAMES:
+            names = {target.id for target in above.targets if isinstance(target, ast.Name)}
+            uses = _uses(program, above, names)
+            return all(is_needed(program, use, is_harmless, wanted=wanted, depth=depth + 1) for use in uses)
+        elif not others:
+            return True
+        here = above
+    return True
+
+
+def _is_negation(node: ast.AST) -> bool:
+    is_operator = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.Invert)
+    return is_operator or (isinstance(node, ast.Call) and last_name(node.func) in ("logical_not", "bitwise_not"))
+
+
+def _tests_of(node: ast.AST) -> list[ast.expr]:
+    """The tests that are made one: a and b, a | b, np.logical_and(a, b)."""
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr):
+        return [node.left, node.right]
+    is_call = isinstance(node, ast.Call) and last_name(node.func) in ("logical_and", "logical_or")
+    return operands(node) if is_call and isinstance(node, ast.Call) else []
+
+
+def _is_any(node: ast.AST) -> bool:
+    """Whether one of the tests is enough."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func) == "logical_or"
+    return isinstance(getattr(node, "op", None), ast.Or | ast.BitOr)
 
 
 def _does(part: ast.AST, names: Container[str]) -> bool:

@@ -347,6 +347,45 @@ def test_a_question_whose_a_slot_is_that_decides_of_the_count_is_no_doubt(asked:
     assert "BPB267" not in _codes("", {"": (_TABLES, lookup, "ctx[a] += 1\n        full[b] += 1")})
 
 
+_N = "q = n / max(ctx[a], 1)"
+# What lets a count through whose slot may be another's.
+BESIDE = {
+    "often": "q = full[b] / max(ctx[a], 1) if full[b] > 3 or owner[b] == key else 0.0",
+    "often, by name": "before = full[b]\n        q = before / max(ctx[a], 1) if before > 3 or owner[b] == key else 0.0",
+    "a statement": f"n = 0\n        if owner[b] == key or ctx[a] > 3:\n            n = full[b]\n        {_N}",
+    "a mask": f"n = np.where((owner[b] == key) | (ctx[a] > 3), full[b], 0)\n        {_N}",
+    "a call": f"n = np.where(np.logical_or(owner[b] == key, ctx[a] > 3), full[b], 0)\n        {_N}",
+    "negated": f"n = 0\n        if not (owner[b] != key and ctx[a] < 3):\n            n = full[b]\n        {_N}",
+    "skipped": "if owner[b] != key and ctx[a] < 3:\n            continue\n        q = full[b] / max(ctx[a], 1)",
+    "a name": "own = full[b] > 3 or owner[b] == key\n        q = full[b] / max(ctx[a], 1) if own else 0.0",
+    "a setting": "q = full[b] / max(ctx[a], 1) if mode == 2 or owner[b] == key else 0.0",
+    "in two steps": "own = owner[b] == key\n        q = full[b] / max(ctx[a], 1) if own or ctx[a] > 3 else 0.0",
+}  # fmt: skip
+# What lets through a count of 0 alone, one of another slot that knows whose it is, or less than the owner's test.
+BESIDE_OWNED = {
+    "empty": "q = full[b] / max(ctx[a], 1) if full[b] == 0 or owner[b] == key else 0.0",
+    "none": f"n = 0\n        if full[b] < 1 or owner[b] == key:\n            n = full[b]\n        {_N}",
+    "free": "q = full[b] / max(ctx[a], 1) if owner[b] == -1 or owner[b] == key else 0.0",
+    "free, by name": "q = full[b] / max(ctx[a], 1) if owner[b] == FREE or owner[b] == key else 0.0",
+    "two slots": "q = full[b] / max(ctx[a], 1) if owner[b] == key or second[b] == key else 0.0",
+    "both": "q = full[b] / max(ctx[a], 1) if owner[b] == key and ctx[a] > 2 else 0.0",
+    "skipped": "if owner[b] != key or ctx[a] < 2:\n            continue\n        q = full[b] / max(ctx[a], 1)",
+    "skipped where there is one": "if owner[b] != key and full[b] > 0:\n            continue\n        q = full[b] / max(ctx[a], 1)",
+    "negated": f"n = 0\n        if not (owner[b] != key or ctx[a] < 3):\n            n = full[b]\n        {_N}",
+    "in two steps": "own = owner[b] == key\n        q = full[b] / max(ctx[a], 1) if own and ctx[a] > 3 else 0.0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_count_that_is_read_without_being_asked_whose_it_is_is_a_doubt(name: str) -> None:
+    assert "BPB267" in _codes(name, {name: (_TABLES, _PLACES + BESIDE[name], _KEPT)})
+
+
+@pytest.mark.parametrize("name", BESIDE_OWNED)
+def test_a_count_that_is_empty_or_of_its_owner_is_no_doubt(name: str) -> None:
+    assert "BPB267" not in _codes(name, {name: (_TABLES, _PLACES + BESIDE_OWNED[name], _KEPT)})
+
+
 @pytest.mark.parametrize("name", DIVIDED_AGAIN)
 def test_what_is_divided_by_the_sum_over_all_tokens_is_no_doubt(name: str) -> None:
     tables, update = _PAIR
