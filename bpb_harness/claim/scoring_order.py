@@ -39,8 +39,8 @@ class OrdersTold:
 
 
 _HINTS = re.compile(
-    r"\b(?:total|n_tok\w{0,8}|targets)[=:]\s?(?P<of>[0-9]{1,18}).{0,40}?\b(?:gated|hints)[=:]\s?"
-    r"(?P<hints>[0-9]{1,18})"
+    r"\b(?:total|n_tok\w{0,8}|targets)[=:]\s?(?P<of>[0-9][0-9,]{0,24}).{0,40}?\b(?:gated|hints)[=:]\s?"
+    r"(?P<hints>[0-9][0-9,]{0,24})"
 )
 _BATCH = re.compile(r" (?:dl|doc_?len)[:=]\s?(?P<shortest>[0-9]{1,9})-(?P<longest>[0-9]{1,9})\b")
 _PHASE = re.compile(r"(?:\b|_)phase[:=]\s?[0-9]{1,6}/[0-9]{1,6}\b.{0,80}?\bgd[:=]\s?0*[1-9][0-9]{0,17}\b")
@@ -60,9 +60,10 @@ class ScoringOrder:
         """Take one more line, in small letters; nothing is told before hints were counted."""
         of_run = self._runs.get(run)
         if of_run is None or not of_run.batches:
-            found = _HINTS.search(low) if "hint" in low else None
+            found = _HINTS.search(low) if "hint" in low and "train" not in low else None
             if found is not None:
-                self._runs[run] = of_run = _Run((number, int(found["hints"]), int(found["of"])))
+                hints, of = (int(found[name].replace(",", "")) for name in ("hints", "of"))
+                self._runs[run] = of_run = _Run((number, hints, of))
         if of_run is None:
             return
         if " d" in low and (found := _BATCH.search(low)) is not None and len(of_run.batches) < _MOST:

@@ -21,6 +21,8 @@ from bpb_harness.findings import first_of
 _LOSS = re.compile(r"(?:loss|bl|bpb)\s?[:=]\s?[0-9]{1,3}\.[0-9]{3}")
 _OF_TRAINING = re.compile(r"train_loss|\bstep\s?[:=]?\s?[0-9]|\biter")
 _FEWEST_STEPS, _FEWEST, _SHARE = 3, 20, 0.8
+# What no training decides: counts of the text alone, numbers of others, points that are tried.
+_OF_NO_TRAINING = re.compile(r"gram|\border\b|reference|baseline|prior|previous|public|leader|\bgrid\b", re.IGNORECASE)
 _ONE_TRAINING = 0.2  # two begin alike, at most
 _TIME = re.compile(r"(?<![0-9.])([0-9]{3,6}\.[0-9]{1,6}) ?s(?:ec(?:onds)?)?\b")
 _OF_A_STEP = re.compile(r"train_loss|training[ _]loss", re.IGNORECASE)
@@ -75,6 +77,7 @@ def _times_in(lines: Iterable[str]) -> set[str]:
 
 
 def _losses_in(lines: frozenset[str]) -> tuple[int, int]:
-    """Lines with losses of steps of training, and others."""
-    found = [_OF_TRAINING.search(line) is not None for line in lines if _LOSS.search(line)]
+    """Lines with losses of steps of training, and others that hang on it."""
+    kept = (line for line in lines if _LOSS.search(line) and not _OF_NO_TRAINING.search(line))
+    found = [_OF_TRAINING.search(line) is not None for line in kept]
     return sum(found), len(found) - sum(found)

@@ -158,12 +158,13 @@ def test_an_even_clock_of_another_log(tmp_path: Path) -> None:
 
 
 def _with_progress(
-    folder: Path, *, shared: int, own: int, same_training: bool = False, trains: bool = True, same_seed: bool = False
-) -> AuditReport:
+    folder: Path, *, shared: int, own: int, same_training: bool = False, trains: bool = True, same_seed: bool = False,
+    said: str = "ttp:",
+) -> AuditReport:  # fmt: skip
     """Of two logs with chunks behind their trainings, some of which are the same in both."""
     losses = (2.0312, 2.0372)
     for number, nats in enumerate(losses):
-        chunks = [f"ttp: b{chunk}/90 bl:{2.3 + chunk / 1e4:.4f} rl:2.2000" for chunk in range(shared)]
+        chunks = [f"{said} b{chunk}/90 bl:{2.3 + chunk / 1e4:.4f} rl:2.2000" for chunk in range(shared)]
         chunks += [f"ttp: b{chunk}/90 bl:{2.4 + chunk / 1e3:.4f} rl:2.{number}" for chunk in range(own * (1 + number))]
         steps = [f"step:{step}/9 train_loss:{(9 if same_training else nats) - step / 9:.4f}" for step in range(9)]
         text = log(nats, SP1024, seed=7 if same_seed else number)
@@ -208,6 +209,12 @@ def _with_times(folder: Path, times: list[list[str]], *, same_training: bool = F
     mean = sum(bpb(nats, SP1024) for nats in losses) / 2
     (folder / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
     return audit(folder)
+
+
+@pytest.mark.parametrize("said", ["n-gram alone, order 3:", "reference", "baseline of the contest:", "grid lr=0.1"])
+def test_losses_that_no_training_decides(tmp_path: Path, said: str) -> None:
+    report = _with_progress(tmp_path, shared=40, own=4, said=said)
+    assert (report.with_code("BPB426"), report.verdict) == ([], "consistent")
 
 
 TIMES = ["182.6s", "197.5s", "250.5s", "287.1s", "316.8s"]
