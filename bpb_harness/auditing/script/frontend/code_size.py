@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bpb_harness.auditing.script.frontend.source import decode_source
+from bpb_harness.claim.record import NoteKind
 from bpb_harness.claim.text_file import read_text
 
 # Code size: 16740 bytes (lzma compressed; raw 72788 bytes)
@@ -121,16 +122,23 @@ def _added_sizes(text: str) -> Iterator[int]:
 
 def _texts_of(script: Path) -> tuple[str, str]:
     """A script's source, and its text as it lies there, which may be packed."""
-    return decode_source(script).text, read_text(script, script.name).text
+    read = read_text(script, script.name)
+    is_marked = any(note.kind is NoteKind.ENCODING for note in read.notes)
+    return decode_source(script).text, f"{_MARK}{read.text}" if is_marked else read.text
+
+
+_MARK = "\ufeff"  # a byte-order mark, which is a character to who reads the script as UTF-8
 
 
 def _sizes_of(source: str, written: str, *, any_blanks: bool = False) -> set[int]:
     """The sizes of a script in bytes and characters, packed or not, however its lines end.
 
-    Blank lines at the end count or do not; any_blanks: or in part, with blanks of every kind.
+    A byte-order mark at the start and blank lines at the end count or do not; any_blanks: or in part, with blanks of
+    every kind.
     """
     sizes: set[int] = set()
-    for each in {source, written, written.replace("\r\n", "\n")}:
+    texts = {source, written, written.removeprefix(_MARK)}
+    for each in texts | {text.replace("\r\n", "\n") for text in texts - {source}}:
         bare = each.rstrip(None if any_blanks else "\n")
         apart = len(each) - len(bare)
         blanks = range(max(1, apart) + 1) if any_blanks else (0, apart)

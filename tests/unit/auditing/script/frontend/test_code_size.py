@@ -43,6 +43,18 @@ def test_blank_lines_at_the_end_are_no_other_script(tmp_path: Path, ends: str, l
     assert found == (None if len(left) <= max(1, len(ends)) else size)
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_a_byte_order_mark_counts_where_there_is_one(tmp_path: Path, mark: str, more: int) -> None:
+    """As bytes it is three, and one as a character; the text without it has the other size of the same script."""
+    text = "print(1)\nmain()"
+    (tmp_path / "train.py").write_text(f"{mark}{text}\n", encoding="utf-8")
+    size = len(text) + 1 + more
+    found = foreign_code_size(f"Code size: {size} bytes\n", [tmp_path / "train.py"])
+    assert found == (None if mark or not more else size)
+    assert foreign_code_size(f"Code size: {size + 9} bytes\n", [tmp_path / "train.py"]) == size + 9
+
+
 PACKING = """import base64, lzma, zlib
 from pathlib import Path
 
