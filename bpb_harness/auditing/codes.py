@@ -21,7 +21,7 @@ BYTES_OFF = register("BPB104", "bytes-off", _WARNS, "The bytes per token fit nei
 BYTES_WRONG = register("BPB105", "bytes-wrong", _REFUTES,
     "The bytes per token cannot be those of the split that the record names.")
 BYTES_UNKNOWN = register("BPB106", "bytes-uncheckable", _WARNS,
-    "The bytes per token cannot be checked: the record does not give them, or no table has those of its text.")
+    "The bytes per token cannot be checked: nothing beside the score gives them, or no table has those of its text.")
 NATS_AS_BITS = register("BPB107", "nats-as-bits", _REFUTES, "Nats were given as bits, or divided by ln 2 twice.")
 PER_TOKEN_AS_PER_BYTE = register("BPB108", "per-token-as-per-byte", _REFUTES,
     "Bits per token were given as bits per byte.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.parts import Part
 from bpb_harness.findings import Finding, Severity, place_in_script
 
@@ -16,7 +17,9 @@ _OF_LARGE_PARTS = 0.03  # by as much the bytes per token of parts differ from th
 _SAYS_NEITHER = "a part of the split, or a mean of ratios, would explain it, and the record says neither"
 
 
-def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) -> Finding:
+def explained(
+    finding: Finding, findings: Sequence[Finding], part: Part | None, evidence: Evidence | None = None
+) -> Finding:
     """A ratio that fits nothing (BPB104), told with what explains it, or of a part (BPB302), with what may do so too.
 
     Any other finding is given back as it is.
@@ -25,6 +28,7 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
         finding: one of ``findings``.
         findings: all of them.
         part: the part of the text that was scored; None where it was the whole of it, as far as is known.
+        evidence: the claim and its record, whose score is told by the bytes that the text may have.
     """
     divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
     if finding.code not in _OPEN or not isinstance(divided, float) or not isinstance(expected, float):
@@ -40,6 +44,8 @@ def explained(finding: Finding, findings: Sequence[Finding], part: Part | None) 
         constant = other.evidence.get("constant")
         is_factor = other.factor is not None and abs(divided / expected / other.factor - 1.0) <= slack
         is_constant = isinstance(constant, int | float) and abs(divided / constant - 1.0) <= _EXPLAINS
+        if is_constant and (expects := _expects_other(other, expected)) is not None:
+            return _of_a_guess(finding, other, divided, expects, evidence)
         if is_factor or is_constant:
             off = (divided / expected - 1.0) * 100
             message = (
@@ -69,6 +75,34 @@ _SHOWN_BY_SCRIPTS = frozenset(
     | {"byte_pieces_by_spelling"}
 )
 _CANDIDATES = re.compile(r"; it could be that [^;]*")
+
+
+def _expects_other(other: Finding, expected: float) -> float | None:
+    """The bytes per token that a constant is held against, where they are other ones: those of another tokenizer."""
+    expects = other.evidence.get("expected")
+    return expects if isinstance(expects, float) and abs(expects / expected - 1.0) > _EXPLAINS else None
+
+
+def _of_a_guess(finding: Finding, other: Finding, divided: float, expects: float, evidence: Evidence | None) -> Finding:
+    """A constant of the script's, and the score by the bytes that the text may have where nothing surer is known."""
+    message = (
+        f"the record divides by {divided:.5f} bytes per token, a constant of the script ({_named(other)}); the text "
+        f"may have {expects:.5f} ({other.evidence.get('tokenizer')})"
+    )
+    score = None if evidence is None else evidence.claim.score
+    if evidence is not None and score is not None:
+        held = score.value * divided / expects
+        message += f", by which the score would be {held:.4f}{_so_low(evidence, other, held)}"
+    facts = {**finding.evidence, "expected": expects, "tokenizer": None}
+    return replace(finding, message=message, evidence=facts)
+
+
+def _so_low(evidence: Evidence, other: Finding, held: float) -> str:
+    """That a score lies below all that is known of its text, the one that a finding names as its tokenizer's."""
+    for dataset, known in evidence.rules.pack.doubted_below.items():
+        if str(other.evidence.get("tokenizer")).startswith(dataset) and held < known.bits_per_byte:
+            return f", below {known.bits_per_byte:g}, under which no score of {dataset} is known to be sound"
+    return ""
 
 
 def _may_explain(finding: Finding, findings: Sequence[Finding], divided: float, expected: float) -> Finding | None:

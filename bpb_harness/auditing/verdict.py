@@ -36,7 +36,7 @@ from bpb_harness.auditing.learnt import (
 )
 from bpb_harness.auditing.parts import Part, held_against_the_part, of_the_whole, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
-from bpb_harness.findings import Finding, Severity
+from bpb_harness.findings import Finding, Rule, Severity
 from bpb_harness.rules.denominators import PREFIX
 
 _THEIR_NUMBER = (
@@ -151,7 +151,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
     if any(finding.code in _OTHER_UNIT and finding.severity is Severity.REFUTES for finding in findings):
         findings = [finding for finding in findings if finding.code != codes.BEYOND_PLAIN.code]  # it says why it is low
     told = part_scored(evidence, findings) if evidence is not None else None
-    findings = [of_the_whole(told, explained(finding, findings, told)) for finding in findings]
+    findings = [of_the_whole(told, explained(finding, findings, told, evidence)) for finding in findings]
     part = told if not to_five_digits(findings) else None
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]
@@ -435,9 +435,9 @@ def _missing(
         is_proved = not found.isdisjoint({codes.PROOF_SHORT.code, codes.PROVED.code})
         missing += missing_of(own, is_rescored=recomputed is not None, is_proved=is_proved)
     elif evidence.claim.score is not None:
-        if not has_number:
+        if not has_number and not _lacks(findings, codes.NO_LOG):
             missing.append("a log that prints the claimed score")
-        if not has_bytes and evidence.ratio is None:
+        if not has_bytes and evidence.ratio is None and not _lacks(findings, codes.BYTES_UNKNOWN):
             missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
         if not has_bytes and codes.TWO_ESTIMATORS.code in found:
             missing.append(_PRINTED)
@@ -446,6 +446,11 @@ def _missing(
         elif recomputed is None:
             missing.append(f"instead of all that: {SCORED_AGAIN}" if missing else SCORED_AGAIN)
     return tuple(dict.fromkeys(missing))
+
+
+def _lacks(findings: Sequence[Finding], rule: Rule) -> bool:
+    """Whether a finding of a kind says itself what is missing: it is asked for once."""
+    return any(finding.code == rule.code and finding.evidence.get("missing") for finding in findings)
 
 
 _NOTHING_AGAINST = "nothing speaks against the number, and not enough for it"

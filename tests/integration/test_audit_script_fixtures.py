@@ -79,6 +79,24 @@ def test_constant_is_corrected_by_the_ratio_of_the_record() -> None:
     assert 1.1465 * (found.factor or 0) == pytest.approx(2.0475, abs=1e-4)
 
 
+@pytest.mark.parametrize("constant", ["2.7", "4.3"])
+def test_a_tokenizer_that_only_the_rules_do_not_know_is_not_said_to_be_unnamed(tmp_path: Path, constant: str) -> None:
+    """`fineweb_bpe4096_v1` is a name: that none stands there would be untrue."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import math\nimport torch\nimport torch.nn.functional as F\n"
+        'TOKENIZER, VOCAB_SIZE = "fineweb_bpe4096_v1", 4096\n'
+        "def evaluate(model, windows):\n"
+        "    nats = [F.cross_entropy(model(x), x).item() for x in windows]\n"
+        f"    return sum(nats) / len(nats) / math.log(2) / {constant}\n"
+        "print(f\"val_bpb: {evaluate(torch.load('a.pt'), torch.load('b.pt'))}\")\n"
+    )
+    found = _one(check_scripts([script], ScriptContext(vocab_size=4096, rules=GOLF)), "BPB150")
+    assert "The text may have 3.31923" in found.message
+    assert "no tokenizer that the rules know is named" in found.message
+    assert "nothing names" not in found.message
+
+
 def test_constant_that_is_right_only_warns() -> None:
     found = _one(_check("wrong_elbo_script.py", bytes_per_token=4.301), "BPB150")
     assert found.severity is Severity.WARNS

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.checks.loss_elsewhere import no_loss_beside
+from bpb_harness.auditing.checks.loss_elsewhere import loss_of_same_number, no_loss_beside, told_of_same_number
 from bpb_harness.auditing.checks.more_than_the_text import LARGEST_SLICE_SPREAD, has_one_ratio, more_than_the_text
 from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
 from bpb_harness.auditing.checks.possible_kinds import possible_units
@@ -49,6 +49,11 @@ SLICE_SPREAD = 0.03  # of large parts of the split
 UNEVEN = 0.01  # relative; what the lines of one run divide by differs by less, whatever counts the bytes
 _MAX_SOURCES = 4
 _TELLING_DECIMALS = 6  # of a loss that two lines do not share by chance
+_COUNTED = "the bytes and the tokens that were scored, printed by what counted them"
+_LOSS_BESIDE = (
+    "the loss in nats per token beside the score (val_loss in the log or in submission.json), which tells by how many "
+    "bytes per token it was divided, or the script that counted them"
+)
 _HOW = "loss / ln 2 / score"  # what a log that prints both divided by
 _BESIDE = 0.05  # relative; every bug with a factor of its own moves a score by more
 # Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
@@ -67,8 +72,10 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
         yield beside
         return
     if ratio is None:
-        missing = "val_loss in the log or in submission.json"
-        yield codes.BYTES_UNKNOWN.finding(no_loss_beside(evidence), missing=missing)
+        same = loss_of_same_number(evidence)
+        missing = _LOSS_BESIDE if same is None else _COUNTED
+        message = no_loss_beside(evidence) if same is None else told_of_same_number(evidence, same)
+        yield codes.BYTES_UNKNOWN.finding(message, missing=missing)
         return
     if not ratio.same_estimator:
         return  # check_bound explains two estimators
@@ -725,7 +732,7 @@ def _constant_finding(evidence: Evidence, value: float, constant: float, places:
     if full is None:
         message = (
             f"the bits were divided by a constant, {constant:g} bytes per token, instead of the bytes of the text; "
-            "nothing names the tokenizer, so the right number is not known"
+            "no tokenizer that the rules know is named, so the right number is not known"
         )
         return codes.BYTES_CONSTANT.finding(message, constant=constant, places=list(places))
     message = (
@@ -753,7 +760,7 @@ def _shown_constant(evidence: Evidence, ratio: Ratio, shown: ShownConstant) -> F
     full = evidence.full
     if shown.refutes and evidence.tokenizer_is_named and full is not None and full.num_bytes is not None:
         return replace(finding, message=message, evidence=facts)
-    facts["missing"] = "the bytes and the tokens that were scored, printed by what counted them"
+    facts["missing"] = _COUNTED
     return replace(finding, message=message, severity=Severity.WARNS, factor=None, evidence=facts)
 
 

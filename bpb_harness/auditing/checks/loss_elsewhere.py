@@ -22,12 +22,36 @@ def no_loss_beside(evidence: Evidence) -> str:
     return f"{who} {what}, so nothing shows {divided}{kinds or _elsewhere(evidence, claim.score)}"
 
 
+def loss_of_same_number(evidence: Evidence) -> ScoreLine | None:
+    """The last line of the logs with a loss beside the very number that is claimed; None where there is none."""
+    score, logs = evidence.claim.score, evidence.claim_logs or evidence.claim.logs
+    lines = [line for log in logs for line in log.lines if line.nats_per_token is not None]
+    return next((line for line in reversed(lines) if score is not None and line.bpb.value == score.value), None)
+
+
+def told_of_same_number(evidence: Evidence, beside: ScoreLine) -> str:
+    """In words: the score's own line prints no loss, and what one divides by that prints the same number with one."""
+    own = next((f" ({line.bpb.source})" for line in evidence.lines if line is not beside), "")
+    ratio, full = ratio_of(beside) if beside.same_estimator else None, evidence.full
+    message = (
+        f"the line of the score{own} prints no loss; {beside.bpb.source} prints one, {beside.nats_per_token}, beside "
+        f"the same number, {beside.bpb}"
+    )
+    if ratio is None:
+        return message
+    message += f", which divides by {ratio.value:.4f} bytes per token"
+    if full is None:
+        return message
+    off = ratio.value / full.bytes_per_token - 1.0
+    than = f"{'more' if off > 0 else 'fewer'} than the {full.bytes_per_token:.5f} of {full}"
+    return f"{message}, {100 * abs(off):.1f} % {than}"
+
+
 def _elsewhere(evidence: Evidence, score: Printed) -> str:
     logs = evidence.claim_logs or evidence.claim.logs
     beside = [line for log in logs for line in log.lines if line.nats_per_token is not None]
     if beside:
-        same = [line for line in beside if line.bpb.value == score.value]
-        return _of_another_line((same or beside)[-1], "the same number" if same else "another score")
+        return _of_another_line(beside[-1])
     alone = [log.loss_alone for log in logs if log.loss_alone is not None]
     if not alone:
         return ""
@@ -35,10 +59,10 @@ def _elsewhere(evidence: Evidence, score: Printed) -> str:
     return f"; {loss.source} prints a loss, {loss}, on a line without a score{_what_it_makes(evidence, loss, score)}"
 
 
-def _of_another_line(line: ScoreLine, which: str) -> str:
+def _of_another_line(line: ScoreLine) -> str:
     ratio = ratio_of(line) if line.same_estimator else None
     divides = "" if ratio is None else f", which divides by {ratio.value:.4f} bytes per token"
-    return f"; {line.bpb.source} prints a loss, {line.nats_per_token}, beside {which}, {line.bpb}{divides}"
+    return f"; {line.bpb.source} prints a loss, {line.nats_per_token}, beside another score, {line.bpb}{divides}"
 
 
 def _what_it_makes(evidence: Evidence, loss: Printed, score: Printed) -> str:

@@ -155,6 +155,9 @@ def _unread(claim: Claim) -> list[str]:
     return [note.source.file for note in claim.notes if note.kind is NoteKind.UNREADABLE]
 
 
+_LOG_OF_IT = "a log of the run, in which the claimed score is printed"
+
+
 def _no_log(claim: Claim) -> Finding:
     """There is none, or none that can be read."""
     broken = [file for file in _unread(claim) if (kind_by_name(Path(file)) or "log") in ("log", "summary")]
@@ -165,7 +168,7 @@ def _no_log(claim: Claim) -> Finding:
         "there is no log of the run to hold the number against (a .log, .txt or .out file, packed by gzip or not, up "
         f"to {DEEPEST_LOG} folders below)"
     )
-    return codes.NO_LOG.finding(message, missing="a log of the run")
+    return codes.NO_LOG.finding(message, missing=_LOG_OF_IT)
 
 
 def _no_score_read(evidence: Evidence, score: Printed) -> Finding:
@@ -174,7 +177,7 @@ def _no_score_read(evidence: Evidence, score: Printed) -> Finding:
     holding = next((log.placeholder for log in claim.logs if log.placeholder is not None), None)
     if holding is not None:
         message = f"{holding} says that the file is a placeholder, and no other log prints a score"
-        return codes.NO_LOG.finding(message, place=str(holding), missing="a log of the run")
+        return codes.NO_LOG.finding(message, place=str(holding), missing=_LOG_OF_IT)
     numbers = [number for log in claim.logs for number in log.unread]
     unread = next((each for each in numbers if score.agrees_with(each.value, each.half_unit)), None)
     if unread is None:

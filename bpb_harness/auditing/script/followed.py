@@ -13,6 +13,8 @@ from bpb_harness.auditing.script.domains.analysis import Analysis
 from bpb_harness.findings import Finding, Severity, listed
 
 SCORE = "how the score was computed"
+# Of what lies in a function that nothing calls, or is reported in a way of its own, it would be untrue to say more.
+_NONE_REACHED = "no report of bits per byte is recognised in what a run of the script reaches"
 TEXT, BYTES = "how much of the text the script scores", "how the script counts bytes"
 MASKS = "how the script draws and weighs masked tokens"
 MIXTURE = "whether the probabilities that the script mixes add up to 1"
@@ -58,7 +60,7 @@ def without_mixture(finding: Finding) -> Finding | None:
 
 def not_followed(parts: Sequence[str], files: str, *, is_found: bool = False) -> Finding:
     """The remark that parts of the way were not followed; `is_found`: where some fault was found there."""
-    why = "nothing in the script is known to report bits per byte" if SCORE in parts else "it may be wrong there"
+    why = _NONE_REACHED if SCORE in parts else "it may be wrong there"
     was = "was" if len(parts) == 1 else "were"
     what = "nothing else" if is_found else "nothing"
     message = f"{listed(parts)} {was} not followed: {why}, and that {what} was found there is no check"

@@ -38,11 +38,39 @@ def test_a_loss_beside_another_score_is_named(tmp_path: Path, rules: str | None)
     assert finding.message == f"{NO_LOSS}; {said}"
 
 
-def test_a_loss_beside_the_same_number_is_not_called_one_of_another_score(tmp_path: Path) -> None:
-    log = f"{LOADER}step:5 val_loss:2.7498 val_bpb:1.2030\nstep:6 val_loss:2.9784 val_bpb:1.3030\nbest val_bpb:1.2030\n"
+@pytest.mark.parametrize(
+    ("loss", "divides"),
+    [("2.7498", "3.2977 bytes per token, 35.4 % more"), ("1.8000", "2.1586 bytes per token, 11.4 % fewer")],
+)
+def test_a_loss_beside_the_same_number_is_said_to_be_there(tmp_path: Path, loss: str, divides: str) -> None:
+    """That the logs print none would be untrue, and to ask for it too."""
+    log = f"{LOADER}step:5 val_loss:{loss} val_bpb:1.2030\nstep:6 val_loss:2.9784 val_bpb:1.3030\nbest val_bpb:1.2030\n"
     finding = _found(tmp_path, "BPB106", log, val_bpb=1.203)
-    said = "train.log:2 prints a loss, 2.7498, beside the same number, 1.2030, which divides by 3.2977 bytes per token"
-    assert finding.message == f"{NO_LOSS}; {said}"
+    assert finding.message == (
+        f"the line of the score (train.log:4) prints no loss; train.log:2 prints one, {loss}, beside the same number, "
+        f"1.2030, which divides by {divides} than the 2.43593 of fineweb_val (full) under sp1024"
+    )
+    assert finding.evidence["missing"] == "the bytes and the tokens that were scored, printed by what counted them"
+
+
+def test_of_a_tokenizer_that_is_not_known_the_same_number_is_held_against_none(tmp_path: Path) -> None:
+    log = "step:5 val_loss:2.7498 val_bpb:1.2030\nbest val_bpb:1.2030\n"
+    finding = _found(tmp_path, "BPB106", log, val_bpb=1.203)
+    assert finding.message.endswith("beside the same number, 1.2030, which divides by 3.2977 bytes per token")
+
+
+def test_a_loss_and_the_script_that_counted_are_asked_for_at_once(tmp_path: Path) -> None:
+    _found(tmp_path, "BPB106", f"{LOADER}final val_bpb:1.1030\n", val_bpb=1.103)
+    missing = audit(tmp_path).judgement.missing
+    assert len([each for each in missing if "loss in nats per token" in each]) == 1
+
+
+def test_one_log_is_asked_for_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.103}))
+    missing = audit(tmp_path).judgement.missing
+    assert [each for each in missing if "log " in each and "loss" not in each] == [
+        "a log of the run, in which the claimed score is printed"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -593,6 +593,10 @@ def test_what_was_not_checked_is_told(tmp_path: Path) -> None:
     scripted = audit(tmp_path)
     assert scripted.unchecked == ("how the score was computed", _LEARNT)  # nothing in it is known to report a score
     assert scripted.to_dict()["unchecked"] == [*scripted.unchecked]
+    uncalled = "def evaluate(loss):\n    print(f'val_bpb: {loss / 0.69 / 2.4}')\n"
+    (tmp_path / "train.py").write_text(f"{uncalled}def main():\n    print(1)\nmain()\n")
+    (said,) = audit(tmp_path).with_code("BPB954")  # a report stands there, which a run of the script does not reach
+    assert "no report of bits per byte is recognised in what a run of the script reaches" in said.message
     claimed = tmp_path / "claimed"
     claimed.mkdir()
     (claimed / "README.md").write_text("val_bpb: 1.2031\n")

@@ -206,7 +206,9 @@ def test_a_record_by_itself_is_never_confirmed() -> None:
             None,
             (SCORED_AGAIN,),
         ),
-        ({}, {"BPB402": {"missing": "a log of the run"}, "BPB101": {}}, _again(), ("a log of the run", A_LOG)),
+        ({}, {"BPB402": {"missing": "a log of it"}, "BPB101": {}}, _again(), ("a log of it",)),  # and no second log
+        ({}, {"BPB402": {}, "BPB101": {}}, _again(), (A_LOG,)),
+        ({}, {"BPB106": {"missing": "its loss"}, "BPB401": {}}, None, ("its loss", TO_SCORE_ANEW)),
         ({}, {"BPB402": {"missing": A_LOG}, "BPB101": {"missing": A_LOG}}, _again(), (A_LOG,)),
         ({"score": None}, {"BPB409": {"missing": "a score"}}, None, ("a score",)),
     ],
@@ -528,6 +530,21 @@ class TestExplained:
         )
         doubted = reconcile([off, replace(other, severity=Severity.WARNS)])[0]
         assert (doubted.severity, "explains it" in doubted.message) == (Severity.WARNS, is_explained)
+
+    @pytest.mark.parametrize(("score", "so_low"), [(1.2, ""), (1.1, ", below 1, under which no score of fineweb_val ")])
+    def test_a_constant_is_held_against_one_number_alone(self, score: float, so_low: str) -> None:
+        """The bytes that the vocabulary's size tells of, and not those of the nearest row of another tokenizer."""
+        source = "fineweb_val (full) under sp4096, inferred from the vocabulary alone"
+        constant = _found("BPB150", constant=2.6, expected=3.0, tokenizer=source, file="train.py", line=3)
+        findings = [_found("BPB104", "off", **self.OFF), replace(constant, severity=Severity.WARNS)]
+        found, _ = reconcile(findings, _of(score=replace(SCORE, value=score)))
+        assert (found.severity, found.evidence["expected"]) == (Severity.WARNS, 3.0)
+        assert "2.43593" not in found.message
+        assert f"the text may have 3.00000 ({source})" in found.message
+        assert f"by which the score would be {score * 2.6 / 3.0:.4f}{so_low}" in found.message
+        assert bool(so_low) == ("below" in found.message)
+        unscored, _ = reconcile(findings, _of(score=None))
+        assert "the score would be" not in unscored.message
 
     @pytest.mark.parametrize(("beside", "says"), [("BPB350", True), ("BPB304", False), ("BPB301", False)])
     def test_the_headline_uses_what_the_script_says_of_a_part(self, beside: str, says: bool) -> None:

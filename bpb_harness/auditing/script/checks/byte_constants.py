@@ -60,7 +60,7 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
     if known is None:
         return Hit(
             rule,
-            f"{said}. Nothing names the tokenizer, so how far off that is cannot be said.",
+            f"{said}. No one tokenizer that the rules know is named, so how far off that is cannot be said.",
             factor.node, number, severity=Severity.WARNS, evidence={"constant": constant},
         )  # fmt: skip
     ratio, source = known
@@ -73,7 +73,7 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
         return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, evidence)
     if source.endswith(INFERRED):  # another tokenizer of that size has another ratio, though none a much larger one
         is_beyond = constant / ratio > _BEYOND_VOCABULARY
-        message = f"{said}. The text may have {ratio:.6g} ({source}), and nothing names its tokenizer."
+        message = f"{said}. The text may have {ratio:.6g} ({source}): no tokenizer that the rules know is named."
         return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
     off = abs(ratio / constant - 1.0)  # the score is bits / constant, and should be bits / ratio
     direction = f"{100 * off:.1f} % too {'low (too good)' if constant > ratio else 'high (worse than it is)'}"
