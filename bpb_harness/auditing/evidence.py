@@ -504,7 +504,7 @@ def _ends_of_seeds(claim: Claim, scores: Mapping[str, Printed], *, as_listed: bo
             and (line.bpb.decimals == seed.decimals or not as_listed)
         ]
         # What a log prints twice stands where it does last.
-        printed = {(line.bpb.source.file, line.label, *_of_run(line)): line for line in ends}
+        printed = {(line.bpb.source.file, line.label, *line.score_and_loss): line for line in ends}
         found += [max(printed.values(), key=lambda line: _standing(line, seed))] if printed else []
     is_whole = len(found) == len(scores) == len({line.bpb.source for line in found})
     return found if is_whole and len({line.label for line in found}) == 1 else []
@@ -652,16 +652,11 @@ def _each_run_once(lines: Iterable[ScoreLine], telling: Mapping[str, object] | N
     for line in lines:
         loss = line.nats_per_token
         decimals = (line.bpb.decimals or 0, loss.decimals or 0 if loss is not None else 0)
-        key: object = _of_run(line)
+        key: object = line.score_and_loss
         if max(decimals) < _TELLING_DECIMALS and telling is not None:
             key = (key, telling.get(line.bpb.source.file))
         once.setdefault(key if sum(decimals) >= _TELLING_DECIMALS else line.bpb.source, line)
     return [*once.values()]
-
-
-def _of_run(line: ScoreLine) -> tuple[float, float | None]:
-    """What tells a run's line from another's: its score and its loss."""
-    return line.bpb.value, None if line.nats_per_token is None else line.nats_per_token.value
 
 
 def _telling(log: LogRecord) -> object:

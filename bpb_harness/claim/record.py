@@ -79,6 +79,11 @@ class ScoreLine:
     num_steps: int | None = None
     bytes_per_token: Printed | None = None
 
+    @property
+    def score_and_loss(self) -> tuple[float, float | None]:
+        """What tells a run's line from another's: bits per byte, and nats per token where it prints them."""
+        return self.bpb.value, None if self.nats_per_token is None else self.nats_per_token.value
+
 
 @dataclass(frozen=True)
 class LogRecord:

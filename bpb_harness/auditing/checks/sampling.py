@@ -181,7 +181,7 @@ def mean_alike(evidence: Evidence) -> list[ScoreLine]:
         if _NUMBERS.sub("#", log.file) == name and log.path is not None and log.path.parent == folder
     ]
     last = sorted((line for each in ends for line in each), key=lambda line: line.bpb.source.file)
-    is_whole = len(last) == len(ends) >= 2 and len({_told(line) for line in last}) == len(last)
+    is_whole = len(last) == len(ends) >= 2 and len({line.score_and_loss for line in last}) == len(last)
     return last if is_whole and rounds_to(score, statistics.fmean(line.bpb.value for line in last)) else []
 
 
@@ -192,12 +192,7 @@ def _end_alike(evidence: Evidence, log: LogRecord) -> ScoreLine | None:
     score, first = evidence.claim.score, evidence.lines[0]
     ends = [line for line in log.lines if line.label == first.label and not line.is_training_step][-1:]
     is_one = score is not None and any(rounds_to(score, end.bpb.value, end.bpb.half_unit) for end in ends)
-    return ends[0] if is_one and _told(ends[0]) != _told(first) else None
-
-
-def _told(line: ScoreLine) -> tuple[float, float | None]:
-    """What tells a run's line from another's."""
-    return line.bpb.value, None if line.nats_per_token is None else line.nats_per_token.value
+    return ends[0] if is_one and ends[0].score_and_loss != first.score_and_loss else None
 
 
 def _called_a_mean(evidence: Evidence) -> str | None:
