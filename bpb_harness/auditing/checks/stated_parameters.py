@@ -15,7 +15,7 @@ from bpb_harness.findings import Finding, first_of
 
 _IN_README = re.compile(
     r"(?<![a-z_])(?:(?:model|total|num(?:ber of)?)[ _])param(?:eter)?s[`*]{0,4}\s?[|:=]\s?[`*]{0,4}"
-    r"(?P<number>[0-9]{1,3}(?:,[0-9]{3}){2,3}|[0-9]{7,10})(?![0-9.,])[`*]{0,4}\s{0,4}\|?\s{0,4}$",
+    r"(?P<number>[0-9]{1,3}(?:,[0-9]{3}){2,3}|[0-9]{7,10})(?![0-9.,])[`*]{0,4}[ \t\r]{0,4}\|?[ \t\r]{0,4}$",
     re.IGNORECASE | re.MULTILINE,
 )
 _NUMBER = r"[0-9]{1,3}(?:,[0-9]{3}){2,3}|[0-9]{7,10}"
@@ -49,7 +49,7 @@ def check_stated_parameters(evidence: Evidence) -> Iterator[Finding]:
 
 def _stated(evidence: Evidence) -> Iterator[Printed]:
     """What JSON states under a name of its own, else what a README does where it states one."""
-    yield from evidence.claim.parameters[:1]
+    yield from evidence.claim.parameters
     readme = evidence.claim.readme
     found = [*_IN_README.finditer(readme.text)] if readme is not None else []
     numbers = {int(each["number"].replace(",", "")) for each in found}
