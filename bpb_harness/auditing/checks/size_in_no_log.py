@@ -96,10 +96,10 @@ def _is_total(log: LogRecord, size: Printed, lines: Sequence[str], code: Sequenc
 
 def _written(size: Printed) -> str:
     """A size, with no digit that is not printed."""
-    if size.half_unit <= 1.0:
+    digits = round(6.0 - math.log10(2.0 * size.half_unit))  # behind the point of megabytes
+    if digits >= 6:
         return f"{size.value:,.0f}"
-    digits = 6.0 - math.log10(2.0 * size.half_unit)
-    return f"{size.value / 1e6:.{round(digits)}f} MB" if 0.0 < digits == round(digits) else f"about {size.value:,.0f}"
+    return f"{size.value / 1e6:.{digits}f} MB" if digits > 0 else f"about {size.value:,.0f}"
 
 
 def _is_printed(size: Printed, stated: Sequence[Printed], logs: Sequence[LogRecord]) -> bool:

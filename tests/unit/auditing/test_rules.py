@@ -484,6 +484,14 @@ def test_a_size_of_the_network_alone_beside_a_script_that_takes_it_over(tmp_path
     )
 
 
+def test_a_mean_of_networks_alone_is_no_size_with_the_code(tmp_path: Path) -> None:
+    lines = "Serialized model int8+zlib: 15994000 bytes\nTotal submission size int8+zlib: 16068966 bytes\n"
+    (tmp_path / "train_8.log").write_text(f"{lines}debug_run val_loss:2.13186 val_bpb:1.26340000\n")
+    listed = ', "seed_results": {"8": {"artifact_bytes": 15994000}}, "bytes_mean": '
+    assert len(_network_alone(tmp_path, json_more=f"{listed}15992000")) == 1
+    assert _network_alone(tmp_path, json_more=f"{listed}15995000") == []  # what it has with another code, may be
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -492,10 +500,20 @@ def test_a_size_of_the_network_alone_beside_a_script_that_takes_it_over(tmp_path
         {"README__md": "With the code as it is sent in: 15,999,321 bytes."},
         {"README__md": "The script is minified before it is counted."},
         {"README__md": "LZMA-compressed code counts."},
+        {"NOTES__md": "# Notes\n\nIt scores 1.2034. The script is minified before it is counted."},
         {"json_more": ', "note": "code packed with lzma, as all do"'},
         {"unpack__py": "import lzma\nexec(lzma.decompress(open('x', 'rb').read()))\n"},
     ],
-    ids=["small", "another total", "another in prose", "minified", "compressed", "said in JSON", "a script unpacks"],
+    ids=[
+        "small",
+        "another total",
+        "another in prose",
+        "minified",
+        "compressed",
+        "in notes",
+        "said in JSON",
+        "a script unpacks",
+    ],
 )
 def test_code_that_may_be_packed_when_it_is_counted(tmp_path: Path, more: dict[str, Any]) -> None:
     assert _network_alone(tmp_path, **more) == []
