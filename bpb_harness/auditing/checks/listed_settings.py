@@ -57,7 +57,7 @@ def unlike_settings(logs: Sequence[LogRecord], lines: Mapping[str, int]) -> list
     """
     lists = {log.file: settings_listed(log, lines.get(log.file)) for log in logs}
     ends = {(next(iter(each), None), next(reversed([*each]), None)) for each in lists.values()}
-    if len(lists) < 2 or len(ends) != 1 or (None, None) in ends:
+    if len(ends) != 1:
         return []
     names = dict.fromkeys(name for each in lists.values() for name in each)
     off = tuple(f"{name.removesuffix(_SWITCH)}_" for name in names if name.endswith(_SWITCH) and _is_off(name, lists))

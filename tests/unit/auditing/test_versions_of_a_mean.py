@@ -37,6 +37,19 @@ def test_of_a_packed_script_the_size_before_it_counts(tmp_path: Path) -> None:
     (found,) = _report(tmp_path, packed.format(5), "Code size: 12347 bytes").with_code("BPB453")
     assert found.message.endswith("several versions of it ran, or one that was packed for some of them")
 
+    (found,) = _report(tmp_path, "Code size: 54284 bytes", "Code size: 40000 bytes").with_code("BPB453")
+    assert "packed" in found.message
+    (found,) = _report(tmp_path, "Code size: 54284 bytes", "Code size: 45000 bytes").with_code("BPB453")
+    assert "packed" not in found.message
+
+
+def test_one_score_that_two_logs_print_is_no_mean(tmp_path: Path) -> None:
+    for number, size in enumerate((54_284, 54_301)):
+        text = log(LOSSES[0], SP1024, seed=7)
+        (tmp_path / f"train_{number}.log").write_text(f"{_listed(SETTINGS)}{text}\nCode size: {size} bytes\n")
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(LOSSES[0], SP1024), 8)))
+    assert not audit(tmp_path).with_code("BPB453")
+
 
 @pytest.mark.parametrize(
     ("first", "second", "of_one"),
@@ -115,6 +128,31 @@ def test_lines_that_a_run_prints_as_it_goes_are_no_settings(tmp_path: Path) -> N
     assert not _mean_of(tmp_path, *heads).with_code("BPB453")
     unindented = SETTINGS.replace(" ", "\n").replace(":", ": ") + "\n"
     assert not _mean_of(tmp_path, unindented, unindented.replace("0.02", "0.03")).with_code("BPB453")
+
+
+def test_other_lists_of_a_log_are_none_of_its_settings(tmp_path: Path) -> None:
+    machines = ["".join(f"  gpu_{gpu}: {gpu * kind} W\n" for gpu in range(1, 11)) for kind in (300, 350)]
+    heads = [f"{_listed(SETTINGS)}machine:\n{machine}" for machine in machines]
+    assert not _mean_of(tmp_path, *heads).with_code("BPB453")
+    heads = [f"machine:\n{machine}{_listed(SETTINGS)}" for machine in machines]
+    assert not _mean_of(tmp_path, *heads).with_code("BPB453")
+    deeper = f"{_listed(SETTINGS)}    block_0: attention\n"  # what the last one has below it
+    assert not _mean_of(tmp_path, _listed(SETTINGS), deeper).with_code("BPB453")
+
+
+def test_a_setting_that_two_of_three_logs_list(tmp_path: Path) -> None:
+    heads = [
+        SETTINGS,
+        SETTINGS.replace("lr:0.02", "hash_embed:1 lr:0.02"),
+        SETTINGS.replace("lr:0.02", "hash_embed:1 lr:0.02"),
+    ]
+    losses = (2.0312, 2.0342, 2.0375)
+    for number, (nats, head) in enumerate(zip(losses, heads, strict=True)):
+        (tmp_path / f"train_{number}.log").write_text(f"{_listed(head)}{log(nats, SP1024, seed=number)}\n")
+    mean = sum(bpb(nats, SP1024) for nats in losses) / 3
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(mean, 8)))
+    (found,) = audit(tmp_path).with_code("BPB453")
+    assert found.message.endswith("list other settings: `hash_embed: 1` in train_1.log and 1 other")
 
 
 def test_of_several_starts_the_one_before_the_score_is_meant(tmp_path: Path) -> None:
