@@ -127,7 +127,6 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
 
 def _of_constants_alone(evidence: Evidence, score: Printed) -> Finding | None:
     """Each line with the claimed score is one that a script prints with the number written out in it."""
-    logs = {log.file for log in evidence.claim.logs}
     own = [line.bpb.source for line in evidence.lines]
     others = [
         line.bpb.source
@@ -135,9 +134,7 @@ def _of_constants_alone(evidence: Evidence, score: Printed) -> Finding | None:
         for line in log.lines
         if score.agrees_with(line.bpb.value, line.bpb.half_unit) and line.bpb.source not in own
     ]
-    if not own or any(place.file not in logs for place in own):
-        return None
-    constant = written_out(evidence, own[0])
+    constant = written_out(evidence, own[0]) if own else None
     if constant is None or any(written_out(evidence, place) is None for place in (*own[1:], *others)):
         return None
     message = (

@@ -153,6 +153,7 @@ def test_a_readme_that_calls_the_best_seed_the_mean(tmp_path: Path, line: str) -
     report = _report(tmp_path, "A small network.")
     (found,) = report.with_code("BPB305")
     assert found.message.endswith(f"{_mean()}, and README.md:3 calls it the mean of 3")
+    assert found.evidence["missing"] == "that mean as the claim, or words in README.md that say whose score it is"
     assert (found.severity, report.verdict) == ("warning", "unverifiable")
 
 
@@ -171,12 +172,46 @@ def test_a_readme_that_calls_the_best_seed_the_mean(tmp_path: Path, line: str) -
         f"val_bpb {CUT} of a single run; a 3-seed mean is a little higher",
         f"val_bpb {CUT} (42; the 3-seed mean will be added later)",
         f"val_bpb {CUT[:-1]} (3-seed mean)",  # too few digits to tell
+        "The network before it: 1.1500 (3-seed mean)",
+        f"val_bpb {BEST + 0.0003:.4f} (3-seed mean)",  # neither
     ],
 )
 def test_a_readme_that_does_not(tmp_path: Path, line: str) -> None:
     (tmp_path / "README.md").write_text(f"# A network\n\n{line}\n")
     (found,) = _report(tmp_path, "A small network.").with_code("BPB305")
     assert found.severity == "info"
+
+
+def test_a_mean_that_the_readmes_digits_hardly_tell_from_the_best(tmp_path: Path) -> None:
+    losses = (LOSSES[0], LOSSES[0] + 0.0002, LOSSES[0] + 0.0004)  # a mean that is 0.00012 above it
+    (tmp_path / "README.md").write_text(f"# A network\n\nval_bpb {CUT} (3-seed mean)\n")
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(BEST, 8)))
+    for number, nats in enumerate(losses):
+        (tmp_path / f"run_{number}.log").write_text(log(nats, SP1024, seed=number))
+    (found,) = audit(tmp_path).with_code("BPB305")
+    assert found.severity == "info"
+
+
+def test_logs_beside_the_seeds_that_are_no_runs_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "other.log").write_text(log(2.05, SP1024, seed=7, label="final_sliding"))
+    lines = [line for nats in LOSSES for line in log(nats, SP1024).split("\n") if f"{LABEL} " in line]
+    (tmp_path / "summary.log").write_text("\n".join(lines) + "\n")  # of all three, and of none
+    (found,) = _report(tmp_path, "").with_code("BPB305")
+    assert found.evidence["num_seeds"] == 3
+    (tmp_path / "summary.log").write_text("\n".join(lines[:2]) + "\n")
+    (found,) = audit(tmp_path).with_code("BPB305")
+    assert found.evidence["num_seeds"] == 3
+
+
+def test_a_mean_is_no_best_seed_whatever_the_record_says_of_one(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(
+        "# A network\n\nBest seed: 42, but the mean is what we submit.\n\nBest seed: 42\n"
+    )
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(MEAN, 8)))
+    for nats, seed in zip(LOSSES, (42, 314, 999), strict=True):
+        (tmp_path / f"run_{seed}.log").write_text(log(nats, SP1024, seed=seed))
+    report = audit(tmp_path)
+    assert (report.with_code("BPB305"), report.with_code("BPB401")[0].evidence["how"]) == ([], "mean")
 
 
 def _two_logs_of_a_seed(folder: Path, readme: str) -> AuditReport:
@@ -239,6 +274,8 @@ def test_runs_that_are_listed_anywhere_in_the_json(tmp_path: Path) -> None:
         "1.20410"
     )
     assert report.with_code("BPB304") == []
+    (found,) = _with_runs(tmp_path, RUNS[:2]).with_code("BPB305")
+    assert "the best of 2 seeds (7)" in found.message
 
 
 @pytest.mark.parametrize(

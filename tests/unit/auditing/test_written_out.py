@@ -31,8 +31,12 @@ def _report(folder: Path, script: str, log: str = LOG) -> AuditReport:
         f'print("{LINE}")\n',
         f'\ufeffimport sys\nsys.stdout.write("{LINE}\\n")\n',
         f'def end(log0):\n    log0("""\n{LINE}\nready""")\n',
+        f'print0("{LINE}")\n',
+        f'log("{LINE}")\n',
+        f'logger.info("{LINE}")\n',
+        f'file.writelines("{LINE}\\n")\n',
     ],
-    ids=["print", "write", "of several lines"],
+    ids=["print", "write", "of several lines", "print0", "log", "info", "writelines"],
 )
 @pytest.mark.parametrize("line", [LINE, READ])
 def test_a_line_that_is_a_constant_of_the_script(tmp_path: Path, script: str, line: str) -> None:
@@ -56,6 +60,7 @@ def test_a_line_that_is_a_constant_of_the_script(tmp_path: Path, script: str, li
         f'print("result:", "{LINE}")\n',
         f'print("{LINE}"\n',
         f'print("{LINE}")\nprint(f"[Result] BPB: {{score}}")\n',
+        f'printers[0]("{LINE}")\n',
     ],
     ids=[
         "formatted",
@@ -67,6 +72,7 @@ def test_a_line_that_is_a_constant_of_the_script(tmp_path: Path, script: str, li
         "beside it",
         "broken",
         "computed too",
+        "by what is not known",
     ],
 )
 def test_a_line_that_may_be_computed(tmp_path: Path, script: str) -> None:
@@ -89,3 +95,21 @@ def test_a_score_that_another_line_may_have_computed(tmp_path: Path, script: str
     report = audit(tmp_path)
     assert report.with_code("BPB401")
     assert report.with_code("BPB402") == []
+
+
+def test_other_scores_of_the_log_and_other_logs_make_it_no_other_line(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("ready\nstep:9/9 val_loss:2.1 val_bpb:1.25\nready\n")
+    script = f'print(f"step:{{n}}/9 val_loss:{{loss}} val_bpb:{{score}}")\nprint("{READ}")\n'
+    report = _report(tmp_path, script, f"step:1/9 val_loss:3.1 val_bpb:1.8\n{READ}\n")
+    (found,) = report.with_code("BPB402")
+    assert f"train.py:2 {SAID}" in found.message
+
+
+def test_a_mean_of_which_one_score_was_computed(tmp_path: Path) -> None:
+    lines = [f"final val_loss:1.8957 val_bpb:{score}" for score in ("1.12281234", "1.12321234")]
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.12301234}))
+    for number, line in enumerate(lines):
+        (tmp_path / f"seed{number}.log").write_text(f"{line}\n")
+    for line in lines:
+        (tmp_path / "train.py").write_text(f'print("{line}")\n')
+        assert audit(tmp_path).with_code("BPB402") == []
