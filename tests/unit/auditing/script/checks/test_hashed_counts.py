@@ -320,7 +320,13 @@ def test_what_does_not_say_whose_a_slot_is_says_nothing(asked: str) -> None:
         "is_own = owner[b] == key",
         "if owner[b] == key:\n            hits += 1",
         "if owner[b] != key:\n            owner[b] = key",
-        "print(owner[b] == key)",
+        *(
+            f"{said}(owner[b] == key, full[b])"
+            for said in ("print", "log", "log0", "logger.info", "logger.debug", "file.write")
+        ),
+        "owner[b] == key",
+        "own = own or owner[b] == key",
+        "if owner[b] == key:\n            misses.append(1)",
         "rates.append(owner[b] == key)",
         "is_own = owner[b] == key\n        hits += is_own\n        print(hits)",
         "assert owner[b] != key",
@@ -340,6 +346,13 @@ def test_a_question_whose_a_slot_is_that_decides_nothing_says_nothing(asked: str
         "if owner[b] != key:\n            forget(full, b)",
         "is_own = owner[b] == key\n        if not is_own:\n            continue",
         "is_own = owner[b] == key\n        n = is_own * 1.0\n        full[b] *= n",
+        "if owner[b] != key:\n            full[b] *= 0",
+        "if owner[b] != key:\n            full[b], misses = 0, misses + 1",
+        "full[b], known = full[b] * (owner[b] == key), 1",
+        "for _ in range(int(owner[b] != key)):\n            full[b] = 0",
+        "while owner[b] != key:\n            b = (b + 1) & MASK",
+        "slot.is_own = owner[b] == key\n        if not slot.is_own:\n            continue",
+        "is_own = owner[b] == key\n        hits = hits + is_own\n        is_own = hits",  # round and round: not followed
     ],
 )
 def test_a_question_whose_a_slot_is_that_decides_of_the_count_is_no_doubt(asked: str) -> None:

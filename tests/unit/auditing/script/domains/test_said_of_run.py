@@ -42,17 +42,27 @@ main(np.load("p.npy"), np.load("t.npy"), 10)
 SIZE = len(SCRIPT)
 
 
-def _found(folder: Path, *sizes: int | None, readme: str = "", printed: str = "") -> Finding:
+def _found(
+    folder: Path,
+    *sizes: int | None,
+    readme: str = "",
+    printed: str = "",
+    said: tuple[str, ...] = (),
+    titles: tuple[str, ...] = (),
+    text: str = SCRIPT,
+) -> Finding:
     """BPB267 of a script beside logs that state some sizes of their code."""
     script = folder / "eval.py"
-    script.write_text(SCRIPT)
+    script.write_text(text)
     logged = []
     for number, size in enumerate(sizes):
         log = folder / f"seed{number}.log"
         lines = [f"Code size: {size} bytes" if size is not None else "", printed, "val_bpb: 0.50000"]
         log.write_text("\n".join(lines))
         logged.append(LoggedScore(log, log.name, 3))
-    context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=tuple(logged), readme=readme)
+    context = ScriptContext(
+        rules=GOLF, claimed_labels=("val_bpb:",), logged=tuple(logged), readme=readme, said=said, titles=titles
+    )
     (found,) = [each for each in check_scripts([script], context) if each.code == "BPB267"]
     return found
 
@@ -88,6 +98,29 @@ def test_a_readme_that_names_hashed_counts_says_it_of_the_run(tmp_path: Path, re
     assert "that the run did the same, line 2 of the README says" in found.message
 
 
+COUNTS, SUMS = "N-gram counts in 4M hash buckets", "A full-vocab distribution"
+
+
+def test_so_do_the_words_of_a_submission(tmp_path: Path) -> None:
+    for found in (_found(tmp_path, SIZE + 90, said=("", COUNTS)), _found(tmp_path, SIZE + 90, titles=("", COUNTS))):
+        assert found.evidence["said_of_the_run"] == "the record's own description"
+        assert OF_ANOTHER_VERSION not in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("said", "titles"), [((SUMS,), ()), ((), (SUMS,)), (("A network", SUMS), ()), ((), ("A network", SUMS))]
+)
+def test_words_of_a_submission_take_a_readmes_back(
+    tmp_path: Path, said: tuple[str, ...], titles: tuple[str, ...]
+) -> None:
+    assert _found(tmp_path, SIZE + 90, readme=COUNTS, said=said, titles=titles).evidence[OF_ANOTHER_VERSION] is True
+
+
+def test_a_script_that_states_no_size_and_that_nothing_imports(tmp_path: Path) -> None:
+    text = SCRIPT.replace("len(open(__file__).read())", "CODE_SIZE")
+    assert "which eval.py imports" not in _found(tmp_path, SIZE + 90, text=text).message
+
+
 def test_so_does_a_line_of_the_log(tmp_path: Path) -> None:
     found = _found(tmp_path, SIZE + 90, printed="ngram_eval:order=7 min_count=2 buckets=4194304")
     assert found.evidence["said_of_the_run"] == "seed0.log:2"
@@ -120,6 +153,7 @@ def test_a_readme_that_may_tell_of_sound_counts_does_not(tmp_path: Path, readme:
         "Sequences are put into length buckets by context size",
         "The order of the logs is kept; the file hash of each is below",
         "- [ ] try counts in hash buckets",
+        "No hash buckets in this run. The n-gram counts of it are in a dictionary.",
     ],
 )
 def test_a_readme_that_says_that_it_was_not_done_or_speaks_of_others_does_not(tmp_path: Path, readme: str) -> None:
@@ -135,17 +169,25 @@ def test_the_hash_of_a_commit_in_a_log_names_no_counts(tmp_path: Path) -> None:
     assert OF_ANOTHER_VERSION in _found(tmp_path, SIZE + 90, printed="git hash: 0abc12 (context: main)").evidence
 
 
-def _found_in_a_module(folder: Path, imported: str = "from counts import score") -> Finding:
+def _found_in_a_module(
+    folder: Path, imported: str = "from counts import score", own: str = "", **others: str
+) -> Finding:
     """BPB267 of a module of a script, beside a log that states another size of the script."""
     before, _, after = SCRIPT.partition("def main")
     module, script = folder / "counts.py", folder / "eval.py"
-    module.write_text(before)
+    module.write_text(f"{before}\n\n{own}")
+    for name, text in others.items():
+        (folder / f"{name}.py").write_text(text)
     script.write_text(f"import math\nimport numpy as np\n{imported}\n\n\ndef main{after}")
     log = folder / "seed0.log"
     log.write_text(f"Code size: {script.stat().st_size + 90} bytes\nval_bpb: 0.50000")
     logged = (LoggedScore(log, log.name, 2),)
     context = ScriptContext(rules=GOLF, claimed_labels=("val_bpb:",), logged=logged)
-    (found,) = [each for each in check_scripts([module, script], context) if each.code == "BPB267"]
+    (found,) = [
+        each
+        for each in check_scripts([module, script, *(folder / f"{name}.py" for name in others)], context)
+        if each.code == "BPB267"
+    ]
     return found
 
 
@@ -157,3 +199,19 @@ def test_of_a_module_that_a_script_imports_no_log_tells_the_size(tmp_path: Path)
         f"another version of eval.py wrote the log: seed0.log states {size + 90:,} bytes of code, eval.py has {size:,}"
         ". Of counts.py, which eval.py imports, no log tells the size; what the counts.py of the run did is not known"
     ) in found.message
+
+
+def test_a_module_that_reads_itself_may_be_what_the_log_states_the_size_of(tmp_path: Path) -> None:
+    found = _found_in_a_module(tmp_path, own="def size():\n    return len(open(__file__).read())\n")
+    assert "which eval.py imports" not in found.message
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["from counts import score\n".ljust(2 * SIZE, "#"), "import counts\n", "import math\n".ljust(SIZE - 200, "#")],
+    ids=["larger", "smaller", "near, and imports it not"],
+)
+def test_of_several_scripts_the_one_that_imports_the_module_and_is_nearest_to_the_log(
+    tmp_path: Path, other: str
+) -> None:
+    assert "Of counts.py, which eval.py imports" in _found_in_a_module(tmp_path, other=other).message
