@@ -128,3 +128,19 @@ def test_a_score_below_all_that_stands_is_void_by_the_words_that_say_why(tmp_pat
 )
 def test_neither_words_nor_a_low_score_alone_refute(tmp_path: Path, readme: str, nats: float) -> None:
     assert _report(tmp_path, readme, script=PLAIN, run=PLAIN_RUN, nats=nats).verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("by a flag", "as an option", "behind a switch", "that is off", "that is disabled", "by default"),
+        *("that is unused here", "of one scalar", "of a temperature", "of the gates", "of the mixing weight"),
+        *("of what was chosen", "(no option)"),
+    ],
+)
+def test_val_only_training_of_less_than_the_network_or_by_a_setting_refutes_nothing(tmp_path: Path, words: str) -> None:
+    said = f"Val-only training {words}: the network was trained on the validation shard.\n"
+    report = _report(tmp_path, said, script=PLAIN, run=PLAIN_RUN, nats=1.6)
+    assert (report.verdict, bool(report.with_code("BPB213"))) == ("unverifiable", True)
+    both = _report(tmp_path / "both", f"{said}\n{ON_IT}", script=PLAIN, run=PLAIN_RUN, nats=1.6)
+    assert both.verdict == "refuted"  # another sentence says it plainly

@@ -66,7 +66,7 @@ def check_experts(analysis: Analysis) -> Iterator[Hit]:
         shown = [*_definitions(program, lacking), lacking]
         other, seen = said_of_another(analysis, ENTROPY_EXPERT, shown[0])
         said += other
-        place = mixer_shown_at(analysis, lacking) if is_entropy(shown[0]) else None
+        place = mixer_shown_at(analysis, lacking) if is_entropy(program, shown[0]) else None
         if place is not None:
             said += f". That the run mixed them, {place} shows, in a log that states the size of this very script"
             seen = {**seen, SHOWN_BY_ITS_LOG: place}

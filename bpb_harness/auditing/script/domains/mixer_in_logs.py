@@ -21,14 +21,18 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import operands
 
 
-def is_entropy(node: ast.expr | None) -> bool:
-    """Whether an expression is the entropy of a distribution, of either sign: no multiple of it, no other sum."""
+def is_entropy(program: Program, node: ast.expr | None) -> bool:
+    """Whether an expression is the entropy of a distribution, of either sign: no multiple of it, no other sum.
+
+    A function of the script is not told by its name: what it returns may be anything.
+    """
     while isinstance(node, ast.UnaryOp):
         node = node.operand
     if not isinstance(node, ast.Call):
         return False
     if last_name(node.func) == "entropy":
-        return not operands(node)[1:]
+        is_own = "entropy" in program.functions or any("entropy" in held for held in program.classes.values())
+        return len(operands(node)) == 1 and not is_own
     summed = operands(node)[0] if last_name(node.func) == "sum" and operands(node) else None
     if not isinstance(summed, ast.BinOp) or not isinstance(summed.op, ast.Mult):
         return False
@@ -63,7 +67,7 @@ def mixer_shown_at(analysis: Analysis, price: ast.expr) -> str | None:
         if template is None or not is_of_one_place(program, template):
             continue
         lines = [first_printed(program, score, template) for score in logged]
-        if lines[0] is not None and None not in lines:
+        if None not in lines:
             return f"{logged[0].file}:{lines[0]}"
     return None
 

@@ -111,6 +111,9 @@ OWNED = {
     "product": (_TABLES, _PLACES + "n = full[b] * (owner[b] == key)\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
     "by name": (_TABLES, _PLACES + "held = owner[b]\n        is_own = held == key\n        q = (full[b] if is_own else 0) / max(ctx[a], 1)", _KEPT),
     "masked": (_TABLES, _PLACES + "n = full[b].copy()\n        n[owner[b] != key] = 0\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
+    "of itself": (_TABLES, _PLACES + "q = full[b] / (full[b] + 4.0) if owner[b] == key else 0.0", _KEPT),
+    "unequal": (_TABLES, _PLACES + "n = torch.where(torch.ne(owner[b], key), 0, full[b])\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
+    "not equal": (_TABLES, _PLACES + "n = np.where(np.not_equal(owner[b], key), 0, full[b])\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
     "equal": (_TABLES, _PLACES + "n = torch.where(torch.eq(owner[b], key), full[b], 0)\n        q = n / np.maximum(ctx[a], 1)", _KEPT),
 }  # fmt: skip
 _ALL = "sum(full[(a ^ (t * 65537)) & MASK] for t in range(1024))"
@@ -125,6 +128,7 @@ DIVIDED_AGAIN = {
     "by a loop": "p, z = full[b] / max(ctx[a], 1), 0.0\n        for t in range(1024):\n            z += full[(a ^ (t * 65537)) & MASK] / max(ctx[a], 1)\n        q = p / z",
     "a loop alone": "total = 0\n        for t in range(1024):\n            total += full[(a ^ (t * 65537)) & MASK]\n        q = full[b] / max(total, 1)",
     "a loop by places": "total = 0.0\n        for t in range(1024):\n            c = (a ^ (t * 65537)) & MASK\n            total = total + full[c]\n        q = full[b] / max(total, 1)",
+    "by fsum": f"total = math.fsum([{_ALL[4:-1]}])\n        q = full[b] / max(total, 1)",
     "names": f"total = {_ALL}\n        below = max(total, 1)\n        z = float(below)\n        q = full[b] / z",
 }  # fmt: skip
 # How sure a context is weighs the price of a row; what it leaves to 1 weighs the network's.
@@ -301,7 +305,10 @@ def test_a_count_that_is_read_by_the_one_whose_it_is_alone_is_no_doubt(name: str
 
 @pytest.mark.parametrize(
     "asked",
-    ["owner[a] == key", "owner[b] == 0", "owner[b] == -1", "owner[b] == FREE", "full[b] == key", "ctx[a] == ctx[b]"],
+    [
+        *("owner[a] == key", "owner[b] == 0", "owner[b] == -1", "owner[b] == FREE", "full[b] == key"),
+        *("ctx[a] == ctx[b]", "owner[b] > key", "owner[b] <= key", "near(owner[b], key)", "np.add(owner[b], key)"),
+    ],
 )
 def test_what_does_not_say_whose_a_slot_is_says_nothing(asked: str) -> None:
     kept = {
@@ -411,11 +418,39 @@ def test_what_is_divided_by_the_sum_over_all_tokens_is_no_doubt(name: str) -> No
         "n = m = 0\n        for k in (1, 2):\n            h = (int(tokens[i - k]) * 36313) & MASK\n            n += full[(h ^ (here * 65537)) & MASK]\n            m += ctx[h]\n        q = n / max(m, 1)",
         "p = full[b] / max(ctx[a], 1)\n        q = p / 2.0",
         "p = full[b] / max(ctx[a], 1)\n        q = p / p_net.sum()",
+        f"p = full[b] / max(ctx[a], 1)\n        s = p_net[i] / {_ALL}\n        q = 0.5 * p + 0.5 * s",
+        f"q = full[b] / max(ctx[a], 1)\n        other = 1.0\n        other /= {_ALL}",
+        f"q = full[b] / max(ctx[a], 1)\n        q *= {_ALL}",
+        "total = 0.0\n        for t in range(1024):\n            total += full[(a ^ (t * 65537)) & MASK]\n            q = full[b] / max(total, 1)",
+        "total = 9e9\n        for t in range(1024):\n            total -= full[(a ^ (t * 65537)) & MASK]\n        q = full[b] / max(total, 1)",
+        "total = 0\n        for t in range(1024):\n            total = full[(a ^ (t * 65537)) & MASK]\n        q = full[b] / max(total, 1)",
+        "total = 0\n        for t in range(1024):\n            total = full[(a ^ (t * 65537)) & MASK] + 1\n        q = full[b] / max(total, 1)",
     ],
 )  # fmt: skip
 def test_what_is_divided_by_another_sum_is_a_doubt(lookup: str) -> None:
     tables, update = _PAIR
     assert "BPB267" in _codes("", {"": (tables, _PAIR_PLACES + lookup, update)})
+
+
+def test_what_another_function_divides_under_the_same_name_is_another_value() -> None:
+    tables, update = _PAIR
+    text = SCRIPT.format(tables=tables, lookup=f"{_PAIR_PLACES}q = full[b] / max(ctx[a], 1)", update=update)
+    other = (
+        "\n\ndef spread(q, full, a):\n    q /= sum(full[(a ^ (t * 65537)) & MASK] for t in range(1024))\n    return q\n"
+    )
+    assert "BPB267" in {found.code for found in check_source(text + other)}
+
+
+def test_whose_the_slot_of_the_context_is_does_not_say_whose_the_targets_is() -> None:
+    lookup = f"{_PLACES}q = np.minimum(full[b], ctx[a]) / max(ctx[a], 1) if owner[a] == key else 0.0"
+    assert "BPB267" in _codes("", {"": (_TABLES, lookup, "ctx[a] += 1\n        full[b] += 1")})
+
+
+def test_quotients_of_all_tokens_may_be_made_to_add_up_behind_them() -> None:
+    tables, update = _PAIR
+    places = "a = (prev * 36313) & MASK\n        b = (a * 31 + np.arange(1024)) % MASK\n        "
+    lookup = f"{places}w = full[b] / max(ctx[a], 1)\n        q = softmax(w)[here]"
+    assert "BPB267" not in _codes("", {"": (tables, lookup, update)})
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
