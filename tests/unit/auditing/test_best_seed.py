@@ -182,6 +182,20 @@ def test_a_readme_that_does_not(tmp_path: Path, line: str) -> None:
     assert found.severity == "info"
 
 
+OF_ONE = (
+    "no not best below above pending than vs without will follow follows later todo tbd soon progress planned need "
+    "needs needed missing lack lacks await awaits awaiting instead rather worse higher lower"
+)
+
+
+def test_no_word_of_one_run_or_of_what_is_to_come_calls_a_score_the_mean(tmp_path: Path) -> None:
+    words = (*OF_ONE.split(), "seed 4", "single run", "single seed", "one seed")
+    lines = [f"val_bpb {CUT} (3-seed mean, {word})\n" for word in words]
+    (tmp_path / "README.md").write_text("# A network\n\n" + "\n".join(lines))
+    (found,) = _report(tmp_path, "A small network.").with_code("BPB305")
+    assert found.severity == "info"
+
+
 def test_a_mean_that_the_readmes_digits_hardly_tell_from_the_best(tmp_path: Path) -> None:
     losses = (LOSSES[0], LOSSES[0] + 0.0002, LOSSES[0] + 0.0004)  # a mean that is 0.00012 above it
     (tmp_path / "README.md").write_text(f"# A network\n\nval_bpb {CUT} (3-seed mean)\n")
@@ -250,6 +264,17 @@ def test_a_record_that_says_which_seed_is_best(tmp_path: Path, readme: str, word
 )
 def test_words_of_another_best(tmp_path: Path, readme: str) -> None:
     assert _two_logs_of_a_seed(tmp_path, readme).with_code("BPB305") == []
+
+
+def test_no_best_of_another_quantity_or_setting_is_a_seeds(tmp_path: Path) -> None:
+    words = (
+        "mean average avg worst config configuration hyperparameters hyper-params params setting settings recipe rate "
+        "rates lr schedule step epoch trial time"
+    )
+    lines = [f"The best {word}, with seed 42" for word in (*words.split(), "of all seeds")]
+    assert _two_logs_of_a_seed(tmp_path, "\n\n".join(lines)).with_code("BPB305") == []
+    lines = [*lines, "The best score, with seed 42"]
+    assert len(_two_logs_of_a_seed(tmp_path, "\n\n".join(lines)).with_code("BPB305")) == 1
 
 
 def _with_runs(folder: Path, runs: list[dict[str, object]], claimed: float = 1.20299) -> AuditReport:

@@ -484,6 +484,19 @@ def test_a_size_of_the_network_alone_beside_a_script_that_takes_it_over(tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("The code is minified.", "minify the script", "Source through lzma", "zlib of train_gpt", "run.py, zstd-19"),
+        *("brotli for code", "the script goes through gzip", "base64 of the source", "code in base85"),
+        *("compressed code", "A wrapper of the script", "packed code", "obfuscated source", "the code is bundled"),
+        "stripped of comments, the code has 9 kB",
+    ],
+)
+def test_words_of_code_that_is_packed(tmp_path: Path, said: str) -> None:
+    assert _network_alone(tmp_path, README__md=said) == []
+
+
 def test_a_mean_of_networks_alone_is_no_size_with_the_code(tmp_path: Path) -> None:
     lines = "Serialized model int8+zlib: 15994000 bytes\nTotal submission size int8+zlib: 16068966 bytes\n"
     (tmp_path / "train_8.log").write_text(f"{lines}debug_run val_loss:2.13186 val_bpb:1.26340000\n")

@@ -39,6 +39,24 @@ def test_a_number_near_or_far_of_one_kind(tmp_path: Path, stated: int) -> None:
     assert len(_found(tmp_path, model_params=stated)) == 1
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("model_params", "num_params", "n_params", "total_params", "num_parameters", "model_parameters"),
+        "param_count",
+    ],
+)
+def test_a_number_under_each_name_that_says_so(tmp_path: Path, key: str) -> None:
+    assert len(_found(tmp_path, **{key: 26_829_913})) == 1
+    assert _found(tmp_path, **{f"{key}_of_teacher": 26_829_913}) == []
+
+
+def test_a_few_parameters_are_none_of_a_network(tmp_path: Path) -> None:
+    log = LOG.replace("27092057", "120000")
+    assert _found(tmp_path, log, model_params=99_999) == []
+    assert len(_found(tmp_path, log, model_params=100_001)) == 1
+
+
 def test_scores_of_another_paragraph_tell_no_other_run(tmp_path: Path) -> None:
     for readme in (
         "| Model params | 26,829,913 |\n\nA baseline: val_bpb 1.2244",

@@ -66,12 +66,23 @@ BEFORE = f"# Int7 GPTQ\n\nval_bpb: {SCORE_OF_IT} (pre-GPTQ), 14.84 MB\n"
 
 
 @pytest.mark.parametrize(
-    "readme", [BEFORE, f"| 1 | {SCORE_OF_IT} | before GPTQ |\n", f"{BEFORE}\nFull GPTQ is on by default.\n"]
+    "readme",
+    [
+        BEFORE,
+        f"| 1 | {SCORE_OF_IT} | before GPTQ |\n",
+        f"{BEFORE}\nFull GPTQ is on by default.\n",
+        f"val_bpb {SCORE_OF_IT}, without GPTQ",
+        f"val_bpb {SCORE_OF_IT[:-1]} w/o GPTQ\n\nGPTQ makes it 1.3120.\n",
+    ],
 )
 def test_a_score_from_before_what_the_title_names_is_a_remark(tmp_path: Path, readme: str) -> None:
     report = _report(tmp_path, "Int7 GPTQ + EMA", SCRIPT, readme)
     (found,) = report.with_code("BPB452")
-    assert "says of the score itself that it is from before GPTQ; no program of the record does it" in found.message
+    number = next(number for number, line in enumerate(readme.split("\n"), 1) if SCORE_OF_IT[:-1] in line)
+    assert (
+        f"README.md:{number} says of the score itself that it is from before GPTQ; no program of the record does it"
+        in found.message
+    )
     assert found.severity == "info"
     assert report.verdict == "consistent"
 
@@ -82,18 +93,42 @@ def test_a_score_from_before_what_the_title_names_is_a_remark(tmp_path: Path, re
         ("Int7 GPTQ", SCRIPT + "\n\ndef pack(hessian):\n    return hessian\n", BEFORE, ""),
         ("Int7 GPTQ", SCRIPT, BEFORE, "gptq:calibrated 67 layers\n"),
         ("Int7, GPTQ pending", SCRIPT, BEFORE, ""),
+        ("Int7 GPTQ, an ablation", SCRIPT, BEFORE, ""),
+        ("Int7 GPTQ", f"{SCRIPT}\n\nHELD = '{'x9' * 500}'\n", BEFORE, ""),  # in which anything may be packed
+        ("Int7 GPTQ", SCRIPT, BEFORE.replace(SCORE_OF_IT, f"{float(SCORE_OF_IT) + 0.0002:.4f}"), ""),
         ("Int7 clipping", SCRIPT, BEFORE.replace("# Int7 GPTQ", "# Int7"), ""),
         ("Int7 GPTQ", SCRIPT, BEFORE.replace(SCORE_OF_IT, "1.3120"), ""),  # of another score
         ("Int7 GPTQ", SCRIPT, f"1.3120 pre-GPTQ, {SCORE_OF_IT} at the end\n", ""),
         ("Int7 GPTQ", SCRIPT, f"{BEFORE}\n| {SCORE_OF_IT} | with GPTQ |\n", ""),
         ("Int7 GPTQ", SCRIPT, f"val_bpb: {SCORE_OF_IT}\n\nEMA comes before GPTQ.\n", ""),
     ],
-    ids=["a program", "the log", "pending", "no such title", "another score", "two scores", "with it", "an order"],
+    ids=[
+        "a program",
+        "the log",
+        "pending",
+        "a study",
+        "packed",
+        "a near score",
+        "no such title",
+        "another score",
+        "two scores",
+        "with it",
+        "an order",
+    ],
 )
 def test_a_score_that_may_be_of_what_the_title_names(
     tmp_path: Path, title: str, script: str, readme: str, told: str
 ) -> None:
     assert _report(tmp_path, title, script, readme, told).with_code("BPB452") == []
+
+
+def test_a_score_from_before_it_of_a_record_without_a_script_or_with_a_notebook(tmp_path: Path) -> None:
+    assert _report(tmp_path, "Int7 GPTQ", SCRIPT).with_code("BPB452") == []  # nor without a README
+    (tmp_path / "run.ipynb").write_text('{"cells": []}')
+    assert _report(tmp_path, "Int7 GPTQ", SCRIPT, BEFORE).with_code("BPB452") == []
+    for name in ("run.ipynb", "train.py"):
+        (tmp_path / name).unlink()
+    assert audit(tmp_path).with_code("BPB452") == []
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,12 @@ class TestReconcile:
             assert found.severity is Severity.REFUTES
             assert (said in found.message) is is_said
 
+    def test_of_a_part_nothing_is_said_where_it_is_low_beside_the_network_itself(self) -> None:
+        part, hashed = _found("BPB301", scored_tokens=2_096_128), _found("BPB267")
+        (found,) = (e for e in reconcile([hashed, _found("BPB414"), part], _of()) if e.code == "BPB267")
+        assert found.severity is Severity.REFUTES
+        assert "scores of the whole text" not in found.message
+
     def test_a_training_that_script_log_and_words_tell_of_is_no_doubt_for_another_size_of_the_script(self) -> None:
         shown = _found("BPB273", "it trains. This is a doubt, and no more: a size", shown_by_another_version="a.log:7")
         epochs, said = _found("BPB215", epochs=22), _found("BPB213", place="README.md:3", trained_on_it_first=True)

@@ -177,3 +177,9 @@ def test_settings_of_what_is_off_in_all_of_them_do_nothing(
         for number, on in enumerate(switches)
     ]
     assert bool(_mean_of(tmp_path, *heads).with_code("BPB453")) is is_told
+
+
+def test_a_setting_of_0_switches_nothing_off(tmp_path: Path) -> None:
+    heads = [_listed(SETTINGS.replace("warmdown", f"ttt:0 ttt_epochs:{number} warmdown")) for number in (1, 2)]
+    (found,) = _mean_of(tmp_path, *heads).with_code("BPB453")
+    assert "`ttt_epochs: 1` in train_0.log and `2` in train_1.log" in found.message

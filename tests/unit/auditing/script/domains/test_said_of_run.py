@@ -160,6 +160,24 @@ def test_a_readme_that_says_that_it_was_not_done_or_speaks_of_others_does_not(tm
     assert _found(tmp_path, SIZE + 90, readme=readme).evidence[OF_ANOTHER_VERSION] is True
 
 
+NOT_DONE = (
+    "no not never without neither nor none instead off disable disabled remove removed dropped drop drops unused "
+    "unlike replaced avoid avoids avoided rejected illegal invalid banned try tried todo next later future plan plans "
+    "planned idea ideas would could should might previous previously earlier prior other others isn't isn\u2019t ~~"
+)
+HEADINGS = (
+    "next future later todo idea ideas not no related prior previous tried failed ablations negative rejected does"
+)
+
+
+def test_no_word_of_what_was_not_done_says_it_of_the_run(tmp_path: Path) -> None:
+    lines = [f"- hashed n-gram counts: {word} here" for word in (*NOT_DONE.split(), "ruled out")]
+    lines += [f"## What {word.title()} stands below\n\n- hashed n-gram counts\n" for word in HEADINGS.split()]
+    assert _found(tmp_path, SIZE + 90, readme="\n".join(lines)).evidence[OF_ANOTHER_VERSION] is True
+    found = _found(tmp_path, SIZE + 90, readme="\n".join([*lines, "# Score", "- hashed n-gram counts: kept here"]))
+    assert found.evidence["said_of_the_run"] == f"line {len(chr(10).join(lines).split(chr(10))) + 2} of the README"
+
+
 def test_a_word_of_another_sentence_takes_nothing_back(tmp_path: Path) -> None:
     readme = "Instead of one n-gram order we try the highest first. Each order has 4M hash buckets."
     assert "said_of_the_run" in _found(tmp_path, SIZE + 90, readme=readme).evidence

@@ -50,11 +50,13 @@ def test_several_joined_words_are_one_value_where_nothing_else_prints_the_line()
         ('"final_partial_exact"', False),
         ('f"final_{limit}"', False),
         ("1.0", False),
+        ("kept", False),  # a name of a name is not followed
+        ('"final_exact"\ntag += "_of_a_part"', False),
     ],
 )
 def test_a_name_that_holds_texts_alone_is_what_a_line_begins_with(held: str, is_it: bool) -> None:
     line = 'print(f"{tag} val_loss:{score:.4f} val_bpb:{score:.8f}")'
-    text = f'limit, name, score = 0, "x", 1.0\ntag = {held}\n{line}'
+    text = f'limit, name, score = 0, "x", 1.0\nkept = "final_exact"\ntag = {held}\n{line}'
     (sink,) = find_sinks(Program([Script("a.py", text, ast.parse(text))]))
     assert sink.is_printed_as("final_exact") is is_it
 
