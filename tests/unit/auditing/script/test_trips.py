@@ -45,7 +45,7 @@ def test_half_a_check_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert any(finding.severity is Severity.REFUTES for finding in check_source(WRONG))
     monkeypatch.setattr(check, "CHECKS", {half: "half of it"})
-    assert [finding.code for finding in check_source(WRONG)] == ["BPB950"]
+    assert [finding.code for finding in check.check_source(WRONG, ScriptContext(rules=GOLF))] == ["BPB950"]
 
 
 def test_what_was_not_looked_at_whole_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
