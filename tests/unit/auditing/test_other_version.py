@@ -193,6 +193,8 @@ PACKS = "resume_pack: loading checkpoint final.pt\nresume_pack: forced loop acti
 
 @pytest.mark.parametrize("size", ["", SIZE])
 def test_lines_with_a_label_that_no_script_has(tmp_path: Path, size: str) -> None:
+    near = _report(tmp_path, f"{PACKS}Code size: {len(SCRIPT) + 2} bytes\n{SCORE}").with_code("BPB431")[0].message
+    assert near.startswith("no script of the record wrote train.log as it lies here: it states")
     (found,) = _report(tmp_path, PACKS + size + SCORE).with_code("BPB431")
     assert found.message == (
         "no script of the record wrote train.log as it lies here: `resume_pack: loading checkpoint final.pt` "
@@ -211,8 +213,19 @@ def test_lines_with_a_label_that_no_script_has(tmp_path: Path, size: str) -> Non
         (PACKS, {"pack.py": "def resume_pack():\n    pass\n"}),
         (PACKS, {"train_gpt.py": SCRIPT + "    print0(f'{ms}: {loss} {score} {ms}')\n"}),  # any label
         (PACKS, {"train_gpt.py": SCRIPT + "    print0(f'resume_{ms}:{loss} is')\n"}),
+        (PACKS, {"train_gpt.py": SCRIPT + "RESUME_PACK = 1\n"}),
+        (PACKS, {"train_gpt.py": SCRIPT.partition("def main")[0]}),  # what it prints is not there
+        (PACKS, {"train_gpt.py": SCRIPT + "from transformers import Trainer\n"}),
+        (
+            PACKS,
+            {"train_gpt.py": SCRIPT + "".join(f"    print0('resume_' '{line[7:]}')\n" for line in PACKS.split("\n"))},
+        ),
+        (PACKS.replace("loading", "l\u00e4dt").replace("forced", "erzw\u00fcngen"), {}),
     ],
-    ids=["once", "settings", "a library", "a plain word", "a shell script", "a name", "any label", "built"],
+    ids=[
+        *("once", "settings", "a library", "a plain word", "a shell script", "a name", "any label", "built"),
+        *("a constant", "no prints", "a trainer", "joined", "another language"),
+    ],
 )
 def test_labels_that_may_be_anybodys(tmp_path: Path, lines: str, more: dict[str, str]) -> None:
     assert not _report(tmp_path, lines + SCORE, **more).with_code("BPB431")
