@@ -116,6 +116,7 @@ def test_a_mean_over_runs(tmp_path: Path, second: str, more: str, number: int) -
         (LOG, "bpb 1.2036\nModel params: 26,829,913", {}),
         (LOG, "```\nmodel_params:26829913\ndiagnostic val_loss:2.33 val_bpb:1.06471733\n```", {}),
         (LOG, "A baseline with model params 26,829,913 and more", {}),
+        (LOG.replace("1.2034", "1.1034"), "", {"model_params": 26_829_913}),  # no log of the score
     ],
 )
 def test_what_is_no_other_number(tmp_path: Path, log: str, readme: str, keys: dict[str, object]) -> None:
