@@ -63,6 +63,13 @@ def test_a_size_in_megabytes_is_over_the_cap_where_rounding_does_not_explain_it(
     assert ("BPB501" in _codes(audit(folder))) is is_over
 
 
+@pytest.mark.parametrize(("claimed", "is_doubted"), [(1.0, False), (1.0004, False), (0.9996, True), (0.98, True)])
+def test_a_score_that_rounding_may_have_put_below_what_is_believed_is_not(
+    tmp_path: Path, claimed: float, is_doubted: bool
+) -> None:
+    assert ("BPB420" in _codes(audit(_submitted(tmp_path / "x", val_bpb=claimed)))) is is_doubted
+
+
 def test_without_rules_nothing_of_a_contest_is_left(tmp_path: Path) -> None:
     folder = _submitted(tmp_path / "x", val_bpb=0.95, bytes_total=17_000_000)
     assert {"BPB420", "BPB501"} <= _codes(audit(folder))
