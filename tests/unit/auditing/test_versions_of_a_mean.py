@@ -136,8 +136,11 @@ def test_other_lists_of_a_log_are_none_of_its_settings(tmp_path: Path) -> None:
     assert not _mean_of(tmp_path, *heads).with_code("BPB453")
     heads = [f"machine:\n{machine}{_listed(SETTINGS)}" for machine in machines]
     assert not _mean_of(tmp_path, *heads).with_code("BPB453")
-    deeper = f"{_listed(SETTINGS)}    block_0: attention\n"  # what the last one has below it
-    assert not _mean_of(tmp_path, _listed(SETTINGS), deeper).with_code("BPB453")
+    deeper = [
+        f"{_listed(SETTINGS)}    block_0: {kind}\n" for kind in ("attention", "none")
+    ]  # what the last has below it
+    assert not _mean_of(tmp_path, *deeper).with_code("BPB453")
+    assert not _mean_of(tmp_path, _listed(SETTINGS), deeper[0]).with_code("BPB453")
 
 
 def test_a_setting_that_two_of_three_logs_list(tmp_path: Path) -> None:
