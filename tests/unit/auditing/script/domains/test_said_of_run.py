@@ -153,7 +153,7 @@ def test_a_readme_that_may_tell_of_sound_counts_does_not(tmp_path: Path, readme:
         "Sequences are put into length buckets by context size",
         "The order of the logs is kept; the file hash of each is below",
         "- [ ] try counts in hash buckets",
-        "No hash buckets in this run. The n-gram counts of it are in a dictionary.",
+        "Hash buckets were dropped. The n-gram counts of it are in a dictionary.",
     ],
 )
 def test_a_readme_that_says_that_it_was_not_done_or_speaks_of_others_does_not(tmp_path: Path, readme: str) -> None:
@@ -224,10 +224,17 @@ def test_a_module_that_reads_itself_may_be_what_the_log_states_the_size_of(tmp_p
     assert "which eval.py imports" not in found.message
 
 
+IMPORTING = f"import math\nimport numpy as np\nfrom counts import score\n\n\ndef main{SCRIPT.partition('def main')[2]}"
+
+
 @pytest.mark.parametrize(
     "other",
-    ["from counts import score\n".ljust(2 * SIZE, "#"), "import counts\n", "import math\n".ljust(SIZE - 200, "#")],
-    ids=["larger", "smaller", "near, and imports it not"],
+    [
+        "from counts import score\n".ljust(2 * SIZE, "#"),
+        "import counts\n",
+        "import math\n".ljust(len(IMPORTING) + 80, "#"),
+    ],
+    ids=["larger", "smaller", "nearest, and imports it not"],
 )
 def test_of_several_scripts_the_one_that_imports_the_module_and_is_nearest_to_the_log(
     tmp_path: Path, other: str
