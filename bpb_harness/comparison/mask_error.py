@@ -14,6 +14,7 @@ import numpy as np
 
 from bpb_harness.costs import ScoreCosts, SpanDraws
 from bpb_harness.result import Signature
+from bpb_harness.statistics.differences import difference
 from bpb_harness.statistics.repeats import spread_of_passes
 from bpb_harness.statistics.standard_errors import (
     Draws,
@@ -126,11 +127,14 @@ def _of_differences(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Mas
 
 
 def _difference(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Draws:
-    less = None if np.array_equal(one.level, other.level) else one.level
-    return Draws(
-        window=one.window, sample=one.sample, v=one.v, value_nats=other.value_nats - one.value_nats, level=other.level,
-        less_level=less, difficulty=one.difficulty, num_tokens=scored.ends - scored.starts, num_bytes=scored.span_units,
-    ).parted(one.num_replicates)  # fmt: skip
+    found = difference(*(
+        Draws(
+            window=each.window, sample=each.sample, v=each.v, value_nats=each.value_nats, level=each.level,
+            difficulty=each.difficulty, num_tokens=scored.ends - scored.starts, num_bytes=scored.span_units,
+        )
+        for each in (one, other)
+    ))  # fmt: skip
+    return found.parted(one.num_replicates)
 
 
 def _of_spans(draws: Draws) -> MaskError:

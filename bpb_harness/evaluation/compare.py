@@ -15,7 +15,7 @@ from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.result import Comparison
 from bpb_harness.schedule import NoiseSchedule
-from bpb_harness.statistics.standard_errors import paired_gap
+from bpb_harness.statistics.differences import paired_gap
 from bpb_harness.units import nats_to_bits
 
 CONSISTENT_WITHIN_STDERRS = 4.0  # false alarm of a normal error: 6e-5
@@ -43,7 +43,7 @@ def compare_bounds(discrete: SampledBound, continuous: SampledBound) -> Comparis
         gap, _ = riemann_gap(curve, bound.schedule, num_steps)
         return float(num_steps), per_byte(continuous.nats + total_tokens * gap)
 
-    gap_nats, gap_stderr_nats = paired_gap(discrete.draws, continuous.draws)
+    gap_nats, gap_stderr_nats = paired_gap(discrete.draws, continuous.draws, len(discrete.passes))
     predicted, predicted_stderr = riemann_gap(curve, bound.schedule, bound.num_steps)
     combined = math.hypot(gap_stderr_nats, predicted_stderr * total_tokens)
     agree = abs(gap_nats - predicted * total_tokens) <= CONSISTENT_WITHIN_STDERRS * combined

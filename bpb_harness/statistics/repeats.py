@@ -75,7 +75,7 @@ def spread_of_passes(draws: Draws, num_passes: int, weight: npt.NDArray[Any] | N
         away = totals - totals.mean()
     squares = away**2 / (num_passes * (num_passes - 1.0))
     variance = between_pass_stderr(totals[0]) ** 2 if len(squares) == 1 else float(squares.sum())
-    whole = with_design_variance(variance, design / num_passes)
+    whole = with_design_variance(variance, design / num_passes, has_jumps=draws.has_jumps)
     if variance == 0.0:
         return PassSpread(whole, num_passes, math.inf, squares.size - len(squares), 0.0)
     independent = squares.size - len(squares)

@@ -66,8 +66,9 @@ class Draws:
         level: (R,) float64, what the value depends on through v: the mask rate, rounded to the grid of a T-step model.
             ``v`` serves where it is None.
         level_at: what it is at any v, where that is known.
-        less_level: of differences of two bounds that round v in different ways: what the one depends on that is
-            subtracted; (R,) float64. None where both depend on ``level``.
+        coarse_level: of differences of two bounds that round v in different ways: ``level`` of the one with fewer
+            different rates, while ``level`` is that of the other; (R,) float64. None where both depend on ``level``.
+        coarse_level_at: what it is at any v, where that is known.
         replicates: second draws of some windows, independent of the first, where every window has one draw.
             For :func:`mc_stderr_nats` alone.
     """
@@ -82,7 +83,8 @@ class Draws:
     level: npt.NDArray[Any] | None = None
     replicates: Draws | None = None
     level_at: Callable[[Floats], Floats] | None = None
-    less_level: npt.NDArray[Any] | None = None
+    coarse_level: npt.NDArray[Any] | None = None
+    coarse_level_at: Callable[[Floats], Floats] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.window) == len(self.sample) == len(self.v) == len(self.value_nats)
@@ -96,7 +98,7 @@ class Draws:
             return self
         first = len(self.window) - num_replicates
         by_row = ["window", "sample", "v", "value_nats"]
-        by_row += [name for name in ("level", "less_level") if getattr(self, name) is not None]
+        by_row += [name for name in ("level", "coarse_level") if getattr(self, name) is not None]
 
         def rows(part: slice) -> Draws:
             return replace(self, **{name: getattr(self, name)[part] for name in by_row})
@@ -109,17 +111,24 @@ class Draws:
         return _float64(self.v if self.level is None else self.level)
 
     def both_rates_at(self, v: Floats) -> tuple[Floats, Floats | None]:
-        """What ``rates`` and ``less_level`` would be at other places, (n,) each."""
+        """What ``rates`` and ``coarse_level`` would be at other places, (n,) each."""
         rates = self._rates_at(v, self.rates) if self.level_at is None else self.level_at(v)
-        return rates, None if self.less_level is None else self._rates_at(v, _float64(self.less_level))
+        if self.coarse_level is None or self.coarse_level_at is not None:
+            return rates, None if self.coarse_level_at is None else self.coarse_level_at(v)
+        return rates, self._rates_at(v, _float64(self.coarse_level))
 
     def _rates_at(self, v: Floats, rates: Floats) -> Floats:
-        """Between two draws they rise evenly, or by a grid's step."""
-        order = np.argsort(self.v)
-        places, rates = _float64(self.v)[order], rates[order]
-        if 2 * len(np.unique(rates)) > len(rates):
-            return _float64(np.interp(v, places, rates))
-        return _float64(rates[np.minimum(np.searchsorted(places, v), len(places) - 1)])
+        """Between two draws they rise evenly; those of a grid are v times the largest, rounded up to the next."""
+        known = np.unique(rates)
+        if 2 * len(known) > len(rates):
+            order = np.argsort(self.v)
+            return _float64(np.interp(v, _float64(self.v)[order], rates[order]))
+        return _float64(known[np.minimum(np.searchsorted(known, v * known[-1]), len(known) - 1)])
+
+    @property
+    def has_jumps(self) -> bool:
+        """Whether a fit has columns for what one rate jumps beside another."""
+        return self.coarse_level is not None and len(self.window) >= _DRAWS_OF_JUMPS
 
     @property
     def num_windows(self) -> int:
@@ -148,7 +157,7 @@ def _float64(values: npt.NDArray[Any]) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def mc_stderr_nats(draws: Draws) -> float:
+def mc_stderr_nats(draws: Draws, num_passes: int = 1) -> float:
     """Standard error of the sum over windows of the mean over draws, in nats: the corpus is fixed, masks are not.
 
     What mask rate and difficulty explain is taken out by regression, for the stratified design integrates it almost
@@ -157,13 +166,21 @@ def mc_stderr_nats(draws: Draws) -> float:
     were, only the part that adjacent windows share is subtracted, and the error is somewhat too large, never too small.
     What the strata do err of the fit (design_error.py) is added where it shows beside that: it is the whole error where
     costs hang on the mask rate alone. Derivation: docs/errors.md.
+
+    Args:
+        draws: the draws.
+        num_passes: of how many designs they are.
     """
-    return math.sqrt(with_design_variance(unexplained_variance(draws), draws.regression.design_variance(draws)))
+    design = draws.regression.design_variance(draws, num_passes) / num_passes
+    return math.sqrt(with_design_variance(unexplained_variance(draws), design, has_jumps=draws.has_jumps))
 
 
-def with_design_variance(unexplained: float, design: float) -> float:
-    """A variance that a fit has left, and what the design errs of the fit itself, where that shows beside it."""
-    return unexplained + design if design > _CHANCE_OF_THE_FIT * unexplained else unexplained
+def with_design_variance(unexplained: float, design: float, *, has_jumps: bool = False) -> float:
+    """A variance that a fit has left, and what the design errs of the fit itself, where that shows beside it.
+
+    Of jumps it counts always: each that lies inside a stratum is met or not, and there may be more jumps than strata.
+    """
+    return unexplained + design if has_jumps or design > _CHANCE_OF_THE_FIT * unexplained else unexplained
 
 
 def unexplained_variance(draws: Draws) -> float:
@@ -355,39 +372,6 @@ def level_luck_nats(draws: Draws) -> Floats:
     return _float64(draws.window_nats - draws.regression.level_free_nats(draws))
 
 
-def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:
-    """Gap of two coupled bounds, discrete minus continuous, and its standard error, in nats.
-
-    Args:
-        discrete: draws of the T-step bound.
-        mc: draws of the continuous one: the same windows, samples and v, row by row.
-
-    Raises:
-        UsageError: if the draws are not coupled.
-    """
-    coupled = _same_places(discrete, mc) and (discrete.replicates is None) == (mc.replicates is None)
-    if coupled and discrete.replicates is not None and mc.replicates is not None:
-        coupled = _same_places(discrete.replicates, mc.replicates)
-    if not coupled:
-        raise UsageError("the two bounds were not measured with the same draws", hint="pass --compare")
-    difference = _difference(discrete, mc)
-    if discrete.replicates is not None and mc.replicates is not None:
-        difference = replace(difference, replicates=_difference(discrete.replicates, mc.replicates))
-    return math.fsum(difference.window_nats), mc_stderr_nats(difference)
-
-
-def _same_places(one: Draws, other: Draws) -> bool:
-    pairs = ((one.window, other.window), (one.sample, other.sample), (one.v, other.v))
-    return all(np.array_equal(first, second) for first, second in pairs)
-
-
-def _difference(discrete: Draws, mc: Draws) -> Draws:
-    return Draws(
-        window=mc.window, sample=mc.sample, v=mc.v, value_nats=discrete.value_nats - mc.value_nats,
-        difficulty=mc.difficulty, num_tokens=mc.num_tokens, num_bytes=mc.num_bytes,
-    )  # fmt: skip
-
-
 def confidence_interval(
     estimate: float, stderr: float, level: float = 0.95, *, degrees_of_freedom: float | None = None
 ) -> tuple[float, float]:
@@ -452,15 +436,15 @@ class _Basis:
 
     @classmethod
     def of(cls, draws: Draws) -> _Basis:
-        jumps_too = draws.less_level is not None and len(draws.window) >= _DRAWS_OF_JUMPS
+        jumps_too = draws.has_jumps
         # Columns of a jump take as many draws again.
         columns = int(np.clip(len(draws.window) // ((1 + jumps_too) * FEW_DRAWS), 1, _MAX_POLYNOMIALS))
         # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
         hard = columns if len(draws.window) >= FEW_DRAWS else 0
         few = min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0
         jumps, jump = 0, (0.0, 0.0)
-        if draws.less_level is not None and jumps_too:
-            away = draws.rates - draws.less_level
+        if jumps_too and draws.coarse_level is not None:
+            away = draws.rates - draws.coarse_level
             jumps, jump = min(columns, _CURVED_POLYNOMIALS), (float(away.min()), float(away.max()))
         return cls(columns, hard, few, jumps, _hardness(draws), jump)
 
@@ -472,13 +456,13 @@ class _Basis:
             return np.concatenate(plain)
         return np.concatenate([*plain, np.arange(1, self.jumps + 1), np.arange(1, self.jumps), [2]])
 
-    def powers(self, level: npt.NDArray[Any], less_level: npt.NDArray[Any] | None) -> Floats:
+    def powers(self, level: npt.NDArray[Any], coarse_level: npt.NDArray[Any] | None) -> Floats:
         """The polynomials at some mask rates, and those times the jump beside the others, (n, columns)."""
         alone = _float64(np.polynomial.legendre.legvander(2.0 * level - 1.0, self.columns - 1))
-        if not self.jumps or less_level is None:
+        if not self.jumps or coarse_level is None:
             return alone
         least, most = self.jump
-        jump = (2.0 * (level - less_level) - most - least) / max(most - least, _MIN_VARIATION)
+        jump = (2.0 * (level - coarse_level) - most - least) / max(most - least, _MIN_VARIATION)
         return np.hstack([alone, alone[:, : self.jumps] * jump[:, None], jump[:, None] ** 2])
 
     def joined(self, powers: Floats, hardness: Floats) -> Floats:
@@ -492,7 +476,7 @@ class _Basis:
 
     def at(self, draws: Draws) -> Floats:
         """The columns at each draw."""
-        return self.joined(self.powers(draws.rates, draws.less_level), self.hardness[draws.window])
+        return self.joined(self.powers(draws.rates, draws.coarse_level), self.hardness[draws.window])
 
 
 @final
@@ -538,7 +522,7 @@ class _Regression:
         unseen = _centred(value - fitted, draws.window) / (1.0 - leverage)
         spent = ranks[0] + draws.num_windows if np.bincount(draws.window).min() > 1 else rank
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
-        mean = basis.powers(draws.rates, draws.less_level).mean(axis=0)
+        mean = basis.powers(draws.rates, draws.coarse_level).mean(axis=0)
         average = np.tile(mean, (draws.num_windows, 1))
         fitted_mean = basis.joined(average, basis.hardness) @ solution
         return cls(residual, unseen, fitted, fitted_mean, basis, solution, max(len(value) - spent, 1))

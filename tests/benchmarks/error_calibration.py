@@ -3,12 +3,14 @@
     python -m tests.benchmarks.error_calibration TABLE.npz [TABLE.npz ...]
 
 Each TABLE comes from level_table.py and control_table.py. For each seed the package's design is simulated, and the
-package's own error estimator reads the draws, as bpb-eval does.
+package's own error estimator reads the draws, as bpb-eval does. Of a table of nested_table.py the gap between the
+bounds of T steps and of continuous time is simulated, as ``--compare`` measures it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +19,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import replicated_windows
+from bpb_harness.schedule import NoiseSchedule, parse_schedule
+from bpb_harness.statistics.differences import paired_gap
 from bpb_harness.statistics.standard_errors import Draws, confidence_interval, mc_stderr_nats
 from tests.benchmarks.level_simulation import Floats, LevelSimulation, stratified_positions
+from tests.benchmarks.nested_simulation import NestedSimulation
 
 NUM_STEPS = 128
+LOGLINEAR = parse_schedule("loglinear[0.001]")
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def calibrate(
     again = replicated_windows(count if num_samples == 1 else 0)
     window = np.append(np.repeat(np.arange(count), num_samples), again)
     sample = np.append(np.tile(np.arange(num_samples), count), np.ones(len(again), dtype=np.int64))
-    totals, stderr, covered = np.empty(seeds), np.empty(seeds), np.empty(seeds, dtype=bool)
+    totals, stderr = np.empty(seeds), np.empty(seeds)
     nodes = np.arange(1, NUM_STEPS + 1) / NUM_STEPS if method == "discrete" else None
     truth = simulation.exact_nats(nodes)
     for index in range(seeds):
@@ -75,10 +82,32 @@ def calibrate(
         if len(again):
             draws = replace(draws, replicates=_rows(all_draws, slice(weighed, None)))
         totals[index], stderr[index] = draws.window_nats.sum(), mc_stderr_nats(draws)
-        low, high = confidence_interval(totals[index], stderr[index])
-        covered[index] = low <= truth <= high
-    spread = float(totals.std(ddof=1))
-    return Calibration(spread, stderr, float(covered.mean()), float((totals.mean() - truth) / spread * np.sqrt(seeds)))
+    return _summary(totals, stderr, truth)
+
+
+def calibrate_gap(
+    simulation: NestedSimulation,
+    num_steps: int,
+    num_samples: int,
+    seeds: int,
+    seed: int,
+    *,
+    num_passes: int = 1,
+    schedule: NoiseSchedule = LOGLINEAR,
+) -> Calibration:
+    """Simulate the gap between the bounds of T steps and of continuous time, seeds ``seed`` and those after it."""
+    bounds = (DiscreteBound(schedule, num_samples, num_steps), ContinuousBound(schedule, num_samples))
+    totals, stderr = np.empty(seeds), np.empty(seeds)
+    for index in range(seeds):
+        discrete, continuous = simulation.draw(bounds, seed + index, num_passes)
+        totals[index], stderr[index] = paired_gap(discrete.draws, continuous.draws, num_passes)
+    return _summary(totals, stderr, simulation.exact_nats(bounds[0]) - simulation.exact_nats(bounds[1]))
+
+
+def _summary(totals: Floats, stderr: Floats, truth: float) -> Calibration:
+    low, high = np.array([confidence_interval(*each) for each in zip(totals, stderr, strict=True)]).T
+    spread, covered = float(totals.std(ddof=1)), float(((low <= truth) & (truth <= high)).mean())
+    return Calibration(spread, stderr, covered, float((totals.mean() - truth) / spread * np.sqrt(len(totals))))
 
 
 def _rows(draws: Draws, rows: slice) -> Draws:
@@ -95,31 +124,42 @@ def main(
     seed: int = 0,
     control: Annotated[bool, typer.Option(help="With the control variate.")] = True,
     samples: Annotated[str, typer.Option(help="Values of K.")] = "1,2,4,8",
+    steps: Annotated[str, typer.Option(help="Values of T, of gaps.")] = "4,8,16,32,64,128",
+    windows: Annotated[str, typer.Option(help="Numbers of windows, of gaps; the table's are repeated.")] = "24,60,120",
 ) -> None:
     """Print one table for each file."""
+    several = _ints(samples)
     for path in tables:
-        simulation = LevelSimulation.load(path)
-        scale = float(simulation.num_tokens.sum()) * np.log(2.0)
-        report = Table(title=f"{path.name}: {len(simulation)} windows, {seeds} seeds, control variate: {control}")
-        for column in (
-            "method",
-            "K",
-            "spread, bits/token",
-            "mc_stderr / spread",
-            "its own spread",
-            "in 95 %",
-            "bias/se",
-        ):
+        with np.load(path) as stored:
+            is_nested = "neighbours" in stored.files
+        report = Table(title=f"{path.name}: {seeds} seeds, control variate: {control or is_nested}")
+        columns = ("spread, bits/token", "stderr / spread", "its own spread", "in 95 %", "bias/se")
+        for column in ("windows", "T" if is_nested else "method", "K", *columns):
             report.add_column(column, justify="right")
-        for method in ("mc", "discrete"):
-            for num_samples in map(int, samples.split(",")):
+        if is_nested:
+            nested = NestedSimulation.load(path)
+            for count, num_steps, num_samples in product(_ints(windows), _ints(steps), several):
+                some = nested.taken(np.arange(count) % len(nested))
+                found = calibrate_gap(some, num_steps, num_samples, seeds, seed)
+                report.add_row(str(count), str(num_steps), str(num_samples), *_cells(found, count * some.length))
+        else:
+            simulation = LevelSimulation.load(path)
+            for method, num_samples in product(("mc", "discrete"), several):
                 found = calibrate(simulation, method, num_samples, seeds, seed, control=control)
-                report.add_row(
-                    method, str(num_samples), f"{found.spread / scale:.5f}", f"{found.ratio:.3f}",
-                    f"{found.stderr.std() / found.stderr.mean():.3f}", f"{100 * found.covered:.1f} %",
-                    f"{found.bias:+.1f}",
-                )  # fmt: skip
+                cells = _cells(found, int(simulation.num_tokens.sum()))
+                report.add_row(str(len(simulation)), method, str(num_samples), *cells)
         Console(width=130).print(report)
+
+
+def _ints(listed: str) -> list[int]:
+    return [int(each) for each in listed.split(",")]
+
+
+def _cells(found: Calibration, num_tokens: int) -> list[str]:
+    return [
+        f"{found.spread / (num_tokens * np.log(2.0)):.5f}", f"{found.ratio:.3f}",
+        f"{found.stderr.std() / found.stderr.mean():.3f}", f"{100 * found.covered:.1f} %", f"{found.bias:+.1f}",
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

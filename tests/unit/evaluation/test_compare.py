@@ -40,12 +40,12 @@ def compared(
     layout = Layout(windows, 10, np.full(10, BYTES // 10), counts_bytes=True, difficulty=np.zeros(10, np.int64))
     bound = DiscreteBound(LogLinear(), 1, steps)
     discrete: Any = SimpleNamespace(
-        bound=bound, layout=layout, nats=300.0, draws=SimpleNamespace(window=np.zeros(draws))
+        bound=bound, layout=layout, nats=300.0, draws=SimpleNamespace(window=np.zeros(draws)), passes=[None] * 3
     )
     continuous: Any = SimpleNamespace(layout=layout, nats=250.0, draws="other draws")
 
-    def paired(one, other):
-        assert (one, other) == (discrete.draws, continuous.draws)
+    def paired(one, other, num_passes):
+        assert (one, other, num_passes) == (discrete.draws, continuous.draws, 3)
         return gap, stderr
 
     def fit(one, other):

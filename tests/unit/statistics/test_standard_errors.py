@@ -10,6 +10,7 @@ import pytest
 from scipy import special
 
 from bpb_harness.errors import NumericsError, UsageError
+from bpb_harness.statistics.differences import paired_gap
 from bpb_harness.statistics.standard_errors import (
     Draws,
     between_pass_stderr,
@@ -17,7 +18,6 @@ from bpb_harness.statistics.standard_errors import (
     corpus_stderr,
     grid_stderr_nats,
     mc_stderr_nats,
-    paired_gap,
     unexplained_variance,
 )
 from tests.tiers import some_of
