@@ -228,8 +228,8 @@ def _of_an_older_text(evidence: Evidence, row: Denominator) -> Iterator[Finding]
         return
     num_bytes = row.num_bytes or round(row.num_tokens * row.bytes_per_token)
     message = (
-        f"the score is of an older export of {row.dataset}, of about {num_bytes / 1e6:.1f} MB, not of the "
-        f"{now.num_bytes:,} bytes that the split has: another text, whose scores are none of this one"
+        f"the score is of text of an older export of {row.dataset}, which has about {num_bytes / 1e6:.1f} MB, not of "
+        f"the split as it is, of {now.num_bytes:,} bytes: another text, whose scores are none of this one"
     )
     yield codes.OLDER_TEXT.finding(message, num_bytes=num_bytes, expected=now.num_bytes, tokenizer=row.tokenizer)
 

@@ -92,6 +92,7 @@ def test_counts_that_begin_anew_by_other_words(tmp_path: Path, script: str) -> N
         "def score(docs):\n    for doc in docs:\n        timer.reset()\n        yield nll(doc)\n",
         "def score(docs):  # at each document hints.reset() would be too slow\n    return state.walk(docs)\n",
         "for doc in docs:\n    torch.cuda.reset_peak_memory_stats()\n",
+        "boundary_lut = load()\nword_state = build(tokens)\n",
     ],
 )
 def test_what_else_begins_anew_at_each_document(tmp_path: Path, script: str) -> None:

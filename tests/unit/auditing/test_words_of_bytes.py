@@ -80,9 +80,19 @@ def test_a_score_of_an_older_export_is_said_to_be_of_another_text(tmp_path: Path
     (remark,) = report.with_code("BPB118")
     assert (remark.severity, report.verdict) == ("info", "consistent")
     assert remark.message == (
-        "the score is of an older export of fineweb_val, of about 155.8 MB, not of the 151,080,891 bytes that the "
-        "split has: another text, whose scores are none of this one"
+        "the score is of text of an older export of fineweb_val, which has about 155.8 MB, not of the split as it is, "
+        "of 151,080,891 bytes: another text, whose scores are none of this one"
     )
+
+
+def test_of_a_part_of_an_older_export_no_size_is_said_to_be_scored(tmp_path: Path) -> None:
+    text = log(NATS, OLDER_EXPORT, tokens=OLDER_TOKENS).replace("model_", "val_tokens_limit:1048576\nmodel_", 1)
+    (tmp_path / "train.log").write_text(text)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(NATS, OLDER_EXPORT), 8)))
+    report = audit(tmp_path, rules="parameter-golf")
+    assert report.with_code("BPB301")
+    (remark,) = report.with_code("BPB118")
+    assert "the score is of text of an older export" in remark.message
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
             analysis, node, of_target, counted
         ):
             continue
-        if _is_divided_by_all(analysis, node, frame, counted):
+        of_contexts = {*below.values()} - {*above.values()}  # whose sum is none over tokens
+        if _is_divided_by_all(analysis, node, frame, counted - of_contexts):
             continue
         if _is_count(analysis.program, quotient[1], frame, counted):
             divided = _divided(analysis.program, quotient, frame, {*above.values()}, {*below.values()})
@@ -225,9 +226,31 @@ def _read_in(program: Program, tables: set[str]) -> Iterator[ast.Subscript]:
 def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return node.left, node.right
-    if isinstance(node, ast.Call) and last_name(node.func) in ("divide", "true_divide", "div") and len(node.args) == 2:
-        return node.args[0], node.args[1]
+    if isinstance(node, ast.Call) and last_name(node.func) in _DIVIDING and len(given := operands(node)) == 2:
+        return given[0], given[1]
     return None
+
+
+_DIVIDING = frozenset(["divide", "true_divide", "div", "div_", "divide_"])
+
+
+def _division(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
+    """What is divided, and by what, also where it is multiplied by 1 / z, z ** -1 or z.reciprocal()."""
+    sides = [node.left, node.right] if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) else []
+    for side, other in zip(sides, reversed(sides), strict=True):
+        if (inverted := _inverted(side)) is not None:
+            return other, inverted
+    return _quotient(node)
+
+
+def _inverted(node: ast.expr) -> ast.expr | None:
+    if isinstance(node, ast.Call) and last_name(node.func) == "reciprocal":
+        return next(iter(operands(node)), None)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        power = node.right.operand if isinstance(node.right, ast.UnaryOp) and isinstance(node.right.op, ast.USub) else 0
+        return node.left if isinstance(power, ast.Constant) and power.value == 1 else None
+    is_one = isinstance(node, ast.BinOp) and isinstance(node.left, ast.Constant) and node.left.value == 1
+    return node.right if is_one and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else None
 
 
 def _is_count(program: Program, below: ast.expr, frame: Frame, counted: set[str]) -> bool:
@@ -365,24 +388,27 @@ def _is_divided_by_all(analysis: Analysis, node: ast.AST, frame: Frame, counted:
         return any(part is node for part, _ in trace(program, value, where, _MAX_TRACED, values_alone=True))
 
     for each, where in analysis.claimed_path:
-        quotient = _quotient(each)
+        quotient = _division(each)
         if quotient is None or not _is_sum_of_counts(program, quotient[1], where, counted, each):
             continue
         if each is node or holds(quotient[0], where) or holds(quotient[1], where):
             return True
-    for each in _divided_in_place(program, node):
-        is_meant = last_name(each.target) in _assigned_from(program, node) or holds(each.value, frame)
-        if is_meant and _is_sum_of_counts(program, each.value, frame, counted, node):
+    for target, by in _divided_in_place(program, node):
+        is_meant = last_name(target) in _assigned_from(program, node) or holds(by, frame)
+        if is_meant and _is_sum_of_counts(program, by, frame, counted, node):
             return True
     return False
 
 
-def _divided_in_place(program: Program, node: ast.AST) -> Iterator[ast.AugAssign]:
-    """q /= z, in the function in which a node stands."""
+def _divided_in_place(program: Program, node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """q and z of q /= z and q.div_(z), in the function in which a node stands."""
+    scope = program.scope(node)
     for each in program.nodes.get(ast.AugAssign, []):
-        is_division = isinstance(each, ast.AugAssign) and isinstance(each.op, ast.Div)
-        if is_division and program.scope(each) is program.scope(node):
-            yield each  # type: ignore[misc]
+        if isinstance(each, ast.AugAssign) and isinstance(each.op, ast.Div) and program.scope(each) is scope:
+            yield each.target, each.value
+    for call in (call for name in ("div_", "divide_") for call in program.calls.get(name, ())):
+        if program.scope(call) is scope and len(given := operands(call)) == 2:
+            yield given[0], given[1]
 
 
 def _assigned_from(program: Program, node: ast.AST) -> set[str]:

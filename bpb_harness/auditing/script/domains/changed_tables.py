@@ -340,6 +340,9 @@ class _Search:
         is_library = _is_of_reading_library(self.program, dotted(call.func))
         if isinstance(call.func, ast.Attribute) and not is_library:
             return self._given_to_method(node, by, call, path)
+        if name == "getattr":
+            asked = call.args[1] if len(call.args) > 1 else None
+            return not isinstance(asked, ast.Constant) or self._is_writer(str(asked.value))
         if name == "map":
             if isinstance(call.args[0], ast.Name) and call.args[0].id in _OF_ELEMENTS:
                 return False

@@ -25,7 +25,7 @@ from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 
-_MAX_NAMES = 6
+_MAX_NAMES = 10
 _ZEROS = frozenset(["zeros", "zeros_like", "new_zeros", "empty", "full"])
 _FRESH = frozenset(["zeros", "new_zeros", "ones", "randn", "empty", "Parameter"])
 
@@ -164,15 +164,32 @@ def _is_one_for_all(program: Program, learning: Way) -> bool:
     for name in names:
         made = [each.value for each in scope.definitions.get(name, ()) if each.kind == "assign"]
         calls = [value for value in made if isinstance(value, ast.Call) and last_name(value.func) in _FRESH]
-        sizes = [call.args[0] for call in calls if call.args]
+        sizes = [call.args[0] for call in calls if call.args and not _is_of_more(call)]
         if len(sizes) != len(made) or not all(map(_is_of_one, sizes)):
             return False
     return bool(names)
 
 
+def _is_of_more(call: ast.Call) -> bool:
+    """torch.zeros(h.size(-1), 8): of more dimensions than the last one of another."""
+    inner = call.args[0] if call.args else None
+    if isinstance(inner, ast.Call) and last_name(inner.func) in _FRESH:
+        return _is_of_more(inner)
+    return len(call.args) > 1 and inner is not None and _is_last(inner)
+
+
 def _is_of_one(size: ast.expr) -> bool:
-    """Whether the first dimension of a shape is written out as 1."""
+    """Whether the first dimension of a shape is written out as 1, or the shape is the last dimension of another."""
     if isinstance(size, ast.Call) and last_name(size.func) in _FRESH and size.args:
         return _is_of_one(size.args[0])  # Parameter(torch.zeros(1, 1, width))
     first = size.elts[0] if isinstance(size, ast.Tuple | ast.List) and size.elts else size
-    return isinstance(first, ast.Constant) and first.value == 1
+    return (isinstance(first, ast.Constant) and first.value == 1) or (first is size and _is_last(size))
+
+
+def _is_last(size: ast.expr) -> bool:
+    """h.size(-1), h.shape[-1]."""
+    place = size.slice if isinstance(size, ast.Subscript) and last_name(size.value) == "shape" else None
+    if isinstance(size, ast.Call) and last_name(size.func) == "size" and len(size.args) == 1:
+        place = size.args[0]
+    is_negative = isinstance(place, ast.UnaryOp) and isinstance(place.op, ast.USub)
+    return is_negative and isinstance(place.operand, ast.Constant) and place.operand.value == 1  # type: ignore[union-attr]

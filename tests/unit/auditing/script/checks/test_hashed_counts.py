@@ -129,6 +129,12 @@ DIVIDED_AGAIN = {
     "a loop alone": "total = 0\n        for t in range(1024):\n            total += full[(a ^ (t * 65537)) & MASK]\n        q = full[b] / max(total, 1)",
     "a loop by places": "total = 0.0\n        for t in range(1024):\n            c = (a ^ (t * 65537)) & MASK\n            total = total + full[c]\n        q = full[b] / max(total, 1)",
     "by fsum": f"total = math.fsum([{_ALL[4:-1]}])\n        q = full[b] / max(total, 1)",
+    "inverted": f"p, z = full[b] / max(ctx[a], 1), {_ALL} / max(ctx[a], 1)\n        q = p * (1.0 / z)",
+    "a power": f"p, z = full[b] / max(ctx[a], 1), {_ALL} / max(ctx[a], 1)\n        q = z ** -1 * p",
+    "a method": f"p, z = full[b] / max(ctx[a], 1), {_ALL} / max(ctx[a], 1)\n        q = p.div(z)",
+    "by columns": "n = np.zeros((1, 1024))\n        for t in range(1024):\n            n[:, t] = full[(a ^ (t * 65537)) & MASK] / max(ctx[a], 1)\n        p = full[b] / max(ctx[a], 1)\n        q = p / n.sum(-1)[0]",
+    "by columns, in place": "n = torch.zeros(1, 1024)\n        for t in range(1024):\n            n[:, t] = full[(a ^ (t * 65537)) & MASK] / max(ctx[a], 1)\n        n.div_(n.sum(-1, keepdim=True))\n        q = n[0, here]",
+    "by a list": "n = []\n        for t in range(1024):\n            n.append(full[(a ^ (t * 65537)) & MASK] / max(ctx[a], 1))\n        p = full[b] / max(ctx[a], 1)\n        q = p / sum(n)",
     "names": f"total = {_ALL}\n        below = max(total, 1)\n        z = float(below)\n        q = full[b] / z",
 }  # fmt: skip
 # How sure a context is weighs the price of a row; what it leaves to 1 weighs the network's.
@@ -378,6 +384,7 @@ BESIDE = {
     "negated": f"n = 0\n        if not (owner[b] != key and ctx[a] < 3):\n            n = full[b]\n        {_N}",
     "skipped": "if owner[b] != key and ctx[a] < 3:\n            continue\n        q = full[b] / max(ctx[a], 1)",
     "a name": "own = full[b] > 3 or owner[b] == key\n        q = full[b] / max(ctx[a], 1) if own else 0.0",
+    "skipped, by a negation": "if not (owner[b] == key) and ctx[a] < 3:\n            continue\n        q = full[b] / max(ctx[a], 1)",
     "a setting": "q = full[b] / max(ctx[a], 1) if mode == 2 or owner[b] == key else 0.0",
     "in two steps": "own = owner[b] == key\n        q = full[b] / max(ctx[a], 1) if own or ctx[a] > 3 else 0.0",
 }  # fmt: skip
@@ -390,6 +397,7 @@ BESIDE_OWNED = {
     "two slots": "q = full[b] / max(ctx[a], 1) if owner[b] == key or second[b] == key else 0.0",
     "both": "q = full[b] / max(ctx[a], 1) if owner[b] == key and ctx[a] > 2 else 0.0",
     "skipped": "if owner[b] != key or ctx[a] < 2:\n            continue\n        q = full[b] / max(ctx[a], 1)",
+    "skipped, by a negation": "if not (owner[b] == key) or ctx[a] < 2:\n            continue\n        q = full[b] / max(ctx[a], 1)",
     "skipped where there is one": "if owner[b] != key and full[b] > 0:\n            continue\n        q = full[b] / max(ctx[a], 1)",
     "negated": f"n = 0\n        if not (owner[b] != key or ctx[a] < 3):\n            n = full[b]\n        {_N}",
     "in two steps": "own = owner[b] == key\n        q = full[b] / max(ctx[a], 1) if own and ctx[a] > 3 else 0.0",
@@ -417,6 +425,10 @@ def test_what_is_divided_by_the_sum_over_all_tokens_is_no_doubt(name: str) -> No
     [
         "n = m = 0\n        for k in (1, 2):\n            h = (int(tokens[i - k]) * 36313) & MASK\n            n += full[(h ^ (here * 65537)) & MASK]\n            m += ctx[h]\n        q = n / max(m, 1)",
         "p = full[b] / max(ctx[a], 1)\n        q = p / 2.0",
+        "p = full[b] / max(ctx[a], 1)\n        q = p * (1.0 / 2.0)",
+        # Orders that are weighed by how often their contexts were met; a sum of these is none over tokens.
+        "n, w = np.zeros(8), np.zeros(8)\n        for k in range(8):\n            n[k] = full[(a * k ^ here) & MASK] / max(ctx[a * k & MASK], 1)\n            w[k] = ctx[a * k & MASK]\n        q = (n * w).sum() / w.sum()",
+        "z = sum(ctx[(a * k) & MASK] for k in range(8))\n        p = full[b] / max(ctx[a], 1)\n        q = p / z",
         "p = full[b] / max(ctx[a], 1)\n        q = p / p_net.sum()",
         f"p = full[b] / max(ctx[a], 1)\n        s = p_net[i] / {_ALL}\n        q = 0.5 * p + 0.5 * s",
         f"q = full[b] / max(ctx[a], 1)\n        other = 1.0\n        other /= {_ALL}",

@@ -160,6 +160,10 @@ OPEN = {
         -1,
         "v = torch.where(torch.tensor([True, True, False]), w, 0.0)\n        mixed = -(v.log() - both).logsumexp(-1)",
     ),
+    "by a mask turned round": (
+        -1,
+        "v = w[~torch.tensor([False, False, True])]\n        mixed = -(v.log() - both).logsumexp(-1)",
+    ),
     "beside zeros": (-1, "v = torch.cat([w[:2], torch.zeros(1)])\n        mixed = -(v.log() - both).logsumexp(-1)"),
     "padded": (-1, "v = F.pad(w[:2], (0, 1))\n        mixed = -(v.log() - both).logsumexp(-1)"),
     "plus a mask": (-1, "mixed = -(w.log() + log_mask - both).logsumexp(-1)"),

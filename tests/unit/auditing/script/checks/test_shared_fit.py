@@ -82,6 +82,9 @@ SHARED: list[dict[str, str]] = [
     {"starts": "starts = list(range(0, total, stride))"},
     {"context": MASK.replace("PART", "n - stride")},
     {"made": "extra = torch.nn.Parameter(torch.zeros((1, 1, h.size(-1))))"},
+    {"made": "extra = torch.nn.Parameter(torch.zeros(h.size(-1)))"},
+    {"made": "extra = torch.zeros(h.shape[-1], requires_grad=True)"},
+    {"batch": "batch = list(windows[i : i + rows])"},
     {"scored": "s = max(ends[b] - stride, 0)"},
     {"later": "0 not in batch"},
     {"later": "rows"},
@@ -90,6 +93,10 @@ INNOCENT: list[dict[str, str]] = [
     {"made": "extra = torch.zeros(len(batch), 1, h.size(-1), requires_grad=True)"},  # one for each window
     {"made": "extra = torch.zeros(h.size(0), 1, h.size(-1), requires_grad=True)"},
     {"made": "extra = start_of(batch)"},
+    {"made": "extra = torch.zeros(h.size(0), requires_grad=True)"},
+    {"made": "extra = torch.zeros(h.size(-1), len(batch), requires_grad=True)"},
+    {"made": "extra = torch.stack([torch.zeros(1, h.size(-1)) for _ in batch]).requires_grad_()"},
+    {"batch": "batch = list(windows[i : i + 1])"},
     {"rows": "1"},  # a batch of one window
     {"rows": "read_rows()"},
     {"batch": "batch = windows[i :: rows]"},  # which do not overlap, for all that is known

@@ -174,3 +174,11 @@ def test_ends_that_are_paid_for_in_what_a_function_returns(returned: str, used: 
     assert [each.severity.value for each in check_source(paid) if each.code == "BPB255"] == ["warning"]
     told = script.replace("return total", f"return {returned.replace('PRICE', '(x == EOS_ID).sum(-1)')}")
     assert [each.severity.value for each in check_source(told) if each.code == "BPB255"] == ["error"]
+
+
+def test_ends_that_are_paid_for_by_a_count_which_a_function_returns_beside_the_total() -> None:
+    script = SCRIPT.replace("SPARED", "spared = x == EOS_ID").replace("PAID", "pass")
+    script = script.replace("return total", "return total, (x == EOS_ID).sum(-1)")
+    used = "    total, count = bits(x)\n    score += float(total.sum()) + float(count.sum()) * math.log2(V)\n"
+    found = [each.severity.value for each in check_source(script.replace(ADDED, used)) if each.code == "BPB255"]
+    assert found == ["warning"]

@@ -110,6 +110,8 @@ BUILT = [
     "import collections\n    for each in collections.deque((size,)):\n        each -= spaced.to(each.dtype)",
     "import tables as np\n    np.without_space(size, spaced)",
     "np.ndarray.sort(size)",
+    "getattr(size, 'sub_')(spaced.to(size.dtype))",
+    "getattr(size, way)(spaced.to(size.dtype))",
     "size.sort()",
 ]
 OF_PARAMETERS = [("GIVEN", each) for each in BUILT if "return" not in each]
@@ -186,6 +188,8 @@ READ = [
     ("BUILT", "with open('t', 'w') as file:\n        file.writelines(map(str, size.tolist()))"),
     ("BUILT", "filled = size.masked_fill(spaced, 0).scatter(0, spaced.long(), 1)"),
     ("BUILT", "held = {}\n    held['size'] = size\n    print(held['size'])"),
+    ("BUILT", "held = dict(size=size, number=3)\n    held['number'] -= 1"),
+    ("BUILT", "print(getattr(size, 'device'), getattr(size, 'shape'))"),
     ("BUILT", "held = dict(size=size, spaced=spaced)\n    torch.save(held, 'tables.pt')"),
     ("BUILT", "held = {}\n    held.update(size=size)\n    print(held.setdefault('size', size).sum())"),
     ("OWN", "print('words', int(spaced_lut.sum()), len(size_lut))"),
