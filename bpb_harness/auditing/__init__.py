@@ -37,7 +37,7 @@ checks/            one file a family of codes:
                    later than the run ended, unread_settings.py BPB456 what commands set and nothing reads,
                    modules_elsewhere.py BPB457 what scripts import and nothing holds, guarded_imports.py under which
                    settings, stated_loss.py BPB458 a loss that is not of the score beside it, borrowed_logs.py BPB454
-                   and 455 logs of another author's submission
+                   and 455 logs of another author's submission, ends_of_seeds.py BPB406 a seed's score by its own log
     rules.py       BPB5xx the contest's rules: size, time, runs, significance; packed_over_cap.py a size by the log,
                    network_alone.py without the code, several_packings.py one of several,
                    packed_code.py with the script as it is packed, size_in_no_log.py BPB511 in none of its logs,

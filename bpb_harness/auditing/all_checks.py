@@ -13,6 +13,7 @@ from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
 from bpb_harness.auditing.checks.cut_short import check_cut_short
+from bpb_harness.auditing.checks.ends_of_seeds import check_ends_of_seeds
 from bpb_harness.auditing.checks.foreign_text import check_foreign_text
 from bpb_harness.auditing.checks.learnt_in_log import check_learnt_in_log
 from bpb_harness.auditing.checks.log_of_a_run import check_log_of_a_run
@@ -106,6 +107,7 @@ def _of_the_record(evidence: Evidence) -> Iterator[Finding]:
     yield from check_other_logs(evidence)
     yield from check_bound(evidence)
     yield from check_best_seed(evidence)
+    yield from check_ends_of_seeds(evidence)
     yield from check_sampling(evidence)
     yield from check_part_told(evidence)
 

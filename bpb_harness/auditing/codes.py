@@ -68,7 +68,7 @@ APPROXIMATE = register("BPB211", "approximate-estimator", _WARNS, "The record's 
 WEIGHT_WRONG = register("BPB212", "wrong-weight", _REFUTES,
     "The stated weight is not the one that belongs to the stated mask rate.")
 PROSE_VOIDS = register("BPB213", "readme-voids-score", _WARNS,
-    "The record says plainly of the score what would void it, and nothing else in it tells.")
+    "The record says plainly of its score what would void it; nothing else in it shows whether that is so.")
 JOINT_PRICE = register("BPB214", "joint-price", _REFUTES,
     "Masked tokens are priced jointly under the weight of tokens priced one by one: no bound and no code length.")
 LEARNT_BEFORE = register("BPB215", "learnt-before-scored", _WARNS,
@@ -101,8 +101,9 @@ LOG_CONTRADICTS = register("BPB404", "log-contradicts", _REFUTES,
 OTHER_LOGS_FAULTY = register("BPB405", "faulty-logs-beside", _INFORMS,
     "Logs in the folder, not the claim's own, show a byte-count bug.")
 SEEDS_CONTRADICT = register("BPB406", "seeds-contradict", _WARNS,
-    "The claimed score is no mean of the seeds that the record lists.")
-TABLE_CONTRADICTS = register("BPB407", "table-contradicts-log", _WARNS, "A table of the record and its log disagree.")
+    "Scores that the record lists for its seeds do not give the claimed one, or are not those of its logs.")
+TABLE_CONTRADICTS = register("BPB407", "scores-contradict", _WARNS,
+    "Two files of the record give different scores: submission.json and README, or a table and a log.")
 SPREAD_CONTRADICTS = register("BPB408", "spread-contradicts", _INFORMS,
     "The published spread is not that of the seeds.")
 NO_CLAIM = register("BPB409", "no-claim", _WARNS, "The record does not say which score it claims.")

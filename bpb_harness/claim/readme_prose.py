@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from bpb_harness.claim.printed import Source
@@ -35,11 +35,13 @@ class VoidingSentence:
         sentence: the author's words.
         meaning: what they say of the score.
         source: where they stand.
+        technique: the name in a title or heading that is all of the statement; None of a sentence.
     """
 
     sentence: str
     meaning: str
     source: Source
+    technique: str | None = field(default=None, compare=False)
 
 
 # What a submission is called after, in its title or over a section of its README.
@@ -252,8 +254,9 @@ def voiding_title(title: str, file: str) -> VoidingSentence | None:
     """A title that says what would void the score: of a run on the validation split alone, as such runs are called."""
     if _DENIED_BEFORE.search(title):
         return None
-    meaning = TRAINED_ON_IT if _VAL_ONLY.search(title) else _technique_of(title)[0]
-    return None if meaning is None else VoidingSentence(title[:_LONGEST_SENTENCE], meaning, Source(file))
+    alone = _VAL_ONLY.search(title)
+    meaning, _, name = _technique_of(title) if alone is None else (TRAINED_ON_IT, "", alone[0])
+    return None if meaning is None else VoidingSentence(title[:_LONGEST_SENTENCE], meaning, Source(file), name)
 
 
 def voiding_headings(text: str, file: str) -> tuple[VoidingSentence, ...]:
@@ -268,25 +271,25 @@ def voiding_headings(text: str, file: str) -> tuple[VoidingSentence, ...]:
         heading = line.strip("# \r\t*")
         if denied_below and level > denied_below:
             continue
-        meaning, rest = _technique_of(heading)
+        meaning, rest, name = _technique_of(heading)
         is_denied = level > 1 and (_DENYING_HEADING.search(rest) or _REJECTED.search(rest)) is not None
         denied_below = level if is_denied else 0
         if is_denied or _DENIED_BEFORE.search(rest):
             continue
         if meaning is not None and len(found) < _MAX_SENTENCES:
-            found.append(VoidingSentence(heading[:_LONGEST_SENTENCE], meaning, Source(file, number)))
+            found.append(VoidingSentence(heading[:_LONGEST_SENTENCE], meaning, Source(file, number), name))
     return tuple(found)
 
 
 _REJECTED = closed(r"\b(?:remov\w*|fail\w*|reject\w*|tried|attempt\w*|compar\w*|versus|vs|negative|illegal|credits?)\b")
 
 
-def _technique_of(words: str) -> tuple[str | None, str]:
-    """What a technique that is named means for the score, and the other words."""
+def _technique_of(words: str) -> tuple[str | None, str, str | None]:
+    """What a technique that is named means for the score, the other words, and its name."""
     for pattern, meaning in _TECHNIQUES:
-        if pattern.search(words):
-            return meaning, pattern.sub(" ", words)
-    return None, words
+        if (found := pattern.search(words)) is not None:
+            return meaning, pattern.sub(" ", words), found[0]
+    return None, words, None
 
 
 def _meaning_of(sentence: str) -> str | None:

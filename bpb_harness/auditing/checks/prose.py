@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bpb_harness.auditing import codes, learnt
+from bpb_harness.auditing.checks.found_in_log import label_of
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.learnt import LEARNT
 from bpb_harness.auditing.said import text_of
 from bpb_harness.claim import LogRecord
+from bpb_harness.claim.figure_lines import figure_line
 from bpb_harness.claim.prose_files import voiding_in_note
 from bpb_harness.claim.readme_prose import (
     VoidingSentence,
@@ -46,7 +48,7 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     for found in [*sentences, *([title] if title is not None else [])]:
         said.setdefault(found.meaning, []).append(found)
     for meaning, alike in said.items():
-        yield _finding_of(meaning, alike)
+        yield _finding_of(evidence, meaning, alike)
     yield from _trained_on_scored_documents(evidence)
     yield from _trained_by_setting(evidence)
 
@@ -112,21 +114,52 @@ _OF_LESS = re.compile(
 )
 
 
-def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
+def _finding_of(evidence: Evidence, meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
     """One finding of sentences that mean the same, with the first of them and the places of all."""
     first, places = alike[0], list(dict.fromkeys(str(found.source) for found in alike))
     too = f" (so {'does' if len(places) == 2 else 'do'} {listed(places[1:])})" if len(places) > 1 else ""
-    message = f"{first.source} says {first.sentence[:300]!r}{too}: if it is so, {meaning}"
+    said = first.sentence[:300]
+    message = (
+        f"{first.source} says {said!r}{too}: if it is so, {meaning}"
+        if first.technique is None or first.technique == said
+        else f"{first.source} names {first.technique!r}, in {said!r}{too}: if that is what such names usually stand "
+        f"for, {meaning}"
+    )
     rule = codes.JOINT_PRICE if meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
     facts: dict[str, Json] = {"places": [*places]} if len(places) > 1 else {}
     facts |= {LEARNT: True} if meaning in SAY_THAT_IT_WAS_LEARNT else {}
     facts |= {learnt.FITTED: True} if meaning == FITTED else {}
     facts |= {learnt.CAME_FIRST: True} if meaning in SAY_THAT_IT_CAME_FIRST else {}
-    said = [found.sentence for found in alike if _ON_IT_ALONE.search(found.sentence)]
-    is_alone = meaning == TRAINED_ON_IT and not all(map(_OF_LESS.search, said))
+    alone = [found.sentence for found in alike if _ON_IT_ALONE.search(found.sentence)]
+    is_alone = meaning == TRAINED_ON_IT and not all(map(_OF_LESS.search, alone))
     facts |= {learnt.ON_IT_ALONE: True} if is_alone else {}
-    missing = "a look into the script that made the score: does it do what the record says of it?"
+    missing = f"{_script_of(evidence)}: does it do what the record says?"
     return rule.finding(
         message, severity=Severity.WARNS, place=places[0], missing=missing,
         facts=facts,
     )  # fmt: skip
+
+
+def _script_of(evidence: Evidence) -> str:
+    """The script that has to be looked into: by its line, where none that lies there prints one like that."""
+    from bpb_harness.auditing.script import Printable, decode_source  # deferred: most records say nothing of the kind
+
+    any_script, scripts = "a look into the script that made the score", evidence.claim.scripts
+    line = next(iter(evidence.lines), None)
+    log = None if line is None else evidence.log_of(line)
+    if line is None or log is None or not scripts or any(each.holds_script for each in evidence.claim.logs):
+        return any_script
+    number, lines = line.bpb.source.line or 0, _text_of(log).split("\n")
+    printed = figure_line(lines[number - 1], number) if 0 < number <= len(lines) else None
+    try:
+        printable = Printable([decode_source(script).text for script in scripts])
+    except ClaimError:
+        return any_script
+    if printed is None or not printable.is_known or printable.has_trainer or printable.holds(printed):
+        return any_script
+    names = listed([script.name for script in scripts]) if len(scripts) <= _MOST_NAMED else "the scripts beside it"
+    does = "does" if len(scripts) == 1 else "do"
+    return f"the script that printed {label_of(line)!r} ({line.bpb.source}), a line that {names} {does} not print"
+
+
+_MOST_NAMED = 3

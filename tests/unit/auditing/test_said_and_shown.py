@@ -100,6 +100,50 @@ def test_a_score_below_all_that_stands_is_void_by_the_words_that_say_why(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("readme", "said"),
+    [
+        (ON_IT, "README.md:3 says 'Val-only training: the network was trained on the validation shard.': if it is so,"),
+        (
+            "# Our Pre-Quant TTT and more\n",
+            "README.md:3 names 'Pre-Quant TTT', in 'Our Pre-Quant TTT and more': if that is what such names usually "
+            "stand for,",
+        ),
+        ("# Pre-Quant TTT\n", "README.md:3 says 'Pre-Quant TTT': if it is so,"),
+    ],
+    ids=["a sentence", "a name in a title", "a name alone"],
+)
+def test_a_name_in_a_title_is_told_from_a_sentence(tmp_path: Path, readme: str, said: str) -> None:
+    (found,) = _report(tmp_path, readme, script=PLAIN, run=PLAIN_RUN).with_code("BPB213")
+    assert found.message.startswith(said)
+
+
+FIGURES = "".join(f"print(f'part {number}: {{ms}} ms {{size}} bytes')\n" for number in range(9))
+PRINTS = "print(f'{label} val_loss:{loss:.8f} val_bpb:{score:.8f}')\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "missing"),
+    [
+        (
+            f"{PLAIN}{FIGURES}print(f'final_s0 val_loss:{{loss:.8f}} val_bpb:{{score:.8f}}')\n",
+            "the script that printed 'final' (train.log:2), a line that train_gpt.py does not print: does it do "
+            "what the record says?",
+        ),
+        (
+            f"{PLAIN}{FIGURES}print(f'final val_loss:{{loss:.8f}} val_bpb:{{score:.8f}}')\n",
+            "a look into the script that made the score: does it do what the record says?",
+        ),
+        (PLAIN + FIGURES + PRINTS, "a look into the script that made the score: does it do what the record says?"),
+        (PLAIN, "a look into the script that made the score: does it do what the record says?"),
+    ],
+    ids=["another line", "that line", "any line", "none"],
+)
+def test_the_script_that_is_asked_for_is_one_that_prints_the_score(tmp_path: Path, script: str, missing: str) -> None:
+    (found,) = _report(tmp_path, ON_IT, script=script, run=PLAIN_RUN).with_code("BPB213")
+    assert found.evidence["missing"] == missing
+
+
+@pytest.mark.parametrize(
     ("readme", "nats"),
     [
         (ON_IT, NATS),  # as high as others: what the words mean is open

@@ -456,7 +456,7 @@ def test_sentences_that_mean_the_same_are_one_finding(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(f"# {title}\n\nwords\n\n## What pre-quant TTT does\n\nmore\n")
     (tmp_path / "train.log").write_text(log(2.0312, SP1024))
     (found,) = audit(tmp_path).with_code("BPB213")
-    assert found.message.startswith(f"README.md:1 says '{title}' (so does README.md:5): if it is so, ")
+    assert found.message.startswith(f"README.md:1 names 'Pre-Quant TTT', in '{title}' (so does README.md:5): if that")
     assert found.evidence["places"] == ["README.md:1", "README.md:5"]
     score = round(bpb(2.0312, SP1024), 6)
     (tmp_path / "submission.json").write_text(submission(name=f"Record: {title}", val_bpb=score))

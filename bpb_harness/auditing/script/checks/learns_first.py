@@ -207,7 +207,7 @@ def _packed_before(analysis: Analysis, score: LoggedScore, number: int) -> int |
 
 
 _PACKED = re.compile(r"total submission size|serialized model.{0,40}(?:int[0-9]|zlib|lzma|zstd|brotli)", re.IGNORECASE)
-_LAST = ". The last score printed before that, of which windows and weights was not compared,"
+_LAST = ". The last score printed before that (its windows and weights may differ)"
 _ALL = "what is scored was learnt before"
 _ITS_OWN = "is a line that this training alone prints"
 

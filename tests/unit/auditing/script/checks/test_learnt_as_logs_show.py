@@ -176,8 +176,8 @@ def test_what_the_log_shows_and_the_weights_carry_to_the_score_refutes(tmp_path:
     (found,) = _found(tmp_path, changes)
     assert found.severity is Severity.REFUTES
     assert "train.log:3 is a line that this training alone prints" in found.message
-    assert "before the claimed score in line 6. The last score printed before that, of which" in found.message
-    assert "windows and weights was not compared, is 1.2345, in line 2" in found.message
+    assert "before the claimed score in line 6. The last score printed before that (its windows" in found.message
+    assert "that (its windows and weights may differ) is 1.2345, in line 2" in found.message
     assert (found.evidence.get("fitted_in_scoring"), found.evidence.get("packed_at")) == (None, None)
     assert found.factor is None
     assert found.evidence["line_of_log"] == 3
