@@ -50,6 +50,8 @@ def meaning_of(report: AuditReport) -> str:
     """The verdict in words, and the codes that it rests on."""
     rests_on = listed(report.judgement.rests_on)
     meaning = _refutation(report) if report.verdict is Verdict.REFUTED else _MEANINGS[report.verdict]
+    if report.verdict is Verdict.UNVERIFIABLE and report.judgement.rests_on == (codes.NO_CLAIM.code,):
+        meaning = "no claimed score was found that could be right or wrong"
     apart = list(dict.fromkeys(found.code for found in report.findings if found.code in _APART))
     if report.verdict is Verdict.CONSISTENT and apart:
         meaning = (

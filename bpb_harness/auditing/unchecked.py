@@ -31,9 +31,14 @@ WROTE_THE_LOG = "that the script wrote the log"
 
 
 def without_decided(findings: Sequence[Finding]) -> list[Finding]:
-    """All findings, but that of a mixture that refutes the score nobody is told that it was not followed."""
+    """All findings, but that of a mixture that refutes the score nobody is told that it was not followed.
+
+    Nor, where the record claims no score, how that was computed.
+    """
     from bpb_harness.auditing.script.followed import OF_MIXTURES, without_mixture  # deferred: most have no script
 
+    if any(finding.code == codes.NO_CLAIM.code for finding in findings):
+        findings = [finding for finding in findings if [*_not_followed([finding])] != [_ALL]]
     if not any(finding.code in OF_MIXTURES and finding.severity is Severity.REFUTES for finding in findings):
         return [*findings]
     told = (without_mixture(finding) if finding.code == _NOT_FOLLOWED else finding for finding in findings)

@@ -42,14 +42,18 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
         return
     if claim.score is None:
         null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
-        others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
-        unread = _unread(claim)
-        message = f"no score is found, and {listed(unread)} cannot be read" if unread else "the record claims no score"
+        others = _other_scores(claim)
+        unread, elsewhere = _unread(claim), _given_elsewhere(claim)
+        # Of a record that does give numbers, its sentences may call one of them the score, in words that are not read.
+        nothing = (
+            "no number is recognised as the claimed score" if others or elsewhere else "the record claims no score"
+        )
+        message = f"no score is found, and {listed(unread)} cannot be read" if unread else nothing
         message += f" ({null})" if null else ""
         if claim.loss_alone is not None:
             place = claim.loss_alone.source
             message += f" ({place} is a loss of {claim.loss_alone}, and nothing beside it is in bits per byte)"
-        message += f"; what it does give, {others}, it does not call the score" if others else ""
+        message += f"; what it does give, it does not call the score: {others}" if others else ""
         others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
         missing = None if unread else HOW_CLAIMED
         if claim.loss_alone is not None:
@@ -57,7 +61,8 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
                 f"how many bytes and tokens the text of {claim.loss_alone.name} has: loss / ln 2 x tokens / bytes are "
                 "bits per byte, if the loss is a mean over tokens in nats"
             )
-        elsewhere = _given_elsewhere(claim)
+        if (open_at := _left_open(claim)) is not None:
+            message += f"; {open_at}"
         if elsewhere is not None:
             message += f"; {elsewhere} gives scores, and nothing says which of them is claimed"
         is_one_of = any(note.kind is NoteKind.AMBIGUOUS for note in claim.notes) or claim.written_by is not None
@@ -70,6 +75,30 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
     yield from _against_seeds(evidence, claim.score)
     yield from _spread(evidence)
     yield from _tables(evidence)
+
+
+def _other_scores(claim: Claim) -> str:
+    """What a record gives beside a score, those of single seeds last; the first of them, and how many more."""
+    others = sorted(claim.other_scores, key=lambda other: re.search(r"seed[^.]*\.", other.name) is not None)
+    return first_of([f"{other.name} {other}" for other in others], _MAX_OTHERS)
+
+
+def _left_open(claim: Claim) -> str | None:
+    """That the README leaves its score open, in words: "**val_bpb: TBD**" by itself, or at the start of a line."""
+    readme = claim.readme
+    for number, line in enumerate(readme.text.split("\n")[:_FIRST_LINES], 1) if readme is not None else ():
+        if readme is not None and (found := _OPEN.match(line[:200])) is not None:
+            return f"{readme.file}:{number} leaves it open: {_MARKUP.sub('', found['said'])!r}"
+    return None
+
+
+_MAX_OTHERS, _FIRST_LINES = 5, 80
+_MARKUP = re.compile(r"[*`]")
+_OPEN = re.compile(
+    r"[\s#>*_`-]{0,10}(?P<said>(?:score\W{1,4})?(?:val[_ ]?bpb|bpb|score)\b[\s:=*_`\[]{1,8}"
+    r"(?:tbd|tba|pending|to be (?:determined|measured|filled|added|announced)|not yet \w{2,20}))(?![a-z])",
+    re.IGNORECASE,
+)
 
 
 def _given_elsewhere(claim: Claim) -> str | None:

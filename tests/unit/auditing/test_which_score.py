@@ -1309,3 +1309,50 @@ def test_what_the_json_calls_final_is_claimed_before_what_stands_in_front_of_it(
 )
 def test_a_final_score_that_is_not_known_to_be_meant(tmp_path: Path, readme: str, results: dict[str, object]) -> None:
     assert _of_finals(tmp_path, readme, **results) == 1.07199665
+
+
+@pytest.mark.parametrize(
+    ("readme", "said"),
+    [
+        ("# A net\n\n**val_bpb: TBD** (pending runs)\n", "README.md:3 leaves it open: 'val_bpb: TBD'"),
+        ("# A net\n\n## Score: val_bpb = pending\n", "README.md:3 leaves it open: 'Score: val_bpb = pending'"),
+        ("# A net\n\n**Score:** Pending (no computer)\n", "README.md:3 leaves it open: 'Score: Pending'"),
+        ("# A net\n\n**val_bpb**: `TBD` (to be updated)\n", "README.md:3 leaves it open: 'val_bpb: TBD'"),
+        ("# A net\n\nval_bpb is not the aim here.\n", None),
+        ("# A net\n\nOur score depends on pending work.\n", None),
+        ("# A net\n\nscores: TBDs of others\n", None),
+        ("# A net\n\nThe std of val_bpb: TBD\n", None),
+        ("# A net\n\nNothing.\n", None),
+    ],
+)
+def test_a_score_that_the_readme_leaves_open_is_quoted(tmp_path: Path, readme: str, said: str | None) -> None:
+    (tmp_path / "submission.json").write_text('{"name": "a net", "val_bpb": null}')
+    (tmp_path / "README.md").write_text(readme)
+    (found,) = audit(tmp_path).with_code("BPB409")
+    assert found.message.startswith("the record claims no score (submission.json: val_bpb is null)")
+    assert ("leaves it open" in found.message) is (said is not None)
+    assert said is None or said in found.message
+
+
+def test_numbers_beside_no_score_are_counted_where_not_all_are_named(tmp_path: Path) -> None:
+    """Those of single seeds come last: what is of the whole record would be left out."""
+    seeds = {f"{seed}": {"control_bpb": 1.3 + seed / 1e4, "variant_bpb": 1.2 + seed / 1e4} for seed in range(3)}
+    values = {"validation": {"control_bpb_mean": 1.3001, "seed_results": seeds}, "estimate": {"mean_bpb": 1.1001}}
+    (tmp_path / "submission.json").write_text(json.dumps(values))
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB409")
+    assert found.message.startswith(
+        "no number is recognised as the claimed score; what it does give, it does not call the score: "
+        "validation.control_bpb_mean 1.3001, estimate.mean_bpb 1.1001, validation.seed_results.0.control_bpb 1.3, "
+    )
+    assert found.message.endswith(" and 3 more")
+    said = " ".join(report.to_text().split())
+    assert "unverifiable: no claimed score was found that could be right or wrong. The verdict rests on BPB409" in said
+
+
+def test_how_a_score_was_computed_is_not_asked_where_none_is_claimed(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text('{"name": "a net", "val_bpb": null}')
+    (tmp_path / "train.py").write_text("print(1)\n")
+    assert not audit(tmp_path).with_code("BPB954")
+    (tmp_path / "submission.json").write_text('{"name": "a net", "val_bpb": 1.2}')
+    assert audit(tmp_path).with_code("BPB954")
