@@ -51,13 +51,14 @@ TRAINED_AGAIN = (
 )
 
 WITHOUT_MIXING = (
-    "the network's own score, with nothing mixed into it: it stands (in the log, where that prints it), and somebody "
-    "other than the author can score the file again"
+    "the network's own score, with nothing mixed into it: where the log prints one, that stands, and somebody other "
+    "than the author can score the file again"
 )
 
 WITHOUT_FIT = (
     "the packed network's own score, without what the evaluation fits to the text: where nothing of that goes into the "
-    "file, it stands (in the log, where that prints it), and somebody other than the author can score the file again; "
+    "file, the one that the log prints stands, if it prints one, and somebody other than the author can score the file "
+    "again; "
     "what is fitted counts where each part is scored before it is learnt"
 )
 

@@ -15,9 +15,9 @@ from bpb_harness.errors import ClaimError
 
 LARGEST_TEXT = 32 << 20  # bytes; of a larger log the first quarter and the last three are read
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig", "a byte-order mark"),
-    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16 text"),
-    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16 text"),
+    (codecs.BOM_UTF8, "utf-8-sig", "starts with a byte-order mark"),
+    (codecs.BOM_UTF16_LE, "utf-16", "is UTF-16 text"),
+    (codecs.BOM_UTF16_BE, "utf-16", "is UTF-16 text"),
 )
 
 
@@ -63,7 +63,7 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
     for mark, marked, what in _MARKS:
         if raw.startswith(mark):
             encoding = marked
-            notes.append(Note(NoteKind.ENCODING, f"{name} starts with {what}", Source(name)))
+            notes.append(Note(NoteKind.ENCODING, f"{name} {what}", Source(name)))
             break
     try:
         text = raw.decode(encoding)

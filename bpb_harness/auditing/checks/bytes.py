@@ -460,7 +460,7 @@ def _left_over(evidence: Evidence, row: Denominator) -> str:
     """What a count of whole windows leaves out, in words."""
     if not _is_of_the_log(evidence, row) or row.num_tokens % _WINDOW:
         return ""
-    return "; that count is of whole windows, and the tokens behind the last one, which are not in it, make it less"
+    return "; the true ratio is slightly lower: the tokens behind the last whole window are not in that count"
 
 
 def _whole_windows_of_bytes(evidence: Evidence, ratio: Ratio, row: Denominator) -> str | None:

@@ -47,7 +47,7 @@ def check_log_of_a_run(evidence: Evidence) -> Iterator[Finding]:
     told += [f"{place} has {words!r}, which no program prints for a number" for place, words in written]
     places += [str(place) for place, _ in written]
     if told or rows:
-        clock = " by one clock" if backs else ""
+        clock = " by one clock" if backs and len(told) == 1 else ""  # which the other signs have nothing to do with
         said = [f"{'; '.join(told)}: no run prints this{clock}; the lines {whose}"] if told else []
         message = ". ".join([*said, *map(_told_of_row, rows)])
         missing = "the logs as the runs printed them"

@@ -94,7 +94,14 @@ def test_a_clock_that_goes_back(tmp_path: Path) -> None:
     (found,) = report.with_code("BPB426")
     assert "train_0.log:4 stops the training at 599,820 ms, and train_0.log:3 is at 600,612 ms already" in found.message
     assert "bytes" not in found.message
+    assert found.message.endswith("no run prints this by one clock; the lines are of several runs, or were changed")
     assert report.verdict == "unverifiable"
+
+
+def test_a_clock_has_nothing_to_do_with_packed_sizes(tmp_path: Path) -> None:
+    (found,) = _report(tmp_path, lines=BACK).with_code("BPB426")
+    assert "have one packed size to the byte" in found.message
+    assert found.message.endswith("no run prints this; the lines are of several runs, or were changed")
 
 
 @pytest.mark.parametrize("said", ["resuming from step_7000.pt", "Resumed at step 7000 by the next job", "--- resume"])

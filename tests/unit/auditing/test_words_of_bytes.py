@@ -27,8 +27,8 @@ def test_a_count_of_the_log_is_called_one(tmp_path: Path) -> None:
     text = log(NATS, ratio, tokens=loaded, export="fineweb10B_sp4096")
     assert _right(tmp_path, text, ratio).message == (
         "the record divides by 3.31973 bytes per token; fineweb_val (full) under another sp4096 than the table's, its "
-        "151,080,891 bytes over the 45,508,608 tokens that the log loads, has 3.31983 (-0.003 %); that count is of "
-        "whole windows, and the tokens behind the last one, which are not in it, make it less"
+        "151,080,891 bytes over the 45,508,608 tokens that the log loads, has 3.31983 (-0.003 %); the true ratio "
+        "is slightly lower: the tokens behind the last whole window are not in that count"
     )
     text = log(NATS, ratio, tokens=whole, export="fineweb10B_sp4096")  # all of them: nothing is left over
     assert _right(tmp_path, text, ratio).message.endswith("has 3.31973 (equal within its digits)")

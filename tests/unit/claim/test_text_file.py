@@ -19,14 +19,14 @@ HERE = Source("shown.log")
     ("raw", "said"),
     [
         ("caf\u00e9\n".encode(), None),
-        (b"\xef\xbb\xbf" + "caf\u00e9\n".encode(), "a byte-order mark"),
-        ("caf\u00e9\n".encode("utf-16"), "UTF-16 text"),
-        (b"\xfe\xff" + "caf\u00e9\n".encode("utf-16-be"), "UTF-16 text"),
+        (b"\xef\xbb\xbf" + "caf\u00e9\n".encode(), "starts with a byte-order mark"),
+        ("caf\u00e9\n".encode("utf-16"), "is UTF-16 text"),
+        (b"\xfe\xff" + "caf\u00e9\n".encode("utf-16-be"), "is UTF-16 text"),
     ],
 )
 def test_encodings(tmp_path: Path, raw: bytes, said: str | None) -> None:
     (tmp_path / "f").write_bytes(raw)
-    notes = (Note(NoteKind.ENCODING, f"shown.log starts with {said}", HERE),) if said else ()
+    notes = (Note(NoteKind.ENCODING, f"shown.log {said}", HERE),) if said else ()
     assert read_text(tmp_path / "f", "shown.log") == TextFile("caf\u00e9\n", notes)
 
 

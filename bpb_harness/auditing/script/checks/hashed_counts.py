@@ -207,7 +207,7 @@ def _addends(node: ast.expr) -> list[ast.expr]:
 
 _RAISING = frozenset(["maximum", "max", "clamp", "clamp_min", "clip", "float"])
 _BOUNDING = frozenset(["minimum", "min", "fmin", "clamp", "clamp_max", "clip"])
-_CUT = ", cut to at most that of the context"
+_CUT = ", limited to that of the context"
 _OF_CONTEXT = "the count of the context"
 _FOR_ONE = ", for the target alone: targets that collide add up to more than 1"
 _OF_ITSELF = (

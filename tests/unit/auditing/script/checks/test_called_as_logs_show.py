@@ -126,7 +126,7 @@ def test_a_line_from_where_it_is_called_shows_it(tmp_path: Path, changes: dict[s
     (found,) = _found(tmp_path, changes)
     assert found.severity is Severity.REFUTES
     assert f"train.log:{line} is printed where this training is called, and nowhere else" in found.message
-    assert "before the claimed score in line 4. The last score printed before that, of which" in found.message
+    assert "before the claimed score in line 4. The last score printed before that (its windows" in found.message
     assert found.evidence["line_of_log"] == line
 
 

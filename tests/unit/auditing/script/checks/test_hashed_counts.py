@@ -242,7 +242,7 @@ def test_by_what_a_count_is_divided_is_said() -> None:
         (found,) = [found for found in check_source(text) if found.code == "BPB267"]
         said[name] = found.message
     assert "divided by the count of the context, for the target alone" in said["context"]
-    assert "its target, cut to at most that of the context, is divided by the count of the context" in said["lesser"]
+    assert "its target, limited to that of the context, is divided by the count of the context" in said["lesser"]
     assert "cut" not in said["context"]
     assert "divided by itself and a constant" in said["itself"]
 
@@ -255,7 +255,7 @@ def test_by_what_a_count_is_divided_is_said() -> None:
         ("(conc * p_net[i] + full[b]) / (conc + ctx[a])",
          "with its target, plus c times another price, is divided by the count of the context plus c, for"),
         ("(np.minimum(full[b], ctx[a]) + conc * p_net[i]) / np.maximum(ctx[a] + conc, 1)",
-         "cut to at most that of the context, plus c times another price, is divided by the count of the context plus c"),
+         "limited to that of the context, plus c times another price, is divided by the count of the context plus c"),
         ("full[b] / (ctx[a] + 1)", "with its target is divided by the count of the context plus another number, for"),
         ("(full[b] + 0.5) / (ctx[a] + 512)",
          "with its target, plus another number, is divided by the count of the context plus another number, for"),
@@ -291,7 +291,7 @@ def test_a_count_that_is_cut_before_the_quotient(kept: str, is_cut: bool) -> Non
     )
     text = SCRIPT.format(tables=tables, lookup=lookup, update=update)
     (found,) = [found for found in check_source(text) if found.code == "BPB267"]
-    assert ("cut to at most that of the context" in found.message) is is_cut
+    assert ("limited to that of the context" in found.message) is is_cut
 
 
 @pytest.mark.parametrize("name", EXACT)
