@@ -17,7 +17,7 @@ BYTES_BUG = register("BPB102", "known-byte-bug", _REFUTES,
     "The record divides by a number of bytes that a known counting bug produces.")
 BYTES_CONSTANT = register("BPB103", "constant-bytes-per-token", _REFUTES,
     "The bits were divided by a constant number of bytes per token.")
-BYTES_OFF = register("BPB104", "bytes-off", _WARNS, "The bytes per token fit neither the split nor a known bug.")
+BYTES_OFF = register("BPB104", "bytes-off", _WARNS, "The bytes per token are not those of the split.")
 BYTES_WRONG = register("BPB105", "bytes-wrong", _REFUTES,
     "The bytes per token cannot be those of the split that the record names.")
 BYTES_UNKNOWN = register("BPB106", "bytes-uncheckable", _WARNS,

@@ -30,6 +30,8 @@ _DOUBT_IT_IS_SO_LOW = frozenset(
     | {"BPB272", "BPB273"}
 )
 
+SECOND_COUNT = "is_second_count"  # evidence of a script's count that stands beside its first, and that the claim is of
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -116,6 +118,8 @@ def _held_against_the_loss(
     ratio, full, (factor, how) = evidence.ratio, evidence.full, told
     if ratio is None or not ratio.same_estimator or full is None or not evidence.tokenizer_is_named:
         return told
+    if any(finding.evidence.get(SECOND_COUNT) is True for finding in faults):
+        return told  # the loss beside the score is that of what the first count is of
     if any(is_of_record(finding) for finding in faults) or part_scored(evidence, findings) is not None:
         return told  # a finding of the record is of that very loss
     by_loss = ratio.value / full.bytes_per_token
@@ -144,6 +148,11 @@ def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Se
     Too low is what lies below all that is known to be sound, and what lowers a score that is doubted for being low.
     """
     lowest = lowest_of(evidence)
+    if lowest is not None and score.value <= value < lowest:
+        return (
+            f"the claim lies below {lowest:g} bits per byte, under which none is known to be sound on that text, and "
+            f"its factor alone, by which it would be {value:.4f}, does not lift it: something else is behind it"
+        )
     if lowest is not None and value < lowest:
         return (
             f"by its factor alone the score would lie below {lowest:g} bits per byte, under which none is known to be "

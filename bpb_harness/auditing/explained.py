@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.correction import SECOND_COUNT
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.auditing.parts import Part
 from bpb_harness.findings import Finding, Severity, place_in_script
@@ -65,6 +66,31 @@ def explained(
     return replace(finding, message=f"{finding.message.rstrip('.')}; {said}")
 
 
+def of_the_table(finding: Finding, findings: Sequence[Finding]) -> Finding:
+    """A byte table of a script that counts by the rule (BPB162), where the score was divided by something else.
+
+    Any other finding is given back as it is.
+
+    Args:
+        finding: one of ``findings``.
+        findings: all of them.
+    """
+    if finding.code != _COUNTS_BY_THE_RULE:
+        return finding
+    off = next((each for each in findings if each.code in _DIVIDED_OTHERWISE), None)
+    second = next((each for each in findings if each.evidence.get(SECOND_COUNT) is True), None)
+    if off is None and second is None:
+        return finding
+    but = "that does not make the number right that the score was divided by"
+    but = f"{but} ({off.code})" if off is not None and second is None else but
+    if second is not None:
+        but = f"the claimed score is divided by another count: {_named(second)}"
+    return replace(finding, message=f"{finding.message.replace(_IS_RIGHT, _FOLLOWS_THE_RULE).rstrip('.')}; {but}")
+
+
+_IS_RIGHT = "The script's byte count, followed for four tokens without running it, is right:"
+_FOLLOWS_THE_RULE = "A byte table of the script, followed for four tokens without running it, counts by the rule:"
+_DIVIDED_OTHERWISE = frozenset({codes.BYTES_OFF.code, codes.BYTES_BUG.code, codes.BYTES_WRONG.code})
 _OPEN = frozenset({codes.BYTES_OFF.code, codes.SLICE_INFERRED.code})
 # Faults of a script's count whose size hangs on the text, and whether they make the bytes fewer.
 _OF_UNKNOWN_SIZE = {"BPB165": True, "BPB156": False}
@@ -128,6 +154,7 @@ def _without_the_right_count(finding: Finding, findings: Sequence[Finding]) -> F
     is_right = any(other.code == _COUNTS_BY_THE_RULE for other in findings)
     if (
         not is_right
+        or finding.evidence.get("printed_counts") is True  # of whatever counted those
         or not isinstance(candidates, list)
         or not candidates
         or not _SHOWN_BY_SCRIPTS.issuperset(candidates)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.printed_counts import counted_of
 from bpb_harness.auditing.evidence import Evidence, mean_of_seeds
 from bpb_harness.auditing.held_script import differs, score_line, script_that_ran
 from bpb_harness.auditing.learnt import OF_ANOTHER_VERSION
@@ -110,6 +111,8 @@ def _context(evidence: Evidence) -> ScriptContext:
     settings = as_logged(evidence, settings_of(claim.readme.text)) if claim.readme else {}
     seeds, num_seeds = _of_listed_seeds(evidence)
     own = evidence.lines or seeds
+    counted = counted_of(evidence)
+    whole = counted if counted is not None and counted.is_whole else None
     return ScriptContext(
         num_windows=claim.protocol.num_windows,
         num_tokens=evidence.scored_tokens,
@@ -136,6 +139,8 @@ def _context(evidence: Evidence) -> ScriptContext:
         flags=flags_of(claim.readme.text) if claim.readme is not None else {},
         set_beside=set_beside(claim.scripts),
         word_hints=_word_hints(evidence),
+        printed_times=None if whole is None else whole.times,
+        printed_at=None if whole is None else str(whole.counts.source),
         rules=evidence.rules,
     )
 

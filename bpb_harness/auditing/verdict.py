@@ -12,6 +12,7 @@ A rule of the contest (BPB5xx) that is broken voids the entry, not the number: i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,7 +23,7 @@ from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.auditing.explained import explained
+from bpb_harness.auditing.explained import explained, of_the_table
 from bpb_harness.auditing.learnt import (
     CAME_FIRST,
     OF_ANOTHER_VERSION,
@@ -152,6 +153,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         findings = [finding for finding in findings if finding.code != codes.BEYOND_PLAIN.code]  # it says why it is low
     told = part_scored(evidence, findings) if evidence is not None else None
     findings = [of_the_whole(told, explained(finding, findings, told, evidence)) for finding in findings]
+    findings = [of_the_table(finding, findings) for finding in findings]
     part = told if not to_five_digits(findings) else None
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]
@@ -167,7 +169,12 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
         demoted = None
-        if finding.code == codes.BELOW_ALL_KNOWN.code and is_refuted and not is_behind:
+        if (
+            finding.code == codes.BELOW_ALL_KNOWN.code
+            and is_refuted
+            and not is_behind
+            and _lifts(findings, finding, evidence)
+        ):
             continue  # what refutes it says why it is so low
         if finding.code == codes.BYTES_UNKNOWN.code and any(map(_tells_constant, findings)):
             continue  # no loss is printed that would tell; but what it was divided by is known
@@ -187,10 +194,17 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
             continue
         if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found and not is_of_learning(finding):
             demoted = "the harness gets the claimed score all the same"
-        elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
+        elif _is_script_bytes(finding) and (right := _right_of(findings)) is not None:
+            if (
+                finding.severity is Severity.REFUTES
+                and finding.code in _OF_A_TABLE
+                and _is_the_claims_own(right, evidence)
+            ):
+                settled.append(_not_what_ran(finding, right))
+                continue
             demoted = (
-                "the log divides by the right number all the same, so this script, as it was followed here, is not "
-                "what made it"
+                "the record divides by the right number all the same, so this script, as it was followed here, is not "
+                "what made the score"
             )
         if demoted and finding.severity is Severity.REFUTES:
             message = f"{finding.message.rstrip('.')} ({demoted})"
@@ -198,6 +212,44 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         else:
             settled.append(_unlogged(evidence, _tied_to_the_log(finding, findings)))
     return settled
+
+
+def _right_of(findings: Sequence[Finding]) -> Finding | None:
+    return next((finding for finding in findings if finding.code == codes.BYTES_RIGHT.code), None)
+
+
+def _is_the_claims_own(right: Finding, evidence: Evidence | None) -> bool:
+    """Whether the right bytes per token are those of the claimed score itself, under a tokenizer that is named."""
+    is_sure = right.severity is Severity.CONFIRMS and right.evidence.get("inferred") is False
+    return is_sure and evidence is not None and not evidence.siblings
+
+
+def _not_what_ran(finding: Finding, right: Finding) -> Finding:
+    """A fault of a script's byte table that the claim's own loss and score contradict: it did not make the score."""
+    places = right.evidence.get("places")
+    where = f" ({', '.join(map(str, places[:_MOST_PLACES]))})" if isinstance(places, list) and places else ""
+    message = (
+        f"{_EFFECT.sub('', finding.message).rstrip('.')}. The claimed score was not divided by that: its own loss and "
+        f"score{where} give the right bytes per token, so the script, as it was followed here, is not what made it"
+    )
+    return replace(finding, message=message, severity=Severity.INFORMS, factor=None)
+
+
+_OF_A_TABLE = frozenset({"BPB151", "BPB152", "BPB153", "BPB154"})
+_MOST_PLACES = 3
+_EFFECT = re.compile(
+    r"[;,:] (?:so the score is too (?:low|high)|the score is too low|which makes the score too low)"
+    r"(?: \(too good\))?(?:: [^()]*?)?(?= \(|\.|$)"
+)
+
+
+def _lifts(findings: Sequence[Finding], low: Finding, evidence: Evidence | None) -> bool:
+    """Whether what refutes a score may be all that makes it so low: no factor that leaves it below what is known."""
+    factors = [each.factor for each in findings if each.severity is Severity.REFUTES]
+    lowest, score = low.evidence.get("lowest"), None if evidence is None else evidence.claim.score
+    if score is None or not isinstance(lowest, float):
+        return True
+    return any(factor is None or score.value * factor >= lowest for factor in factors)
 
 
 def _unlogged(evidence: Evidence | None, finding: Finding) -> Finding:

@@ -8,6 +8,7 @@
     nanochat_report.py, trainer_results.py, lm_eval_results.py  what others' programs write
     claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     stated_bytes.py   bytes per token that JSON and log lines state of the scored text
+    printed_counts.py tokens and bytes that log lines print beside a score that was made of them
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
     told_by_log.py    what else a log's lines tell; adaptation.py epochs over the text, clock.py a time that goes back,
                       even_steps.py one that is too even, scoring_order.py in which orders documents are gone through

@@ -31,6 +31,7 @@ from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_of_training, is_score_name, same_estimator, stem, tokenizers_in
 from bpb_harness.claim.placeholders import placeholders_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
+from bpb_harness.claim.printed_counts import CountReader, PrintedCounts
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.scoring_order import ScoringOrder
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
@@ -199,6 +200,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         numbers_beside_bpb=frozenset(said.numbers),
         unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
+        counts=tuple(said.counts),
         placeholder=placeholder,
         spoilt_at=said.spoilt,
         embedded_code_lines=sum(code),
@@ -272,11 +274,14 @@ class _Said:
     bytes_per_token: list[Printed] = field(default_factory=list)
     columns: Columns | None = None
     unread: list[Printed] = field(default_factory=list)
+    counts: list[PrintedCounts] = field(default_factory=list)
     clock: Clock = field(init=False)
     order: ScoringOrder = field(init=False)
+    count_reader: CountReader = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock, self.order = Clock(self.file), ScoringOrder(self.file)
+        self.count_reader = CountReader(self.file)
 
     def by_line(self, number: int, line: str) -> None:
         """Take one more line."""
@@ -328,6 +333,8 @@ class _Said:
         if "param" in low and len(self.parameters) < _MOST_TOLD and (found := _PARAMETERS.search(low)):
             size = parse_number(found[1].replace(",", ""), Source(self.file, number))
             self.parameters += [] if size is None else [size]
+        if (counts := self.count_reader.take(line, low, number)) is not None and len(self.counts) < _MOST_TOLD:
+            self.counts.append(counts)
         if "bytes" in low or "mb" in low or "mib" in low:
             self._take_bytes(line, low, Source(self.file, number))
         if "size" in low or "artifact" in low:

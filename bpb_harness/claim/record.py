@@ -13,6 +13,7 @@ from bpb_harness.claim.clock import ClockBack
 from bpb_harness.claim.even_steps import EvenSteps
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.printed_counts import PrintedCounts
 from bpb_harness.claim.scoring_order import OrdersTold
 from bpb_harness.claim.stored_text import StoredText
 from bpb_harness.claim.told_by_log import GatesTold, PartTold
@@ -121,6 +122,7 @@ class LogRecord:
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         bytes_per_token: what lines of nothing else state.
+        counts: tokens and bytes that lines print beside a score that was made of them.
         placeholder: the line by which it calls itself a placeholder for a log; then it has no ``lines``.
         spoilt_at: the last line that prints NaN or an infinity as a score, where no score comes after it.
         code_digest: of the script in it; None where it holds none.
@@ -159,6 +161,7 @@ class LogRecord:
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     bytes_per_token: tuple[Printed, ...] = ()
+    counts: tuple[PrintedCounts, ...] = ()
     placeholder: Source | None = None
     spoilt_at: Source | None = None
     code_digest: str | None = None

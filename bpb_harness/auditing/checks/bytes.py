@@ -16,7 +16,8 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.loss_elsewhere import loss_of_same_number, no_loss_beside, told_of_same_number
 from bpb_harness.auditing.checks.more_than_the_text import LARGEST_SLICE_SPREAD, has_one_ratio, more_than_the_text
 from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
-from bpb_harness.auditing.checks.possible_kinds import possible_units
+from bpb_harness.auditing.checks.possible_kinds import BUG_FITS, bugs_near, candidates, possible_units
+from bpb_harness.auditing.checks.printed_counts import counted_otherwise
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
@@ -37,8 +38,6 @@ from bpb_harness.units import NATS_PER_BIT, bits_to_nats
 AGREES = SCATTER
 # Where nothing names the tokenizer, a ratio can fit one of several rows by chance: then it has to fit better.
 AGREES_UNNAMED = 5e-4
-# A known bug multiplies the bytes of the whole split by a number that is known to five digits.
-BUG_FITS = 2e-4
 BUG_FITS_PROSE = 1e-4  # where only prose names the tokenizer
 BUG_FITS_UNNAMED = 2e-5
 # The smallest known bug, byte pieces by their spelling, makes 1 % more bytes: a print that cannot tell a ratio from it
@@ -67,6 +66,9 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
     if evidence.claim.score is None:
         return
     yield from _folded(evidence)
+    if (counted := counted_otherwise(evidence)) is not None:
+        yield counted
+        return
     other = None if ratio is None else _loss_of_another_line(evidence)
     if (ratio is None or other is not None) and (beside := _right_beside(evidence, other)) is not None:
         yield beside
@@ -804,7 +806,7 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         message = (
             f"every score line divides by {ratio.value:.5f} bytes per token ({_HOW}), while the log loads the whole "
             f"split, which has {whole.bytes_per_token:.5f} under {whole.tokenizer}"
-            f"{_of_the_split(evidence) or f': {off:.4f} times the bytes that are there'}{_candidates(evidence, off)}"
+            f"{_of_the_split(evidence) or f': {off:.4f} times the bytes that are there'}{candidates(evidence, off)}"
         )
         return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
     if not partial and (impossible := more_than_the_text(evidence, ratio)) is not None:
@@ -833,14 +835,14 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         message += uneven
     elif evidence.tokenizer_is_named:
         small = "" if is_far else "; a small part of the split could, and the record names none"
-        message += _candidates(evidence, off) or f"; no known bug has this factor{small}"
+        message += candidates(evidence, off) or f"; no known bug has this factor{small}"
     if not partial and prefix is None and uneven is None:
         message += _of_the_split(evidence)
     if not partial:
         message += possible_units(evidence, ratio, _rows(evidence))
     if ratio.uncertainty > PRECISE:
         facts["missing"] = "loss and score with more digits"
-    return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(evidence, off)])
+    return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in bugs_near(evidence, off)])
 
 
 def _by_its_digits(ratio: Ratio) -> str:
@@ -872,29 +874,6 @@ def _of_its_run(evidence: Evidence) -> str | None:
 def _is_of_size(evidence: Evidence, part: Denominator) -> bool:
     """Whether as many tokens were scored as a part of the table has."""
     return evidence.scored_tokens is not None and abs(part.num_tokens / evidence.scored_tokens - 1.0) < 0.05
-
-
-def _bugs_near(evidence: Evidence, off: float) -> list[ByteFactor]:
-    factors = [bug for bug in evidence.rules.pack.byte_factors if _has_the_tokens(evidence, off, bug)]
-    return [bug for bug in factors if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
-
-
-def _has_the_tokens(evidence: Evidence, off: float, bug: ByteFactor) -> bool:
-    """Whether the text has as many tokens as a bug needs for the bytes that it adds.
-
-    A space that is spelt by three byte pieces is three tokens, and counts two bytes too many.
-    """
-    if evidence.full is None or bug.name != "space_counts_three":
-        return True
-    return _TOKENS_PER_BYTE * (off - 1.0) * evidence.full.bytes_per_token <= 1.0
-
-
-_TOKENS_PER_BYTE = 3.0 / 2.0
-
-
-def _candidates(evidence: Evidence, off: float) -> str:
-    bugs = _bugs_near(evidence, off)
-    return f"; it could be that {' or that '.join(bug.story for bug in bugs)}" if bugs else ""
 
 
 def _must_be_whole_split(evidence: Evidence, ratio: Ratio, off: float) -> bool:

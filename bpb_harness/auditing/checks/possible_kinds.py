@@ -1,4 +1,4 @@
-"""What could be behind a score that prints no loss, where other lines of its run do: kinds by their factors, no more.
+"""What could be behind a score, or bytes that are off: kinds by their factors, no more.
 
 A factor alone proves nothing: a last line may be of another network, or of another way to score. So what is found here
 is words of a finding, and neither refutes nor corrects.
@@ -10,9 +10,13 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.evidence import Evidence, Ratio, ratio_of
 from bpb_harness.claim import ScoreLine
+from bpb_harness.rules.byte_factors import ByteFactor
 from bpb_harness.rules.denominators import Denominator
 from bpb_harness.units import NATS_PER_BIT
 
+# A known bug multiplies the bytes of the whole split by a number that is known to five digits.
+BUG_FITS = 2e-4
+_TOKENS_PER_BYTE = 3.0 / 2.0
 _FITS = 0.01  # relative; a network that is quantised between the two lines moves less
 _COARSEST = 0.01  # relative; a ratio that is known less well fits one unit or another by chance
 _NEAR = 2e-4  # relative; so near is a count of the whole text to its own number
@@ -65,6 +69,28 @@ def _units(bytes_per_token: float) -> Iterator[tuple[str, float]]:
     yield "the loss was divided by ln 2 twice", bytes_per_token * NATS_PER_BIT
     yield "the score is in bits per token, not divided by bytes per token", 1.0
     yield "the score is the loss itself, in nats per token", 1.0 / NATS_PER_BIT
+
+
+def bugs_near(evidence: Evidence, off: float) -> list[ByteFactor]:
+    """Known mistakes of counting that multiply the bytes by about ``off``."""
+    factors = [bug for bug in evidence.rules.pack.byte_factors if _has_the_tokens(evidence, off, bug)]
+    return [bug for bug in factors if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
+
+
+def candidates(evidence: Evidence, off: float) -> str:
+    """Words that name those mistakes; or none."""
+    bugs = bugs_near(evidence, off)
+    return f"; it could be that {' or that '.join(bug.story for bug in bugs)}" if bugs else ""
+
+
+def _has_the_tokens(evidence: Evidence, off: float, bug: ByteFactor) -> bool:
+    """Whether the text has as many tokens as a bug needs for the bytes that it adds.
+
+    A space that is spelt by three byte pieces is three tokens, and counts two bytes too many.
+    """
+    if evidence.full is None or bug.name != "space_counts_three":
+        return True
+    return _TOKENS_PER_BYTE * (off - 1.0) * evidence.full.bytes_per_token <= 1.0
 
 
 def _last_with_a_loss(evidence: Evidence, line: ScoreLine) -> ScoreLine | None:

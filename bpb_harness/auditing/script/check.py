@@ -25,6 +25,7 @@ from bpb_harness.auditing.script.checks.log_lacks import check_log_lacks
 from bpb_harness.auditing.script.checks.looks_ahead import check_looks_ahead
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.mixed_prices import check_choice, check_experts
+from bpb_harness.auditing.script.checks.own_counters import check_own_counters
 from bpb_harness.auditing.script.checks.own_packed import check_own_packed
 from bpb_harness.auditing.script.checks.own_shares import check_own_shares
 from bpb_harness.auditing.script.checks.precision import check_precision
@@ -71,6 +72,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_scored_files: "the files that are scored",
     check_constant_totals: "constants in place of what was scored",
     check_byte_tables: "the byte count",
+    check_own_counters: "byte counts of the claimed score's own",
     check_weights: "the weights of the masked tokens",
     check_mask_rates: "the mask rates",
     check_special_tokens: "tokens that are never masked",

@@ -56,6 +56,8 @@ class ScriptContext:
         flags: what they give to scripts on their command lines, by script and flag.
         set_beside: values that shell scripts of the folder set in the environment; any may have made the score.
         word_hints: hints that the claim's log counts as let through by where words begin; None where it counts none.
+        printed_times: the bytes that the claim's logs print beside it, over those of the whole text that was scored.
+        printed_at: where they do.
         rules: the contest's: denominators, and what byte bugs do to its text.
     """
 
@@ -80,6 +82,8 @@ class ScriptContext:
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     set_beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
     word_hints: int | None = None
+    printed_times: float | None = None
+    printed_at: str | None = None
     rules: Rules = field(default_factory=Rules)
 
     @property

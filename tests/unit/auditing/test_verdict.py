@@ -331,8 +331,8 @@ class TestReconcile:
     def test_a_log_outweighs_the_bytes_of_a_script(self, code: str) -> None:
         finding = replace(_found(code, factor=1.1), severity=Severity.REFUTES)
         said = (
-            "the log divides by the right number all the same, so this script, as it was followed here, is not "
-            "what made it"
+            "the record divides by the right number all the same, so this script, as it was followed here, is not "
+            "what made the score"
         )
         demoted = replace(finding, severity=Severity.WARNS, message=f"{code} it is ({said})", factor=None)
         assert reconcile([finding]) == [finding]
@@ -341,6 +341,69 @@ class TestReconcile:
         assert reconcile([finding, _found("BPB101")]) == [demoted, _found("BPB101")]
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild
+
+    @pytest.mark.parametrize(
+        ("code", "said", "left"),
+        [
+            ("BPB151", "It counts 5 bytes; so the score is too low (too good) (a.py:9).", "It counts 5 bytes (a.py:9)"),
+            ("BPB153", "It counts 3 bytes; so the score is too high (a.py:9).", "It counts 3 bytes (a.py:9)"),
+            (
+                "BPB154",
+                "It counts 6, which makes the score too low (too good): by how much, depends on the text (a.py:9).",
+                "It counts 6 (a.py:9)",
+            ),
+            (
+                "BPB154",
+                "Another count has 6: the score is too low (too good) (a.py:9).",
+                "Another count has 6 (a.py:9)",
+            ),
+        ],
+    )
+    def test_a_byte_table_that_the_claims_own_ratio_contradicts_is_a_remark(
+        self, code: str, said: str, left: str
+    ) -> None:
+        finding = replace(_found(code, said, factor=1.1), severity=Severity.REFUTES)
+        right = replace(_found("BPB101", inferred=False, places=["log:3"]), severity=Severity.CONFIRMS)
+        (remark, *_) = reconcile([finding, right], _of())
+        assert (remark.severity, remark.factor) == (Severity.INFORMS, None)
+        assert remark.message == (
+            f"{left}. The claimed score was not divided by that: its own loss and score (log:3) give the right bytes "
+            "per token, so the script, as it was followed here, is not what made it"
+        )
+
+    @pytest.mark.parametrize(
+        ("code", "right"),
+        [
+            ("BPB151", replace(_found("BPB101", inferred=True), severity=Severity.CONFIRMS)),  # by the ratio alone
+            ("BPB151", replace(_found("BPB101", inferred=False), severity=Severity.INFORMS)),  # nearly right
+            ("BPB161", replace(_found("BPB101", inferred=False), severity=Severity.CONFIRMS)),
+        ],
+    )
+    def test_it_is_a_doubt_where_that_is_less_sure(self, code: str, right: Finding) -> None:
+        finding = replace(_found(code, factor=1.1), severity=Severity.REFUTES)
+        assert reconcile([finding, right], _of())[0].severity is Severity.WARNS
+
+    @pytest.mark.parametrize(("factor", "is_left"), [(1.01, True), (1.2, False), (None, False)])
+    def test_a_factor_that_lifts_no_score_over_all_known_leaves_the_doubt(
+        self, factor: float | None, is_left: bool
+    ) -> None:
+        low = _found("BPB420", lowest=_of().claim.score.value * 1.1)  # type: ignore[union-attr]
+        refuting = replace(_found("BPB154", factor=factor), severity=Severity.REFUTES)
+        assert (low in reconcile([refuting, low], _of())) is is_left
+
+    @pytest.mark.parametrize(
+        ("other", "said"),
+        [
+            (_found("BPB104"), "that does not make the number right that the score was divided by (BPB104)"),
+            (_found("BPB154", is_second_count=True), "the claimed score is divided by another count: BPB154"),
+            (_found("BPB101"), None),
+        ],
+    )
+    def test_a_right_table_makes_no_number_right_that_is_off(self, other: Finding, said: str | None) -> None:
+        head = "The script's byte count, followed for four tokens without running it, is right: 4 bytes (a.py:1)."
+        (table, *_) = reconcile([_found("BPB162", head), other])
+        right = "A byte table of the script, followed for four tokens without running it, counts by the rule: 4 bytes"
+        assert table.message == (head if said is None else f"{right} (a.py:1); {said}")
 
     @pytest.mark.parametrize("code", ["BPB267", "BPB274", "BPB275"])
     def test_a_script_that_did_not_write_the_log_voids_nothing(self, code: str) -> None:

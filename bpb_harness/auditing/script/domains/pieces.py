@@ -81,11 +81,13 @@ class Outcome:
     Attributes:
         writes: value by the name of the array, list or dictionary that an entry was stored in.
         added: what was added to a running count, by its name.
+        extended: how many bytes a string of bytes was made longer by, by its name.
         written_by: by the names of `writes` the statement that stored the value, or gave it to what was stored.
     """
 
     writes: dict[str, object] = field(default_factory=dict)
     added: dict[str, float] = field(default_factory=dict)
+    extended: dict[str, float] = field(default_factory=dict)
     written_by: dict[str, ast.Assign] = field(default_factory=dict)
 
 
@@ -102,6 +104,13 @@ class ByteLoop:
 
 def find_byte_loops(program: Program) -> list[ByteLoop]:
     """Every loop of the program that looks at pieces and can be interpreted, and loops over functions that do."""
+    if find_byte_loops not in program.memo:
+        program.memo[find_byte_loops] = [*_byte_loops(program)]
+    found: list[ByteLoop] = program.memo[find_byte_loops]
+    return found
+
+
+def _byte_loops(program: Program) -> list[ByteLoop]:
     loops: list[ByteLoop] = []
     seen: set[int] = set()
     waiting = list(_asking(program))
@@ -386,6 +395,9 @@ class PieceInterpreter(Evaluator):
             if value is _UNKNOWN:
                 raise UnknownValueError
             self.outcome.writes[last_name(node.func.value)] = value
+        elif node.func.attr == "extend" and isinstance(value := self._try(node.args[0]), bytes):
+            name = last_name(node.func.value)
+            self.outcome.extended[name] = self.outcome.extended.get(name, 0.0) + len(value)
 
     # -- expressions ------------------------------------------------------------------------------
 
