@@ -8,7 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from bpb_harness.auditing import codes
 from bpb_harness.auditing.all_checks import findings_of, gathered
+from bpb_harness.auditing.checks.bare_space import check_bare_space
 from bpb_harness.auditing.checks.borrowed_logs import check_borrowed_logs
 from bpb_harness.auditing.checks.log_origin import check_log_origin
 from bpb_harness.auditing.checks.losses import told_losses
@@ -114,6 +116,8 @@ def audited(
         )
     )
     folders = [path for path in paths_of(paths) if path.is_dir()]
+    if spaces := [*check_bare_space(evidence, folders)]:
+        findings = [*(each for each in findings if each.code != codes.BYTES_OFF.code), *spaces]
     findings += check_stated_digests(evidence, folders)
     findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
     report = _report(evidence, findings, rescored)

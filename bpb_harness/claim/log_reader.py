@@ -132,6 +132,7 @@ _FOLDED = re.compile(
 # Training shards behind a validation loader, and texts that are known by their folder alone.
 _TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*?0-9\[]")
 _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
+_MODEL = re.compile(r"(?<![\w.-])[\w.-]{1,100}\.model(?![\w.])")
 _PARAMETERS = re.compile(
     r"^\s{0,20}(?:(?:model|total|num|n)[_ ]param(?:eter)?s"
     r"|(?:total |model )?(?:number|num) of (?:model )?param(?:eter)?s)"
@@ -180,6 +181,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         parameters=tuple(said.parameters),
         packed=tuple(said.packed),
         tokenizers=tuple(said.tokenizers),
+        models=tuple(said.models),
         num_steps=said.num_steps,
         num_steps_at=said.num_steps_at,
         dataset=said.dataset,
@@ -253,6 +255,7 @@ class _Said:
     parameters: list[Printed] = field(default_factory=list)
     packed: list[Printed] = field(default_factory=list)
     tokenizers: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
     numbers: set[float] = field(default_factory=set)
     epochs: list[EpochLine] = field(default_factory=list)
     first_loss: Printed | None = None
@@ -342,6 +345,8 @@ class _Said:
             self.artifacts += [] if size is None else [size]
         if ("sp" in low and _MAY_NAME_A_TOKENIZER.search(low)) or "_bpe" in low or "byte260" in line:
             self.tokenizers.extend(name for name in _tokenizers_of_output(line) if name not in self.tokenizers)
+        if "tokenizer" in low and ".model" in low and len(self.models) < _MOST_DATA:
+            self.models.extend(name for name in _MODEL.findall(line) if name not in self.models)
 
     def _begin_run(self, line: str, low: str) -> None:
         """A seed, or step 0, begins another run where this one has scores already."""

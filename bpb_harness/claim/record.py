@@ -99,6 +99,7 @@ class LogRecord:
         parameters: numbers of parameters of networks.
         packed: sizes on lines that name a compressor; each is called by its line's words.
         tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
+        models: names of the files of tokenizers' models that its output mentions.
         num_steps: diffusion steps of its evaluation, where a setting names them.
         num_steps_at: the line that names them.
         embedded_code_lines: lines that are the training script, not output.
@@ -138,6 +139,7 @@ class LogRecord:
     parameters: tuple[Printed, ...] = ()
     packed: tuple[Printed, ...] = ()
     tokenizers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     num_steps: int | None = None
     num_steps_at: Source | None = None
     embedded_code_lines: int = 0

@@ -19,6 +19,7 @@ from bpb_harness.auditing.checks.not_quite import QUITE, not_quite
 from bpb_harness.auditing.checks.possible_kinds import BUG_FITS, bugs_near, candidates, possible_units
 from bpb_harness.auditing.checks.printed_counts import counted_otherwise
 from bpb_harness.auditing.checks.round_constants import ShownConstant, constant_shown
+from bpb_harness.auditing.checks.said_of_sentinels import said_of_sentinels
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
@@ -203,6 +204,8 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield _unexplained(evidence, ratio, whole, partial)
     elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
         yield _bug_finding(evidence, ratio, *bug)
+    elif not partial and (said := said_of_sentinels(evidence, ratio)) is not None:
+        yield said
     elif not partial and (unit := _unit_slip(evidence, ratio)) is not None:
         yield unit
     elif (constant := _constant(evidence, ratio)) is not None:

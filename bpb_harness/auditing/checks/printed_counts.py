@@ -130,41 +130,37 @@ def _of_the_same_part(evidence: Evidence, line: ScoreLine, counts: PrintedCounts
 
 def _told(counts: PrintedCounts) -> str:
     """Where the counts stand, and what they are, in words."""
-    tokens_at = "" if counts.tokens_at == counts.source else f", for {counts.num_tokens:,} tokens ({counts.tokens_at})"
-    of = f" for {counts.num_tokens:,} tokens" if not tokens_at else ""
+    tokens_at = "" if counts.tokens_at == counts.source else f" ({counts.tokens_at})"
     return (
-        f"{counts.source} prints the bytes that the score was divided by, {counts.num_bytes:,}{of}{tokens_at}: "
-        f"{counts.bytes_per_token:.5f} bytes per token"
+        f"{counts.source} prints, beside the claimed score, {counts.num_bytes:,} bytes for {counts.num_tokens:,} tokens"
+        f"{tokens_at}, {counts.bytes_per_token:.5f} bytes per token"
     )
 
 
 def _off(evidence: Evidence, counted: Counted, full: Denominator) -> Finding:
     counts, times = counted.counts, counted.times or 1.0
     if counted.beside is None:
-        against = f"{times:.5f} times the {full.num_bytes:,} bytes that {full} has"
+        against = (
+            f"{times:.5f} times the {full.num_bytes:,} bytes that {full} has; divided by those, the score is too low "
+            f"(too good){candidates(evidence, times)}"
+        )
     else:
         against = (
             f"{times:.4f} times the {counts.bytes_per_token / times:.5f} by which the other lines of its run divide "
             f"({counted.beside.bpb.source}), which score the very same tokens: the log loads no more. One of the two "
-            "counts is wrong"
+            "counts is wrong; if it is the first, the score that is divided by it is too low (too good)"
         )
-    expected, bugs = counts.bytes_per_token / times, bugs_near(evidence, times) if counted.is_whole else []
-    so = f"so the score is too low (too good){candidates(evidence, times)}" if counted.is_whole else _BY_THE_OTHER
-    facts = _facts(counts, expected, full)
-    return codes.BYTES_OFF.finding(
-        f"{_told(counts)}, {against}; {so}", facts=facts, candidates=[bug.name for bug in bugs]
-    )
-
-
-_BY_THE_OTHER = "if it is that of the score, the score is too low (too good)"
+    bugs = bugs_near(evidence, times) if counted.is_whole else []
+    facts = _facts(counts, counts.bytes_per_token / times, full)
+    return codes.BYTES_OFF.finding(f"{_told(counts)}: {against}", facts=facts, candidates=[bug.name for bug in bugs])
 
 
 def _of_a_part(counted: Counted, full: Denominator) -> Finding:
     counts = counted.counts
     off = counts.bytes_per_token / full.bytes_per_token - 1.0
     message = (
-        f"{_told(counts)}; {full} has {full.bytes_per_token:.5f} ({off:+.2%}), and a part of the split has a ratio of "
-        "its own, which nothing in the record tells"
+        f"{_told(counts)}; {full} has {full.bytes_per_token:.5f} ({100 * off:+.2f} %), and a part of the split has a "
+        "ratio of its own, which nothing in the record tells"
     )
     return codes.BYTES_OFF.finding(message, facts=_facts(counts, full.bytes_per_token, full), candidates=[])
 

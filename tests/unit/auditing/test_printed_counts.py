@@ -47,7 +47,7 @@ LINES = [
 def test_more_bytes_than_the_text_has_are_a_doubt(tmp_path: Path, line: str, loss: str) -> None:
     (found,) = _off(_audit(tmp_path, _log(line, loss=loss)))
     assert found.severity is Severity.WARNS
-    assert found.message.startswith("train.log:6 prints the bytes that the score was divided by, 152,574,319")
+    assert found.message.startswith("train.log:6 prints, beside the claimed score, 152,574,319 bytes for 40,540,160")
     assert "1.00988 times the 151,080,891 bytes that fineweb_val (full) under sp8192 has" in found.message
     assert "byte pieces are counted by their spelling <0xXX>" in found.message
 

@@ -219,6 +219,7 @@ def test_a_whole_log() -> None:
         ),
         packed=(Printed(15863489.0, 0, at(7), "Total submission size int8+zlib: 15,863,489 bytes"),),
         tokenizers=("sp1024", "sp8192"),
+        models=("sp.model",),
         num_steps=64,
         num_steps_at=at(5),
         dataset="fineweb_val",

@@ -117,6 +117,16 @@ INNOCENT = [
     SECOND.replace("else piece.encode()\n", "else (b'?' if sp.is_byte(i) else piece.encode())\n"),
     # The table is printed, and no score is divided by it.
     SECOND.replace(".sum() / total)", ".sum() / len(targets) / 2.4359)"),
+    # The score is divided by the sum of another table of the same loop.
+    SECOND.replace(
+        "        lengths[i] = len(held)\n",
+        "        lengths[i] = len(held)\n        right[i] = 1 if sp.is_byte(i) else len(held)\n",
+    )
+    .replace(
+        "    spelt, lengths = [None] * size,",
+        "    right = np.zeros(size, dtype=np.int32)\n    spelt, lengths = [None] * size,",
+    )
+    .replace("    total = len(text)", "    total = int(right[targets].sum())"),
     # Only a share of each token's price, in which the lengths cancel.
     SECOND.replace(".sum() / total)", ".sum() / byte_total(sp, targets))"),
 ]
