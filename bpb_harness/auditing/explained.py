@@ -112,8 +112,8 @@ def _expects_other(other: Finding, expected: float) -> float | None:
 def _of_a_guess(finding: Finding, other: Finding, divided: float, expects: float, evidence: Evidence | None) -> Finding:
     """A constant of the script's, and the score by the bytes that the text may have where nothing surer is known."""
     message = (
-        f"the record divides by {divided:.5f} bytes per token, a constant of the script ({_named(other)}); the text "
-        f"may have {expects:.5f} ({other.evidence.get('tokenizer')})"
+        f"the record divides by {divided:.5f} bytes per token, which is a constant of the script by {_named(other)}; "
+        f"the text may have {expects:.5f} ({other.evidence.get('tokenizer')})"
     )
     score = None if evidence is None else evidence.claim.score
     if evidence is not None and score is not None:

@@ -609,6 +609,7 @@ class TestExplained:
         found, _ = reconcile(findings, _of(score=replace(SCORE, value=score)))
         assert (found.severity, found.evidence["expected"]) == (Severity.WARNS, 3.0)
         assert "2.43593" not in found.message
+        assert "which is a constant of the script by BPB150 (train.py:3)" in found.message
         assert f"the text may have 3.00000 ({source})" in found.message
         assert f"by which the score would be {score * 2.6 / 3.0:.4f}{so_low}" in found.message
         assert bool(so_low) == ("below" in found.message)
