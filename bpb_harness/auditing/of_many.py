@@ -127,7 +127,7 @@ def _unread(paths: AnyPath | Sequence[AnyPath], name: str, problem: str) -> Audi
 
 
 def unread_folders(root: AnyPath) -> list[str]:
-    """Folders that `audit_folders` passes over although a table, a script or a README of theirs speaks of scores.
+    """What `audit_folders` passes over although it speaks of scores: folders, and files above submissions.
 
     Raises:
         ClaimError: if ``root`` is no folder.

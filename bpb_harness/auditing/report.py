@@ -172,7 +172,8 @@ def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) 
 
     Args:
         reports: one a claim.
-        unread: folders that were passed over: without a log or claim, though a file there speaks of scores.
+        unread: what was passed over although it speaks of scores: folders without a log or a claim, and files above
+            submissions.
     """
     counts: dict[str, Json] = {
         verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict
@@ -189,15 +190,15 @@ def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) 
 
 
 def unread_to_text(unread: Sequence[str]) -> str | None:
-    """The folders that were passed over, in one line; None where there are none."""
+    """The folders and files that were passed over, in one line; None where there are none."""
     if not unread:
         return None
     first = ", ".join(one_line(name) for name in unread[:_FIRST_NAMES])
     more = f" and {len(unread) - _FIRST_NAMES} more" if len(unread) > _FIRST_NAMES else ""
-    folders, s = ("1 folder", "s") if len(unread) == 1 else (f"{len(unread)} folders", "")
+    places, s = ("1 folder or file", "s") if len(unread) == 1 else (f"{len(unread)} folders or files", "")
     return (
-        f"{folders} not audited, which hold{s} no log, submission.json or claim file, and speak{s} of bits per byte in "
-        f"a table, a script or a README alone: {first}{more}"
+        f"{places} not audited, which speak{s} of bits per byte and belong{s} to no submission: a folder has no log, "
+        f"submission.json or claim file, and a file lies above submissions: {first}{more}"
     )
 
 
@@ -207,7 +208,7 @@ _FIRST_NAMES = 5
 def summary_to_markdown(
     reports: Sequence[AuditReport], unread: Sequence[str] = (), *, with_details: bool = False
 ) -> str:
-    """A table of many verdicts for a thread, and the folders that were passed over.
+    """A table of many verdicts for a thread, and what was passed over.
 
     Args:
         reports: one a claim.

@@ -70,7 +70,8 @@ def summary_to_text(reports: Sequence[AuditReport], screen: Screen | None = None
     Args:
         reports: one a claim.
         screen: what it is laid out for; None: a file.
-        unread: folders that were passed over: without a log or claim, though a file there speaks of scores.
+        unread: what was passed over although it speaks of scores: folders without a log or a claim, and files above
+            submissions.
     """
     page = Page(screen or Screen(), _LABELS)
     columns = [

@@ -2,7 +2,8 @@
 
     record.py         the record: Claim and its parts
     folder.py         a folder or loose files -> one Claim; found_files.py goes through them
-    listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
+    listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else; unread.py
+                      names those with scores that belong to none
     separate.py       claim files of different claims, which are never merged
     submission.py     submission.json in every shape; runs_beside.py runs of other seeds anywhere in it
     nanochat_report.py, trainer_results.py, lm_eval_results.py  what others' programs write
@@ -31,10 +32,11 @@ Nothing here judges, and nothing here runs or imports what it reads.
 """
 
 from bpb_harness.claim.folder import claim_of_logs, logs_called, read_claim, read_record
-from bpb_harness.claim.listing import find_submissions, find_unread, submission_of
+from bpb_harness.claim.listing import find_submissions, submission_of
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
 from bpb_harness.claim.separate import separate_claims
+from bpb_harness.claim.unread import find_unread
 
 __all__ = [
     "Claim",

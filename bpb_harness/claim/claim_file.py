@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from bpb_harness.claim.methods import METHODS
-from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
+from bpb_harness.claim.printed import Printed, Source, as_written, count_from_json, from_json
 from bpb_harness.claim.record import Claim, Protocol
 from bpb_harness.errors import ClaimError
 
@@ -51,8 +51,9 @@ def read_claim_file(value: Mapping[str, Any], file: str) -> Claim:
         if reader is None:
             known = ", ".join(sorted(_KEYS))
             raise ClaimError(f"{file}: unknown key", seen=repr(key)[:60], expected=f"one of {known}")
-        if held is not None:
-            read[key] = reader(held, Source(file, key=key))
+        if held is None or (isinstance(held, float) and math.isnan(held) and key not in _CLAIMED):
+            continue  # NaN is what programs write of an error that they do not know
+        read[key] = reader(held, Source(file, key=key))
     protocol = Protocol(**{field.name: read[field.name] for field in fields(Protocol) if field.name in read})
     score = read.get("claimed_bpb")
     perplexity = read.get("claimed_perplexity")
@@ -79,10 +80,13 @@ def read_claim_file(value: Mapping[str, Any], file: str) -> Claim:
     )
 
 
+_CLAIMED = ("claimed_bpb", "claimed_perplexity")
+
+
 def _positive(held: object, source: Source) -> Printed:
     number = None if isinstance(held, str) else from_json(held, source, source.key or "")
     if number is None or number.value <= 0.0:
-        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="a number above 0")
+        raise ClaimError(f"{source.file}: {source.key}", seen=as_written(held), expected="a number above 0")
     return number
 
 

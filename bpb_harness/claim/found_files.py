@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.claim.claim_file import is_claim_file, lacks_format, read_claim_file
-from bpb_harness.claim.listing import kind_by_name
+from bpb_harness.claim.listing import LARGEST_JSON, kind_by_name
 from bpb_harness.claim.lm_eval_results import is_lm_eval_results, read_lm_eval_results
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.nanochat_report import is_nanochat_report, read_nanochat_report
@@ -18,7 +18,6 @@ from bpb_harness.claim.reading import Reading
 from bpb_harness.claim.readme_reader import read_readme
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Readme
 from bpb_harness.claim.score_table import read_score_table
-from bpb_harness.claim.separate import LARGEST_JSON
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
@@ -127,7 +126,7 @@ class FoundFiles:
             self.states.append((len(shown.parts), parsed.value, short))
             return False
         elif is_submission or is_named or not self.has_submission:
-            self.submissions.append(_read_json(parsed.value, short, self.reading))
+            self.submissions.append(read_json_claim(parsed.value, short, self.reading))
         else:
             return False  # a configuration or a result of its own: not what was submitted
         self.notes.extend(_json_notes(parsed.repairs, parsed.duplicate_keys, short))
@@ -185,7 +184,8 @@ def _steps_of(state: Any) -> int:
     return steps if isinstance(steps, int) else 0
 
 
-def _read_json(value: Any, file: str, reading: Reading) -> Claim:
+def read_json_claim(value: Any, file: str, reading: Reading) -> Claim:
+    """The claim in a parsed JSON value that is neither a claim file nor of ours: whoever wrote it."""
     if is_lm_eval_results(value):
         return read_lm_eval_results(value, file)
     if is_trainer_state(value):

@@ -14,16 +14,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from bpb_harness.claim.claim_file import is_claim_file, lacks_format
 from bpb_harness.claim.nanochat_report import is_nanochat_report
+from bpb_harness.claim.own_result import is_result
 from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.readme_reader import headline, read_readme
+from bpb_harness.claim.record import Readme
 from bpb_harness.claim.score_table import SUFFIXES
 from bpb_harness.claim.text_file import read_text
+from bpb_harness.claim.tolerant_json import parse_json
 from bpb_harness.claim.trainer_results import is_lightning_table
 from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, require_regular, resolved
 from bpb_harness.claim.wandb_summary import NAME as SUMMARY
 from bpb_harness.errors import ClaimError
 
+LARGEST_JSON = 4 << 20
 DEEPEST_LOG = 4  # folders below the submission's own in which logs are looked for
 _LARGEST_README = 1 << 20  # of one that is looked at for a score
 _MAX_FILES = 300
@@ -60,7 +65,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """Something in a folder: a folder, a regular file (perhaps through a link inside ``root``), or neither."""
 
     path: Path  # real
@@ -141,12 +146,13 @@ def find_submissions(root: Path) -> list[Path]:
     So does one whose README speaks for the logs in its folders, where none of these speaks for itself. A folder with
     logs and with folders, and without such a README, is one where no record lies in these: pictures do, say.
 
-    Folders inside a submission are part of it, but for one with a submission.json of its own. Links are not followed.
+    Folders inside a submission are part of it, but for one with a submission.json or a claim file of its own. Links are
+    not followed.
 
     Raises:
         ClaimError: if ``root`` is no folder.
     """
-    return sorted(folder for folder, _, is_submission in _folders_below(root) if is_submission)
+    return sorted(folder for folder, _, is_submission in folders_below(root) if is_submission)
 
 
 def submission_of(file: Path, root: Path) -> Path | None:
@@ -158,39 +164,19 @@ def submission_of(file: Path, root: Path) -> Path | None:
     """
     names = file.relative_to(root).parts[:-1]
     found: Path | None = None
+    is_inside = False
     for depth in range(len(names) + 1):
         folder = root.joinpath(*names[:depth])
         if (depth and (folder.is_symlink() or folder.name.startswith("."))) or not folder.is_dir():
             break
         real = resolved(folder)
-        entries = _entries(real, real)
-        if _is_submission(entries) if found is None else _is_inner_submission(entries):
+        is_submission, is_inside = _judged(_entries(real, real), is_inside)
+        if is_submission:
             found = folder
     return found
 
 
-def find_unread(root: Path) -> list[Path]:
-    """Folders at or below ``root`` that are no submissions, and whose tables, scripts or README speak of bits per byte.
-
-    Which of a table's rows is the claim, nothing says; what scripts compute, or a README tells, need be nobody's score.
-    Folders with a submission below them, where such a file is a list of others' scores, do not count, nor do those
-    below one that is among them.
-
-    Raises:
-        ClaimError: if ``root`` is no folder.
-    """
-    unread: list[Path] = []
-    submissions: list[Path] = []
-    for folder, entries, is_submission in _folders_below(root):
-        if is_submission:
-            submissions.append(folder)
-        elif not any(_is_evidence(entry) for entry in entries) and any(_speaks_of_scores(entry) for entry in entries):
-            unread.append(folder)
-    bare = {folder for folder in unread if not any(folder in found.parents for found in submissions)}
-    return sorted(folder for folder in bare if bare.isdisjoint(folder.parents))
-
-
-def _entries(folder: Path, root: Path) -> list[_Entry]:
+def _entries(folder: Path, root: Path) -> list[Entry]:
     """What a folder holds, in order, hidden things left out; bounded, and nothing is opened."""
     try:
         with os.scandir(folder) as scan:
@@ -200,23 +186,23 @@ def _entries(folder: Path, root: Path) -> list[_Entry]:
     return [_entry(Path(entry.path), root) for entry in found if not entry.name.startswith(".")]
 
 
-def _entry(path: Path, root: Path) -> _Entry:
+def _entry(path: Path, root: Path) -> Entry:
     shown = path.relative_to(root)
     try:
         if not path.is_symlink():
             kind = kind_in_folder(path.lstat().st_mode)
             is_folder = kind == "a folder"
-            return _Entry(path, shown, is_folder, None if is_folder else kind)
+            return Entry(path, shown, is_folder, None if is_folder else kind)
         path.stat()  # the kernel gives up a long chain of links; resolving follows it, from each of its links
         target = path.resolve(strict=True)
         if not target.is_relative_to(root):
-            return _Entry(path, shown, False, "a link out of the folder")
+            return Entry(path, shown, False, "a link out of the folder")
         kind = kind_in_folder(target.lstat().st_mode)
         # A folder inside the submission is listed where it lies.
-        return _Entry(target, shown, False, f"a link to {kind}" if kind else None)
+        return Entry(target, shown, False, f"a link to {kind}" if kind else None)
     except (OSError, RuntimeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else "a link that leads nowhere"
-        return _Entry(path, shown, False, reason)
+        return Entry(path, shown, False, reason)
 
 
 @dataclass
@@ -224,7 +210,7 @@ class _Collected:
     files: list[tuple[Path, Path]] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
-    def take(self, entry: _Entry, kinds: Sequence[str]) -> None:
+    def take(self, entry: Entry, kinds: Sequence[str]) -> None:
         if entry.wrong is not None:
             leads_out = entry.wrong == "a link out of the folder"  # of a folder of logs, say
             if (leads_out or kind_by_name(entry.shown) in kinds) and len(self.skipped) < _MAX_SKIPPED:
@@ -255,16 +241,16 @@ def _of_folder(root: Path) -> Listing:
     return Listing(tuple(found.files), tuple(found.skipped))
 
 
-def _branch(folder: Path, root: Path) -> list[tuple[int, _Entry]]:
+def _branch(folder: Path, root: Path) -> list[tuple[int, Entry]]:
     """What lies in a folder of a submission and below it, with its depth; a submission of its own is left out."""
-    taken: list[tuple[int, _Entry]] = []
+    taken: list[tuple[int, Entry]] = []
     waiting = deque([(1, folder)])
     for _ in range(_MAX_FOLDERS):
         if not waiting:
             break
         depth, here = waiting.popleft()
         entries = _entries(here, root)
-        if any(is_claim_name(entry.path) for entry in entries):
+        if _is_inner_submission(entries):
             continue
         taken += [(depth, entry) for entry in entries if not entry.is_folder]
         if depth < DEEPEST_LOG:
@@ -272,7 +258,7 @@ def _branch(folder: Path, root: Path) -> list[tuple[int, _Entry]]:
     return taken
 
 
-def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
+def folders_below(root: Path) -> Iterator[tuple[Path, list[Entry], bool]]:
     """Every folder with its entries and whether it is a submission; of what a submission holds, inner ones alone."""
     if not root.is_dir():
         raise ClaimError(f"{root} is no folder", hint="drop --recursive to audit a file")
@@ -280,19 +266,25 @@ def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
     while stack:
         folder, real, is_inside = stack.pop()
         entries = _entries(real, real)
-        is_submission = _is_inner_submission(entries) if is_inside else _is_submission(entries)
+        is_submission, is_held = _judged(entries, is_inside)
         if is_submission or not is_inside:
             yield folder, entries, is_submission
-        is_held = is_inside or any(is_claim_name(entry.shown) for entry in entries)
-        is_held = is_held or (is_submission and any(_holds_evidence(entry.path) for entry in _folders_of(entries)))
         stack.extend((folder / entry.shown.name, entry.path, is_held) for entry in _folders_of(entries))
 
 
-def _folders_of(entries: Sequence[_Entry]) -> list[_Entry]:
+def _judged(entries: Sequence[Entry], is_inside: bool) -> tuple[bool, bool]:
+    """Whether a folder with these entries is a submission, and whether what lies below it is inside one."""
+    is_submission = _is_inner_submission(entries) if is_inside else _is_submission(entries)
+    is_held = is_inside or any(is_claim_name(entry.shown) for entry in entries)
+    is_held = is_held or (is_submission and any(_holds_evidence(entry.path) for entry in _folders_of(entries)))
+    return is_submission, is_held
+
+
+def _folders_of(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.is_folder]
 
 
-def _is_submission(entries: Sequence[_Entry]) -> bool:
+def _is_submission(entries: Sequence[Entry]) -> bool:
     """Whether a folder with these entries is one: it holds a claim; or logs, or a script beside a README that states a
     score or beside a table of scores, and no folder with a record of its own; or a README that speaks for all the logs
     in its folders.
@@ -302,23 +294,36 @@ def _is_submission(entries: Sequence[_Entry]) -> bool:
     if any(_holds_evidence(entry.path) for entry in _folders_of(entries)):
         return _speaks_for_itself(entries) and _is_bare_below(entries)
     return any(_is_log_name(entry.shown.name.lower()) for entry in entries) or (
-        _has_script(entries) and (_states_score(entries) or any(_tabulates_scores(entry) for entry in entries))
+        has_script(entries) and (_states_score(entries) or any(_tabulates_scores(entry) for entry in entries))
     )
 
 
-def _is_inner_submission(entries: Sequence[_Entry]) -> bool:
-    """Whether a folder of a submission is one of its own: it has a submission.json, and not as a report of another."""
-    has_claim = any(entry.shown.name.lower() == "submission.json" for entry in entries)
-    return has_claim and any(kind_by_name(entry.shown) in ("readme", "script", "log") for entry in entries)
+def _is_inner_submission(entries: Sequence[Entry]) -> bool:
+    """Whether a folder of a submission is one of its own, for nothing of it is read as the other's."""
+    return any(_holds_claim(entry) for entry in entries)
 
 
-def _speaks_for_itself(entries: Sequence[_Entry]) -> bool:
+def _holds_claim(entry: Entry) -> bool:
+    """Whether a file is a submission.json, whatever it holds, or a claim file: other programs have a claim.json too."""
+    if entry.is_folder or not is_claim_name(entry.shown):
+        return False
+    if entry.shown.name.lower() == "submission.json" or entry.wrong is not None:
+        return True
+    try:
+        name = str(entry.shown)
+        value = parse_json(read_text(entry.path, name, LARGEST_JSON).text, name).value
+    except ClaimError:
+        return True  # the report on it says what is wrong
+    return is_claim_file(value) or lacks_format(value) or is_result(value)
+
+
+def _speaks_for_itself(entries: Sequence[Entry]) -> bool:
     """Whether a README is of what lies below it: it gives a score as its own, or lies beside the script that ran."""
     has_readme = any(kind_by_name(entry.shown) == "readme" for entry in entries)
-    return has_readme and (_has_script(entries) or _states_score(entries))
+    return has_readme and (has_script(entries) or _states_score(entries))
 
 
-def _is_bare_below(entries: Sequence[_Entry]) -> bool:
+def _is_bare_below(entries: Sequence[Entry]) -> bool:
     """Whether no folder below holds a record of its own, and all logs lie where those of a submission are read."""
     waiting = deque((1, entry.path) for entry in _folders_of(entries))
     for _ in range(_MAX_FOLDERS):
@@ -336,22 +341,29 @@ def _is_bare_below(entries: Sequence[_Entry]) -> bool:
     return False
 
 
-def _has_script(entries: Sequence[_Entry]) -> bool:
+def has_script(entries: Sequence[Entry]) -> bool:
+    """Whether a folder with these entries holds a script."""
     files = (entry for entry in entries if not entry.is_folder and entry.wrong is None)
     return any(kind_by_name(entry.shown) == "script" for entry in files)
 
 
-def _states_score(entries: Sequence[_Entry]) -> bool:
+def _states_score(entries: Sequence[Entry]) -> bool:
     """Whether a README gives a score as its own."""
+    readme = readme_of(entries)
+    return readme is not None and headline(readme) is not None
+
+
+def readme_of(entries: Sequence[Entry]) -> Readme | None:
+    """The first README of a folder with these entries; None where it has none that can be read."""
     files = [entry for entry in entries if not entry.is_folder and entry.wrong is None]
     readme = next((entry for entry in files if kind_by_name(entry.shown) == "readme"), None)
     if readme is None:
-        return False
+        return None
     try:
         text = read_text(readme.path, readme.shown.name, _LARGEST_README).text
     except ClaimError:
-        return False
-    return headline(read_readme(text, readme.shown.name)) is not None
+        return None
+    return read_readme(text, readme.shown.name)
 
 
 def _holds_evidence(folder: Path, depth: int = 1) -> bool:
@@ -367,7 +379,7 @@ def _is_log_name(name: str) -> bool:
     return name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name)
 
 
-def _is_of_a_trainer(entry: _Entry) -> bool:
+def _is_of_a_trainer(entry: Entry) -> bool:
     """Whether a file is what a trainer writes of a run: by its name, and by its beginning where others are named so."""
     name = entry.shown.name.lower()
     if entry.is_folder or entry.wrong is not None or name not in (*_OF_TRAINERS, _STATE):
@@ -382,7 +394,7 @@ def _is_of_a_trainer(entry: _Entry) -> bool:
     return is_nanochat_report(begins) if name == "report.md" else is_lightning_table(begins)
 
 
-def _is_evidence(entry: _Entry) -> bool:
+def _is_evidence(entry: Entry) -> bool:
     if entry.is_folder or entry.wrong is not None:
         return False
     if _is_of_a_trainer(entry):
@@ -390,14 +402,14 @@ def _is_evidence(entry: _Entry) -> bool:
     return is_claim_name(entry.shown) or kind_by_name(entry.shown) == "log"
 
 
-def _tabulates_scores(entry: _Entry) -> bool:
+def _tabulates_scores(entry: Entry) -> bool:
     """Whether a file is a table by its name, and speaks of bits per byte."""
-    return kind_by_name(entry.shown) == "table" and _speaks_of_scores(entry)
+    return kind_by_name(entry.shown) == "table" and speaks_of_scores(entry)
 
 
-def _speaks_of_scores(entry: _Entry) -> bool:
-    """Whether a table, a script or a README speaks of bits per byte, at its beginning or its end."""
-    if entry.wrong or entry.is_folder or kind_by_name(entry.shown) not in ("table", "script", "readme"):
+def speaks_of_scores(entry: Entry, kinds: Sequence[str] = ("table", "script", "readme")) -> bool:
+    """Whether a file of one of these kinds speaks of bits per byte, at its beginning or its end."""
+    if entry.wrong or entry.is_folder or kind_by_name(entry.shown) not in kinds:
         return False
     try:
         with open_regular(entry.path) as file:

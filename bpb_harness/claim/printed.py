@@ -39,6 +39,13 @@ class PrintedFloat(float):
         made.text = text
         return made
 
+    @classmethod
+    def beyond_all(cls, digits: str) -> Self:
+        """A number of so many digits that nothing is that large: infinite, with the digits remembered."""
+        made = cls("inf")
+        made.text = digits
+        return made
+
 
 @dataclass(frozen=True)
 class Printed:
@@ -128,6 +135,26 @@ def from_json(value: object, source: Source, name: str = "") -> Printed | None:
     if isinstance(value, float):
         return Printed(value, None, source, name) if math.isfinite(value) else None
     return parse_leading_number(value, source, name) if isinstance(value, str) else None
+
+
+def is_no_finite_number(value: object) -> bool:
+    """Whether a parsed JSON value is null, NaN, infinite, or a number that no float can hold."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def as_written(value: object) -> str:
+    """A parsed JSON value for a message, shortened: a number as the file has it."""
+    if value is None:
+        return "null"
+    if not isinstance(value, PrintedFloat):
+        return repr(value)[:_LONGEST_SHOWN]
+    if len(value.text) <= _LONGEST_SHOWN:
+        return value.text
+    return f"{value.text[:_FIRST_DIGITS]}..., a number of {len(value.text):,} characters"
+
+
+_LONGEST_SHOWN = 60
+_FIRST_DIGITS = 12
 
 
 def count_from_json(value: object) -> int | None:

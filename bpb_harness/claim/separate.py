@@ -10,13 +10,11 @@ from itertools import combinations
 from pathlib import Path
 
 from bpb_harness.claim.claim_file import is_claim_file, read_claim_file
-from bpb_harness.claim.listing import is_claim_name, kind_by_name, list_files
+from bpb_harness.claim.listing import LARGEST_JSON, is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.record import Claim
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import parse_json
 from bpb_harness.errors import ClaimError
-
-LARGEST_JSON = 4 << 20
 
 
 def two_claims(claims: Sequence[Claim]) -> tuple[str, str] | None:

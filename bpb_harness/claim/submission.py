@@ -14,7 +14,7 @@ from bpb_harness.claim.names import (
     the_one,
     tokenizers_in,
 )
-from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
+from bpb_harness.claim.printed import Printed, Source, as_written, count_from_json, from_json, is_no_finite_number
 from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
 from bpb_harness.claim.runs_beside import runs_beside
@@ -197,11 +197,12 @@ def _score(
             if score is not None and 0.0 < score.value < 1000.0:
                 return score, notes
             if not isinstance(place[key], Mapping):
-                notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {prefix}{key} is {_short(place[key])}", source))
+                notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {prefix}{key} is {as_written(place[key])}", source))
     # A null is a statement of its own: do not look for a better number behind it, except the seeds' own.
     for key, held in value.items():
-        if held is None and key not in names.score and is_score_name(key) and not key.endswith("_std"):
-            notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {key} is null", Source(file, key=key)))
+        is_none = is_no_finite_number(held) and key not in names.score
+        if is_none and is_score_name(key) and not key.endswith("_std"):
+            notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {key} is {as_written(held)}", Source(file, key=key)))
     if not notes and (named := _score_of_another_name(value, file, names)) is not None:
         message = f"{file} gives its score as {named.name}"
         notes.append(Note(NoteKind.CHOICE, message, named.source))
@@ -233,10 +234,6 @@ def _score_of_another_name(value: Mapping[str, Any], file: str, names: FieldName
 def _looks_like_bpb(held: object) -> bool:
     number = from_json(held, Source(""))
     return number is not None and 0.0 < number.value < 10.0
-
-
-def _short(held: object) -> str:
-    return "null" if held is None else repr(held)[:60]
 
 
 def _mean_of_seeds(seed_scores: Mapping[str, Mapping[str, Printed]], file: str, names: FieldNames) -> Printed | None:

@@ -1,7 +1,8 @@
 """JSON as people publish it: read all the same where only one reading is possible, and say what was wrong.
 
 Repairs, each reported: a byte-order mark; text after the object (a stray code fence); text before it;
-comments; trailing commas; single typographic slips of Python (True, None, NaN). What stays broken is an error.
+comments; trailing commas; single typographic slips of Python (True, None, NaN). What stays broken is an error. NaN and
+Infinity are kept as floats, for a report to say what stands there.
 """
 
 from __future__ import annotations
@@ -79,15 +80,24 @@ def parse_json(text: str, file: str) -> TolerantJson:
             repairs.append(what)
         duplicates.clear()
         try:
-            value = _strict(text, duplicates)
+            value, holds_constants = _strict(text, duplicates)
         except (ValueError, RecursionError) as problem:
             error = problem
             continue
+        if holds_constants and _LITERALS not in repairs:
+            repairs.append(_LITERALS)
         return TolerantJson(value, tuple(repairs), tuple(duplicates[:_MAX_DUPLICATES]))
     raise ClaimError(f"{file} is not JSON", seen=str(error)[:120], hint="repair the file and audit it again")
 
 
-def _strict(text: str, duplicates: list[DuplicateKey]) -> Any:
+def _strict(text: str, duplicates: list[DuplicateKey]) -> tuple[Any, bool]:
+    """The value, and whether it holds NaN or Infinity, which are not JSON."""
+    constants: list[str] = []
+
+    def constant(name: str) -> PrintedFloat:
+        constants.append(name)
+        return PrintedFloat(name)
+
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(items)
         if len(made) < len(items):
@@ -95,13 +105,14 @@ def _strict(text: str, duplicates: list[DuplicateKey]) -> Any:
         return made
 
     _refuse_deep_nesting(text)
-    return json.loads(
+    value = json.loads(
         text,
         parse_float=PrintedFloat,
         parse_int=_bounded_int,
-        parse_constant=_no_constant,
+        parse_constant=constant,
         object_pairs_hook=pairs,
     )
+    return value, bool(constants)
 
 
 def _differing(items: list[tuple[str, Any]]) -> Iterator[DuplicateKey]:
@@ -109,9 +120,14 @@ def _differing(items: list[tuple[str, Any]]) -> Iterator[DuplicateKey]:
     for key, value in items:
         by_key.setdefault(key, []).append(value)
     for key, values in by_key.items():
-        if any(value != values[0] or isinstance(value, bool) != isinstance(values[0], bool) for value in values):
+        if any(_differ(value, values[0]) for value in values):
             shown = [_as_written(value) for value in values]
             yield DuplicateKey(key, tuple(dict.fromkeys(shown)), shown[-1])
+
+
+def _differ(one: Any, other: Any) -> bool:
+    are_nan = one != one and other != other  # noqa: PLR0124 - NaN alone is not itself
+    return (one != other and not are_nan) or isinstance(one, bool) != isinstance(other, bool)
 
 
 def _as_written(value: Any) -> str:
@@ -123,11 +139,7 @@ def _as_written(value: Any) -> str:
 
 
 def _bounded_int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= 20 else PrintedFloat("inf")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    return int(digits) if len(digits) <= 20 else PrintedFloat.beyond_all(digits)
 
 
 def _refuse_deep_nesting(text: str) -> None:
@@ -184,12 +196,11 @@ def _drop_trailing_commas(text: str) -> tuple[str, str]:
 
 
 def _python_literals(text: str) -> tuple[str, str]:
-    for name, literal in (("True", "true"), ("False", "false"), ("None", "null"), ("NaN", "null"),
-                          ("Infinity", "null")):  # fmt: skip
-        sign = "-?" if name == "Infinity" else ""
-        text = _outside_strings(rf"{sign}\b{name}\b", literal, text)
-    return text, "Python literals (None, True, NaN)"
+    for name, literal in (("True", "true"), ("False", "false"), ("None", "null")):
+        text = _outside_strings(rf"\b{name}\b", literal, text)
+    return text, _LITERALS
 
 
+_LITERALS = "Python literals (None, True, NaN)"
 # In this order, each on top of the ones before; a later one is tried only while the text does not parse.
 _MENDINGS = (_drop_mark, _drop_tail, _unfence, _drop_comments, _drop_trailing_commas, _python_literals, _drop_tail)

@@ -164,7 +164,7 @@ def _number(held: Any, source: Source, name: str) -> Printed | None:
 def _step(held: Any) -> int | None:
     try:
         return int(held)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -48,6 +48,6 @@ AUDITS = Record((
     Key("without_claim", Whole(), "Of the unverifiable those whose record does not say which score it claims."),
     Key("without_score", Whole(), "Of these those whose record gives no score at all: nothing to audit."),
     Key("audits", ListOf(AUDIT), "A `bpb-audit/1` for each claim."),
-    Key("unread", ListOf(Text()), "Folders that were passed over: without a log or claim, though a file there speaks "
-        "of scores."),
+    Key("unread", ListOf(Text()), "What was passed over though it speaks of scores: folders without a log or a claim, "
+        "files above submissions."),
 ))  # fmt: skip

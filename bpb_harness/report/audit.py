@@ -33,7 +33,8 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
 
     Args:
         reports: one a claim, at least one.
-        unread: folders that were passed over: without a log or claim, though a file there speaks of scores.
+        unread: what was passed over although it speaks of scores: folders without a log or a claim, and files above
+            submissions.
         command: the line that makes it again.
 
     Returns:

@@ -211,8 +211,8 @@ def test_folders_with_scores_in_tables_alone_are_named(tabulated: Path) -> None:
     reports = list(audit_folders(tabulated))
     assert [report.name for report in reports] == ["good"]
     said = (
-        "3 folders not audited, which hold no log, submission.json or claim file, and speak of bits per byte in a "
-        "table, a script or a README alone: commas, deep/below, lines"
+        "3 folders or files not audited, which speak of bits per byte and belong to no submission: a folder has no "
+        "log, submission.json or claim file, and a file lies above submissions: commas, deep/below, lines"
     )
     assert words_of(summary_to_text(reports, unread=unread)).endswith(f" {said}")
     assert summary_to_markdown(reports, unread).splitlines()[-2:] == ["", said]
@@ -225,9 +225,9 @@ def test_folders_with_scores_in_tables_alone_are_named(tabulated: Path) -> None:
 def test_the_command_names_folders_with_scores_in_tables_alone(tabulated: Path) -> None:
     done = CliRunner().invoke(app, [str(tabulated), "--recursive"])
     assert done.exit_code == 0
-    assert "3 folders not audited" in done.stdout.split("\n\n")[-1]
+    assert "3 folders or files not audited" in done.stdout.split("\n\n")[-1]
     nothing = CliRunner().invoke(app, [str(tabulated / "lines"), "--recursive"])
-    assert "1 folder not audited, which holds no log" in str(nothing.exception)
+    assert "1 folder or file not audited, which speaks of bits per byte and belongs to no" in str(nothing.exception)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ def _at(key: str) -> Source:
     return Source(FILE, key=key)
 
 
+def test_an_error_that_a_program_wrote_as_nan_is_not_known_and_a_score_is_refused() -> None:
+    assert _read(claimed_bpb=1.2, stderr=float("nan")).std is None
+    for key in ("claimed_bpb", "claimed_perplexity"):
+        with pytest.raises(ClaimError, match=f"{key}: got NaN, expected a number above 0"):
+            _read(**{key: float("nan")})
+
+
 def test_every_key_lands_in_its_field() -> None:
     assert read_claim_file(parse_json(EVERY_KEY, FILE).value, FILE) == Claim(
         name=FILE,

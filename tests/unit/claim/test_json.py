@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from bpb_harness.claim.tolerant_json import parse_json
@@ -20,8 +22,11 @@ from tests.bounded import require_an_end
         ('{"a": 1 // why\n}', {"a": 1}, "comments"),
         ('{"a": 1 /* why */}', {"a": 1}, "comments"),
         ('{"a": None, "b": True}', {"a": None, "b": True}, "Python"),
-        ('{"a": NaN}', {"a": None}, "Python"),
-        ('{"a": Infinity, "b": [-Infinity], "c": "-Infinity"}', {"a": None, "b": [None], "c": "-Infinity"}, "Python"),
+        (
+            '{"a": Infinity, "b": [-Infinity], "c": "-Infinity"}',
+            {"a": math.inf, "b": [-math.inf], "c": "-Infinity"},
+            "Python",
+        ),
         ('{"url": "http://x/*y*/", "b": "None,}", }', {"url": "http://x/*y*/", "b": "None,}"}, "trailing comma"),
     ],
 )
@@ -31,6 +36,15 @@ def test_one_reading(text: str, value: object, repair: str | None) -> None:
     assert bool(parsed.repairs) == (repair is not None)
     if repair is not None:
         assert repair in " ".join(parsed.repairs)
+
+
+@pytest.mark.parametrize("more", ["", ', "b": None', ",", ', "a": NaN'])
+def test_nan_stays_what_it_is_and_is_told_once(more: str) -> None:
+    parsed = parse_json(f'{{"a": NaN{more}}}', "f.json")
+    assert math.isnan(parsed.value["a"])
+    assert parsed.repairs[-1:] == ("Python literals (None, True, NaN)",)
+    assert len(set(parsed.repairs)) == len(parsed.repairs)
+    assert parsed.duplicate_keys == ()
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_a_submission_holds_what_is_deep_in_it_and_what_was_deleted(tmp_path: Pa
     for name in ("a/inner", "b/.hidden", "c"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("a/submission.json", "a/inner/claim.json", "b/.hidden/submission.json", "c/run.log"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("{}")
     (tmp_path / "link").symlink_to(tmp_path / "a")
     held = {
         "a/inner/x/y.py": "a", "a/inner/claim.json": "a", "c/gone.py": "c", "gone/submission.json": None,
@@ -286,12 +286,43 @@ def test_a_project_with_submissions_below_is_none_itself(tmp_path: Path) -> None
     assert find_submissions(tmp_path) == [tmp_path / "records" / "one"]
 
 
-@pytest.mark.parametrize("file", ["notes/submission.json", "notes/deep/submission.json", "x/claim.json", "x/train.log"])
-def test_what_is_no_submission_within_another(tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("x/train.log", "val_bpb: 1.2\n"),
+        ("x/claim.json", '{"candidate_id": "a", "requested_label": "reviewed"}'),  # another program's
+        ("x/claim.json", '{"format": "bpb-audit/1", "claimed_bpb": 1.2}'),  # a report, which claims nothing
+        ("x/metrics.json", '{"val_bpb": 1.2}'),
+    ],
+)
+def test_what_is_no_submission_within_another(tmp_path: Path, file: str, text: str) -> None:
     _record(tmp_path)
-    _touch(tmp_path, file, "x/README.md")  # a submission.json alone is a report of somebody on the whole
+    _touch(tmp_path, file, "x/README.md", "x/deep/run.log")
+    (tmp_path / file).write_text(text)
     assert find_submissions(tmp_path) == [tmp_path]
     assert submission_of(tmp_path / file, tmp_path) == tmp_path
+    assert {file, "x/README.md", "x/deep/run.log"} <= set(_shown(list_files(tmp_path)))
+
+
+@pytest.mark.parametrize("below", ["x", "notes/deep", "a/b/c/d/e/f"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("submission.json", '{"val_bpb": 1.2}'),
+        ("SUBMISSION.JSON", '{"verdict": "pass"}'),  # of what it is, nobody but its own report can say
+        ("submission.json", "{"),
+        ("claim.json", '{"format": "bpb-claim/1", "claimed_bpb": 1.2}'),
+        ("x.claim.json", '{"claimed_bpb": 1.2}'),
+        ("claim.json", "not JSON"),
+    ],
+)
+def test_what_is_one_within_another_whatever_lies_beside_it(tmp_path: Path, below: str, name: str, text: str) -> None:
+    _record(tmp_path)
+    inner = _touch(tmp_path / below, name)
+    (inner / name).write_text(text)
+    assert find_submissions(tmp_path) == [tmp_path, inner]
+    assert submission_of(inner / name, tmp_path) == inner
+    assert _shown(list_files(tmp_path)) == ["submission.json"]
 
 
 _STATES = "# A run\n\nval_bpb: 1.2431\n"

@@ -263,6 +263,21 @@ def test_a_score_that_is_no_number_is_said_and_no_other_is_sought(
     )
 
 
+@pytest.mark.parametrize("key", ["val_bpb", "own_bpb"])
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        *(("null", "null"), ("NaN", "NaN"), ("Infinity", "Infinity"), ("-Infinity", "-Infinity"), ("1e400", "1e400")),
+        *(("-1e999", "-1e999"), ("1" * 30, "1" * 30)),
+        ("7" * 5000, "777777777777..., a number of 5,000 characters"),
+    ],
+)
+def test_what_is_no_finite_number_is_told_as_it_is_written(key: str, held: str, said: str) -> None:
+    value = parse_json(f'{{"{key}": {held}, "mean_of_seeds_bpb": 1.2}}', "f").value
+    claim = read_submission(value, "submission.json", READING)
+    assert (claim.score, [note.message for note in claim.notes]) == (None, [f"submission.json: {key} is {said}"])
+
+
 @pytest.mark.parametrize("key", ["mean", "value", "avg", "average"])
 def test_a_score_may_be_an_object_with_its_mean(key: str) -> None:
     assert read({"val_bpb": {key: 1.2, "std": 0.1}}).score == Printed(1.2, 1, _at("val_bpb"), "val_bpb")
