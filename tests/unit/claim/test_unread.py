@@ -127,6 +127,14 @@ def test_files_above_submissions_are_named_and_lists_of_others_scores_are_not(tm
     )
 
 
+def test_what_is_read_with_the_logs_above_it_is_not_named(tmp_path: Path) -> None:
+    file = _write(tmp_path / "run", "log").parent / "code/plot.py"
+    file.parent.mkdir()
+    file.write_text("print('val_bpb')\n")
+    assert file.resolve() in {path for path, _ in list_files(tmp_path / "run").files}
+    assert find_unread(tmp_path) == []
+
+
 @pytest.mark.parametrize("above", ["claim file", "Trainer's state", "report of nanochat", "table of Lightning"])
 def test_the_command_audits_the_submission_that_the_file_is_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
