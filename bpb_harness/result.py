@@ -198,7 +198,8 @@ class Comparison:
         gap_stderr: standard error of the gap, from the coupled draws.
         predicted_gap_bits_per_byte: what the measured f(u) implies: (f(u_max) - f(0)) u_max / (2 T) for a uniform grid.
         predicted_gap_stderr: its standard error.
-        consistent: whether the two gaps agree within ``threshold`` standard errors; None with too few draws to judge.
+        consistent: whether the two gaps agree within ``threshold`` standard errors; None where too few masks
+            differ to judge.
         threshold: how many.
         t_curve: bits per byte of the T-step bound that f implies, by T; the last row is T = infinity.
         f_curve: mean masked cross-entropy in bits per token, by mask rate.
@@ -222,7 +223,7 @@ class Comparison:
         verdict = {
             True: "the two bounds are consistent with each other",
             False: "the two bounds are NOT consistent: one of them, or the network's conditioning, is wrong",
-            None: "too few draws to say whether the two bounds are consistent",
+            None: "too few draws whose masks differ to say whether the two bounds are consistent",
         }[self.consistent]
         return f"{gap}; {law}; {verdict}"
 

@@ -145,7 +145,7 @@ COMPARISON = Record((
     Key("gap_stderr", Number(0.0), "Standard error of the gap, from coupled draws.", _PER_UNIT),
     Key("predicted_gap_bits_per_byte", Number(), "The gap that f(u) implies.", _PER_UNIT),
     Key("predicted_gap_stderr", Number(0.0), "Its standard error.", _PER_UNIT),
-    Key("consistent", maybe(Flag()), "Whether the two gaps agree; null: too few draws to judge."),
+    Key("consistent", maybe(Flag()), "Whether the two gaps agree; null: too few masks differ to judge."),
     Key("threshold", Number(0.0), "Standard errors within which they must agree."),
     Key("t_curve", ListOf(_T_CURVE), "The T-step bound by T."),
     Key("f_curve", ListOf(_F_CURVE), "Masked cross-entropy by mask rate."),

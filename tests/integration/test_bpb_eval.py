@@ -93,7 +93,7 @@ def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
 def test_json_of_a_comparison(trained, tmp_path):
     path = tmp_path / "out.json"
     done = bpb_eval(
-        trained, "--compare", "--samples", "4", "--limit", "24", "--no-contract", "--format", "json", "--output", path
+        trained, "--compare", "--samples", "8", "--limit", "24", "--no-contract", "--format", "json", "--output", path
     )
     assert (done.returncode, done.stdout) == (0, "")
     plain = own_json(path.read_text())

@@ -33,16 +33,21 @@ class Curve:
 
 
 def compared(
-    monkeypatch: pytest.MonkeyPatch, gap: float, *, stderr: float = 3.0, draws: int = 24, steps: int = 8
+    monkeypatch: pytest.MonkeyPatch, gap: float, *, stderr: float = 3.0, different: int = 48, steps: int = 8
 ) -> Comparison:
     lengths = np.full(10, TOKENS // 10)
     windows = Spans.without_context(np.arange(10) * 10, np.arange(10) * 10 + lengths)
     layout = Layout(windows, 10, np.full(10, BYTES // 10), counts_bytes=True, difficulty=np.zeros(10, np.int64))
     bound = DiscreteBound(LogLinear(), 1, steps)
+    masked, plan = np.full(100, 4), SimpleNamespace(num_weighed=90)  # the last ten, which all differ, are replicates
+    more = masked + np.concatenate([np.ones(different), np.zeros(90 - different), np.ones(10)])
     discrete: Any = SimpleNamespace(
-        bound=bound, layout=layout, nats=300.0, draws=SimpleNamespace(window=np.zeros(draws)), passes=[None] * 3
+        bound=bound, layout=layout, nats=300.0, draws="draws", passes=[None] * 3,
+        table=SimpleNamespace(plan=plan, num_masked=more),
+    )  # fmt: skip
+    continuous: Any = SimpleNamespace(
+        layout=layout, nats=250.0, draws="other draws", table=SimpleNamespace(plan=plan, num_masked=masked)
     )
-    continuous: Any = SimpleNamespace(layout=layout, nats=250.0, draws="other draws")
 
     def paired(one, other, num_passes):
         assert (one, other, num_passes) == (discrete.draws, continuous.draws, 3)
@@ -67,9 +72,10 @@ def test_four_standard_errors_of_gap_and_curve_together_are_the_limit(monkeypatc
     assert both.threshold == 4.0
 
 
-def test_too_few_draws_give_no_verdict(monkeypatch):
+def test_too_few_draws_of_different_masks_give_no_verdict(monkeypatch):
     for gap in (50.0, 500.0):
-        assert compared(monkeypatch, gap, draws=23).consistent is None
+        for different in (0, 24, 47):
+            assert compared(monkeypatch, gap, different=different).consistent is None
 
 
 def test_everything_is_said_in_bits_per_byte(monkeypatch):
