@@ -65,7 +65,7 @@ def test_many_claims_have_a_table_refuted_first_and_links_that_lead_there():
     assert "1 of 3 refuted 1 confirmed, 0 consistent, 1 refuted, 1 unverifiable." in read.text
     assert re.search(r"wrong the reason refuted 0.68149 1.2030 open the reason unverifiable 0.68149 - fine", read.text)
     assert [each["href"] for each in read.with_tag("a")] == ["#claim-1", "#claim-2", "#claim-3"]
-    assert "1 folder not audited" in read.text
+    assert "1 folder or file not audited" in read.text
 
 
 def test_rows_can_be_put_in_other_orders_without_a_script():
