@@ -10,7 +10,7 @@ from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, Protocol
 from bpb_harness.formats.contradictions import Contradiction, contradictions
 from bpb_harness.formats.result_file import result_of
-from bpb_harness.formats.scored_again import settings_of
+from bpb_harness.formats.scored_again import scored_part, settings_of
 from bpb_harness.formats.strict_json import load
 from bpb_harness.result import FORMAT, BpbResult
 
@@ -60,7 +60,7 @@ def read_own_result(text: str, file: str) -> Claim:
     result = result_of(plain, file)
     own = OwnResult(file, result, tuple(contradictions(plain, result)))
     stated, length = result.signature.typed(), result.length
-    settings = settings_of(result.signature)
+    settings_of(result.signature)  # or refused: an adaptation that is not understood
     stated_score, error = plain["bits_per_byte"], result.mc_stderr
     score = None
     if stated_score is not None and stated_score > 0.0:
@@ -78,7 +78,7 @@ def read_own_result(text: str, file: str) -> Claim:
             num_samples=draws if isinstance(draws, int) else None,
             schedule=result.signature.schedule,
             context_length=context if isinstance(context, int) else None,
-            num_windows=settings.get("limit"),
+            num_windows=scored_part(result.signature),
             scored_tokens=length.num_tokens,
         ),
         dataset=(result.signature.data or "").partition("@")[0] or None,

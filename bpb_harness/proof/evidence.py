@@ -17,10 +17,11 @@ from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import lay_spans
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.formats.scored_again import is_of_answers
 from bpb_harness.proof.header import Header
 from bpb_harness.proof.reading import MAX_SECONDS, Opened, open_proof, read_file
 from bpb_harness.proof.score_line import ScoreLine
-from bpb_harness.proof.settings_of_score import is_of_answers, settings_of
+from bpb_harness.proof.settings_of_score import settings_of
 from bpb_harness.proof.spelling import tokenizer_of
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.separators import find_separators, own_folder

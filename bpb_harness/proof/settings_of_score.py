@@ -46,8 +46,3 @@ def settings_of(signature: Signature) -> dict[str, Any]:
     except (UsageError, KeyError, ValueError) as error:
         raise InputError("the signature of the score", seen=str(error)[:160], expected="settings of bpb-eval") from None
     return found
-
-
-def is_of_answers(signature: Signature) -> bool:
-    """Whether answers were scored, each given its prompt."""
-    return "prompts" in (signature.given or "")

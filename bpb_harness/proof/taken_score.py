@@ -13,7 +13,8 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.formats import read_result
-from bpb_harness.proof.settings_of_score import DIRECT, is_of_answers, settings_of
+from bpb_harness.formats.scored_again import is_of_answers
+from bpb_harness.proof.settings_of_score import DIRECT, settings_of
 from bpb_harness.result import BpbResult
 
 _OF_SCORING = ("tolerance", "resume", "compare")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim.own_result import OwnResult
 from bpb_harness.findings import Finding, Rule
-from bpb_harness.formats.scored_again import command_of
-from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR
+from bpb_harness.formats.scored_again import (
+    command_of,
+    command_of_proof,
+    is_of_documents,
+    is_of_own_code,
+    names_tokenizer,
+)
+from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult
 
 _RULES: dict[str, Rule] = {
     "arithmetic": codes.RESULT_ARITHMETIC,
@@ -64,12 +69,32 @@ def missing_of(own: OwnResult, *, is_rescored: bool, is_proved: bool = False) ->
     command = command_of(own.result)
     if command is None:
         return ["the network, saved as a checkpoint: this one was in memory, and nobody else can ask it"]
-    text, source = own.result.signature.data, "--docs" if own.result.answers is not None else "--data"
-    proof = f"a proof: bpb-prove CHECKPOINT {source} TEXT --score {shlex.quote(own.file)} --proof FILE"
+    proof = f"a proof: {command_of_proof(own.result, own.file)}"
     learns = own.result.signature.adaptation is not None  # and so has no proof
     if is_rescored:
         return [] if learns else [proof]
+    text, here = own.result.signature.data, _flags_of_rescoring(own.result)
     if is_proved:
-        return [f"the score anew, of {text}: the same without --proof, with --checkpoint and --data; or: {command}"]
-    anew = f"the checkpoint and the text ({text}), to score it anew, here with --checkpoint and --data, or: {command}"
+        same = "" if here is None else f": the same without --proof, with {here}; or"
+        return [f"the score anew, of {text}{same}: {command}"]
+    anew = (
+        f"{_what_is_needed(own.result)}, to score it anew{'' if here is None else f', here with {here}, or'}: {command}"
+    )
     return [anew] if learns else [anew, f"or {proof}"]
+
+
+def _what_is_needed(result: BpbResult) -> str:
+    """The files of a score, in words."""
+    files = ["the checkpoint"]
+    if is_of_own_code(result.signature):
+        files.append("the code that loads it")
+    if names_tokenizer(result.signature):
+        files.append(f"the tokenizer ({result.signature.tokenizer})")
+    return f"{', '.join(files)} and the text ({result.signature.data})"
+
+
+def _flags_of_rescoring(result: BpbResult) -> str | None:
+    """What bpb-audit rescores by itself; None where it does not: code of a user, documents, bits per token."""
+    if is_of_own_code(result.signature) or is_of_documents(result) or result.bits_per_byte is None:
+        return None
+    return "--checkpoint, --data and --tokenizer" if names_tokenizer(result.signature) else "--checkpoint and --data"
