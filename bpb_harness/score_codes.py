@@ -23,8 +23,9 @@ SCORE_CODES: dict[str, str] = {
     "bytes.none": "The score is in bits per token alone, because `--bytes none` was asked for, and why that is needed.",
     "bytes.not-its-tokenizer": "Token ids spell something else than by the tokenizer inside the checkpoint, and the "
     "score was made all the same, by `--no-contract`.",
-    "bytes.official-not-exact": "The official rule counts other bytes than the pieces spell; `--bytes exact` divides "
-    "by those, and bpb-bytes explains the difference.",
+    "bytes.official-not-exact": "The official rule counts other bytes than the pieces spell: a warning, with the score "
+    "by those, where that moves it by 0.25 % or more. `--bytes exact` divides by those, and bpb-bytes explains the "
+    "difference.",
     "compiled": "The network was compiled: how long that took, and how far its answers are from the plain network's.",
     "context": "The context length was guessed as the longest that the network takes: pass `--context`.",
     "contract.mask-mass": "The network gives the mask a share of its mass, which the harness takes away: that lowers "

@@ -29,6 +29,7 @@ from bpb_harness.evaluation.remarks import (
     score_remarks,
     separator_remarks,
     tokenizer_remarks,
+    warned_of_bytes,
 )
 from bpb_harness.evaluation.score import score, with_remarks
 from bpb_harness.evaluation.settings import Settings, as_path, as_paths
@@ -168,7 +169,7 @@ class LoadedCheckpoint:
             with self.clock.phase("bytes"):
                 remarks.result()
         result = score(job, remarks.result)
-        return job, with_remarks(result, *remarks.result(), *score_remarks(job, result))
+        return job, with_remarks(result, *warned_of_bytes(job, result, remarks.result()), *score_remarks(job, result))
 
     def job(self, chosen: Settings) -> Job:
         """What :meth:`score` scores.

@@ -291,6 +291,14 @@ class Job:
         whole = whole and self.text.borders.are_known
         return len(self.text.borders.starts) if whole else None
 
+    @property
+    def num_exact_bytes(self) -> int:
+        """Bytes that the pieces of what is scored spell."""
+        if self.answers is not None:
+            assert self.text.answers is not None
+            return int(self.text.answers.num_bytes["exact"][: len(self.answers)].sum())
+        return int(span_bytes(self.text.corpus, self.spans, self.text.counter, "exact").sum())
+
     def _bytes_of_spans(self, spans: Spans, num_in_corpus: int) -> Ints:
         rule, counter = self.settings.byte_rule, self.text.counter
         assert rule != "none"

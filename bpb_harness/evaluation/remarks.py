@@ -47,6 +47,10 @@ _LITERAL_COUNTS = {
     "raw": "counts its 3 bytes, of which no token tells",
     "none": "is paid for as a space",
 }
+_OFFICIAL = "bytes.official-not-exact"
+# As a share of a score: a record of the contest whose rule it is must win by 0.005 nats a token, which at 2.436 bytes
+# a token are 0.00296 of its 1.2 bits a byte. Both rules count the same bytes for that contest's own tokenizers.
+_SHARE_OF_A_RECORD = 0.0025
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 _STDERRS = 4.0
 _LEAST_EXCESS_BITS = 20.0  # of a single token that a network did not expect nothing follows
@@ -350,9 +354,31 @@ def byte_remarks(job: Job) -> list[Remark]:
     if official != exact:
         remarks.append(
             Remark(
-                "bytes.official-not-exact",
+                _OFFICIAL,
                 f"the official rule counts {official:,} bytes where the pieces of the whole text spell {exact:,}; "
                 f"{_DIVIDES[job.settings.byte_rule]}, bpb-bytes explains the difference",
             )
         )
     return remarks
+
+
+def warned_of_bytes(job: Job, result: BpbResult, remarks: Iterable[Remark]) -> list[Remark]:
+    """The remarks of a text, of which that on the official rule becomes a warning where it moves the score too far."""
+    if job.settings.byte_rule != "official":
+        return [*remarks]
+    return [_of_official_rule(job, result, remark) if remark.code == _OFFICIAL else remark for remark in remarks]
+
+
+def _of_official_rule(job: Job, result: BpbResult, note: Remark) -> Remark:
+    """What the official rule does to a score: a warning beyond what a record must win by, the note as it is below."""
+    length, exact = result.length, job.num_exact_bytes
+    share = exact / length.num_bytes - 1.0  # of the score, too low below 0
+    if abs(share) < _SHARE_OF_A_RECORD:
+        return note
+    return Remark(
+        _OFFICIAL,
+        f"WARNING: by the bytes that its pieces spell this score is {length.bits / exact:.4f}, not "
+        f"{length.bits_per_byte:.4f}, which is {abs(share):.1%} too {'low' if share < 0.0 else 'high'}: the official "
+        f"rule counts {length.num_bytes:,} bytes where they spell {exact:,}; {_DIVIDES['official']}, bpb-bytes "
+        "explains the difference",
+    )
