@@ -12,7 +12,7 @@ from bpb_harness.comparison.mask_error import mask_error, shared_variance
 from bpb_harness.comparison.result import ComparedPair, ComparedSystem, Expectation, SystemComparison
 from bpb_harness.comparison.same_text import PairedUnits, pair_units
 from bpb_harness.comparison.systems import System, find_costs, is_scored_now, names_of, require_costs
-from bpb_harness.comparison.text_error import TextError, holm
+from bpb_harness.comparison.text_error import TextError, holm, holm_or_less
 from bpb_harness.comparison.verdict import Side, TextEvidence, judge
 from bpb_harness.costs import ScoreCosts
 from bpb_harness.errors import UsageError
@@ -56,12 +56,12 @@ def compare(
     if num_baseline_runs is not None:
         return SystemComparison(shown, (), unit, level, contest=_contest(names, costs, num_baseline_runs))
     texts = [_text_error(units, costs[0], other) for units, other in zip(paired, costs[1:], strict=True)]
-    corrected = holm([text.p_other() for text in texts])
+    p_values = [text.p_other() for text in texts]
     better = [None] * len(texts) if better_by is None else holm([text.p_below(-better_by) for text in texts])
     pairs = tuple(
-        _pair((names[0], name), (costs[0], other), units, text, p_holm, p_better, level, unit, len(texts))
-        for name, other, units, text, p_holm, p_better in zip(
-            names[1:], costs[1:], paired, texts, corrected, better, strict=True
+        _pair((names[0], name), (costs[0], other), units, text, p_holm, or_less, p_better, level, unit, len(texts))
+        for name, other, units, text, p_holm, or_less, p_better in zip(
+            names[1:], costs[1:], paired, texts, holm(p_values), holm_or_less(p_values), better, strict=True
         )
     )
     expectation = None
@@ -133,6 +133,7 @@ def _pair(
     units: PairedUnits,
     text: TextError,
     p_holm: float | None,
+    or_less: bool,
     p_better: float | None,
     level: float,
     unit: str,
@@ -147,7 +148,7 @@ def _pair(
     if text.num_units < len(units.sizes):
         counted += f" of neighbouring {units.kind}"
     corrected = f", corrected for {num_compared} comparisons" if num_compared > 1 else ""
-    evidence = TextEvidence(p_holm, level, counted, text.ratio * delta > 0.0, corrected)
+    evidence = TextEvidence(p_holm, level, counted, text.ratio * delta > 0.0, corrected, or_less)
     baseline, system = (_side(name, of, units.total) for name, of in zip(names, costs, strict=True))
     verdict = judge(baseline, system, delta, mask_interval, evidence, unit)
     notes = list(units.notes)

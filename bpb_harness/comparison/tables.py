@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bpb_harness.comparison.digits import said_difference, said_error, said_interval
 from bpb_harness.comparison.result import ComparedPair, SystemComparison
+from bpb_harness.comparison.text_error import holm_or_less
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.terminal.page import Page
 from bpb_harness.terminal.screen import Screen
@@ -99,27 +100,29 @@ def _header(comparison: SystemComparison) -> list[str]:
 def _rows(comparison: SystemComparison) -> list[list[str]]:
     rows = []
     pairs: list[ComparedPair | None] = [None, *comparison.pairs] if comparison.pairs else []
+    or_less = [False, *holm_or_less([pair.p for pair in comparison.pairs])]
     for index, system in enumerate(comparison.systems):
         row = [system.name, f"{system.relation} {system.bits_per_unit:.4f}", said_error(system.mc_stderr)]
         if pairs:
             pair = pairs[index]
             several = len(comparison.pairs) > 1
-            row += ["baseline", *[""] * (3 + several)] if pair is None else _of_pair(pair, several=several)
+            own = ["baseline", *[""] * 3] if pair is None else _of_pair(pair)
+            corrected = [] if not several else [""] if pair is None else [_p(pair.p_holm, or_less=or_less[index])]
+            row += own + corrected
         rows.append(row)
     return rows
 
 
-def _of_pair(pair: ComparedPair, *, several: bool) -> list[str]:
+def _of_pair(pair: ComparedPair) -> list[str]:
     interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
-    corrected = [_p(pair.p_holm)] if several else []
-    return [said_difference(pair.delta), said_error(pair.mask_stderr), interval, _p(pair.p), *corrected]
+    return [said_difference(pair.delta), said_error(pair.mask_stderr), interval, _p(pair.p)]
 
 
-def _p(p: float | None) -> str:
+def _p(p: float | None, *, or_less: bool = False) -> str:
     if p is None:
         return "n/a"
-    said = said_p(p).removeprefix("p = ").replace(" or less", "")
-    return f"<={said}" if p <= 2.0e-4 else said
+    said, less, _ = said_p(p, or_less=or_less).removeprefix("p = ").partition(" or less")
+    return f"<={said}" if less else said
 
 
 def _legend(comparison: SystemComparison) -> dict[str, str]:

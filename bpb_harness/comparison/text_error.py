@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 MAX_FLIPPED = 15
 MAX_UNITS = 2_000
 NUM_RESAMPLES = 9_999
+LEAST_P = 2.0 / (NUM_RESAMPLES + 1.0)  # two-sided; a p as small may be any smaller one
 _CHUNK = 1 << 21
 _FARTHEST, _HALVINGS = 2.0**20, 60  # standard errors
 _LEAST = 1e-12  # relative: less of a difference is rounding
@@ -164,6 +165,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min((len(p_values) - rank) * p, 1.0))
         corrected[index] = largest
     return corrected
+
+
+def holm_or_less(p_values: Sequence[float | None]) -> list[bool]:
+    """Of each p that :func:`holm` corrects, whether it may be smaller: it was made of one that resampling cuts off."""
+    smaller = holm([0.0 if p is not None and p <= LEAST_P else p for p in p_values])
+    return [p is not None and least is not None and least < p for p, least in zip(holm(p_values), smaller, strict=True)]
 
 
 def grouped(values: Floats, size: int) -> Floats:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from bpb_harness.comparison.digits import said_size
+from bpb_harness.comparison.text_error import LEAST_P
 from bpb_harness.result import ESTIMATED_BOUND, EXACT
 
 Conclusion = Literal["better", "better-likelihood", "lower-bound", "shorter-than-bound", "unresolved", "equal"]
@@ -111,6 +112,7 @@ class TextEvidence:
         units: how many of what, in words.
         favours_winner: whether the units, freed of the luck of their mask rates, favour the same system.
         corrected: for how many comparisons, in words; empty of one.
+        or_less: whether the corrected p may be smaller than it is.
     """
 
     p: float | None
@@ -118,22 +120,28 @@ class TextEvidence:
     units: str
     favours_winner: bool
     corrected: str = ""
+    or_less: bool = False
 
     def sentence(self, winner: Side, loser: Side) -> str:
         """Whether the difference is one of the models, or of this text."""
         if self.p is None:
             return f"It says nothing of other text: {self.units} cannot."
         if self.p < self.level and self.favours_winner:
-            return f"It would hold on other text of this kind ({said_p(self.p)} over {self.units}{self.corrected})."
+            return f"It would hold on other text of this kind ({self._p} over {self.units}{self.corrected})."
         turned = f"{loser.name} may need no more bits than {winner.name}"
         if EXACT not in {winner.relation, loser.relation}:
             turned = f"the bound of {loser.name} may be no higher than {winner.name}'s"
-        return f"On other text of this kind {turned} ({said_p(self.p)} over {self.units}{self.corrected})."
+        return f"On other text of this kind {turned} ({self._p} over {self.units}{self.corrected})."
+
+    @property
+    def _p(self) -> str:
+        assert self.p is not None
+        return said_p(self.p, or_less=self.or_less)
 
 
-def said_p(p: float) -> str:
+def said_p(p: float, *, or_less: bool = False) -> str:
     """A p value in words; ten thousand resamples tell no smaller ones apart."""
-    return "p = 0.0002 or less" if p <= 2.0e-4 else f"p = {p:.2g}"
+    return f"p = {max(p, LEAST_P):.2g}{' or less' if or_less or p <= LEAST_P else ''}"
 
 
 def _what_follows(winner: Side, loser: Side, by: str) -> tuple[Conclusion, str]:

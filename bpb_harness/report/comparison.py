@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bpb_harness.comparison.digits import decimals_of, said_difference, said_error, said_interval
 from bpb_harness.comparison.tables import said_of_holm
+from bpb_harness.comparison.text_error import holm_or_less
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.report.charts.drawing import Chart, Table
 from bpb_harness.report.charts.intervals import Interval, draw_intervals
@@ -51,15 +53,16 @@ def _table(comparison: SystemComparison) -> Table:
         return Table(columns, rows)
     several = len(comparison.pairs) > 1
     columns += ["difference", "mask se", "95 % on other text", "p", *(["p (Holm)"] if several else [])]
-    cells = [["baseline", *[""] * (3 + several)], *(_cells(pair, several=several) for pair in comparison.pairs)]
+    cells = [["baseline", *[""] * (3 + several)], *_cells(comparison.pairs, several=several)]
     return Table(columns, [row + more for row, more in zip(rows, cells, strict=True)])
 
 
-def _cells(pair: ComparedPair, *, several: bool) -> list[str]:
-    interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
-    ps = [pair.p, pair.p_holm] if several else [pair.p]
-    said = ["n/a" if p is None else said_p(p).removeprefix("p = ") for p in ps]
-    return [said_difference(pair.delta), said_error(pair.mask_stderr), interval, *said]
+def _cells(pairs: Sequence[ComparedPair], *, several: bool) -> Iterator[list[str]]:
+    for pair, or_less in zip(pairs, holm_or_less([pair.p for pair in pairs]), strict=True):
+        interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
+        ps = [(pair.p, False), (pair.p_holm, or_less)] if several else [(pair.p, False)]
+        said = ["n/a" if p is None else said_p(p, or_less=less).removeprefix("p = ") for p, less in ps]
+        yield [said_difference(pair.delta), said_error(pair.mask_stderr), interval, *said]
 
 
 def _on_other_text(comparison: SystemComparison) -> Chart | None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from bpb_harness.comparison import text_error
-from bpb_harness.comparison.text_error import MAX_UNITS, NUM_RESAMPLES, TextError, grouped, holm
+from bpb_harness.comparison.text_error import MAX_UNITS, NUM_RESAMPLES, TextError, grouped, holm, holm_or_less
 
 
 def units(count: int, *, shift: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -168,6 +168,17 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, None, 0.03]) == pytest.approx([0.04, 0.09, None, 0.09])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
+
+
+def test_what_is_corrected_may_be_less_where_what_it_is_of_may_be():
+    """10,000 resamples tell no p below 0.0002: three times that, or of a larger p beside it, is not."""
+    assert holm_or_less([0.0002, 0.0002, 0.0002]) == [True] * 3
+    assert holm([0.0002, 0.0002, 0.0002]) == pytest.approx([0.0006] * 3)
+    assert holm_or_less([0.0002, 0.01, None, 0.00021]) == [True, False, False, True]
+    assert holm_or_less([0.0002, 0.0003]) == [True, True]  # 0.0004 of the first, and of the second no less than that
+    assert holm_or_less([0.0002, 0.0005]) == [True, False]
+    assert holm_or_less([0.0003, 0.9]) == [False, False]
+    assert holm_or_less([]) == []
 
 
 def test_skewed_units_of_unequal_length_are_not_called_significant_too_often(monkeypatch):

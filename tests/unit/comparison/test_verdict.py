@@ -105,3 +105,9 @@ def test_other_text():
     assert judged("~<=", "=", -0.1, (-0.1, -0.1), text).sentence.endswith(f"{unsure} (p = 0.2 over 203 documents).")
     assert said_p(0.0002) == "p = 0.0002 or less"
     assert said_p(0.0004) == "p = 0.0004"
+    assert said_p(0.0006, or_less=True) == "p = 0.0006 or less"
+    text = TextEvidence(0.0006, 0.05, "9 documents", True, ", corrected for 3 comparisons", or_less=True)
+    said = (
+        "It would hold on other text of this kind (p = 0.0006 or less over 9 documents, corrected for 3 comparisons)."
+    )
+    assert judged("=", "=", -0.1, (-0.1, -0.1), text).sentence.endswith(said)

@@ -8,6 +8,7 @@ import pytest
 
 from bpb_harness.comparison.contest import contest_rule
 from bpb_harness.comparison.result import ComparedPair, ComparedSystem, Expectation, SystemComparison
+from bpb_harness.comparison.tables import as_markdown, as_text
 from bpb_harness.report import comparison_page
 from tests.html_page import read_page
 from tests.undrawn_charts import undrawn_charts
@@ -66,6 +67,17 @@ def test_several_systems_have_a_row_each_and_no_one_number():
     assert "-0.0506 .. -0.0094 0.012 0.025" in re.sub(r"\s+", " ", read.text)
     assert "0.0002 or less" in read.text
     assert read.text.count("one note") == 1
+
+
+def test_a_corrected_p_may_be_less_where_the_smallest_that_can_be_told_was_corrected():
+    least = [pair(name, -0.03, p=0.0002, p_holm=0.0006) for name in ("b.pt", "c.pt", "d.pt")]
+    found = comparison(*least)
+    assert re.sub(r"\s+", " ", page(found).text).count("0.0002 or less 0.0006 or less") == 3
+    assert as_text(found).count("<=0.0006") == 3
+    assert as_markdown(found).count("| \\<=0.0002 | \\<=0.0006 |") == 3
+    other = comparison(pair("b.pt", -0.03, p=0.0002, p_holm=0.0004), pair("c.pt", -0.03, p=0.01, p_holm=0.01))
+    assert "| \\<=0.0002 | \\<=0.0004 |" in as_markdown(other)
+    assert "| 0.01 | 0.01 |" in as_markdown(other)
 
 
 def test_what_is_not_known_is_not_drawn():
