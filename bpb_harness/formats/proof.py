@@ -36,7 +36,7 @@ PROOF = Record((
         "did not come back, what the file says.", _BITS),
     Key("bits_per_byte", maybe(Number(0.0)), "Bits of the file over the bytes of the text.", "bits per byte"),
     Key("bits_per_token", Number(0.0), "Bits of the file over the tokens.", "bits per token"),
-    Key("claimed_bits", maybe(Number()), "What these windows are claimed to cost, estimated again; null of "
+    Key("claimed_bits", maybe(Number()), "What these windows are claimed to cost, worked out again; null of "
         "`--decode`.", _BITS),
     Key("claim_stderr_bits", maybe(Number(0.0)), "Its standard error.", _BITS),
     Key("draw_stderr_bits", maybe(Number(0.0)), "How much such a file varies with the shared randomness.", _BITS),

@@ -137,8 +137,9 @@ class Proof:
 
     def __str__(self) -> str:
         written, costs, bits = self.written, self.written.costs, self.opened.num_bits
-        drawn = ""
+        how, drawn = "computed", ""
         if costs.claim.num_draws:
+            how = "estimated"
             drawn = f" +- {costs.claim_stderr_bits:,.1f} (independent rates, K = {costs.claim.num_draws})"
         spread = f"; such a draw varies by {costs.draw_stderr_bits:,.1f}" if len(costs.further_nats) else ""
         unit = "byte" if written.num_bytes else "token"
@@ -148,7 +149,7 @@ class Proof:
         size = "" if not written.num_bytes else f", {written.num_bytes:,} bytes"
         return "\n".join([
             written.score,
-            f"  claim for these windows, estimated again: {costs.claimed_bits:,.1f} bits{drawn}",
+            f"  claim for these windows, {how} again: {costs.claimed_bits:,.1f} bits{drawn}",
             f"  coded: {costs.coded_bits:,.1f} bits by the network{spread}",
             f"  file: {bits // 8:,} bytes of bits, and {around:,} of header and given tokens",
             f"  cashed: {rate:.4f} bits per {unit} ({overhead:+.2f} % above the network's own)",

@@ -80,13 +80,18 @@ def test_what_is_printed():
     nats = f"{30.0 / np.log(2.0):.1f}"
     assert str(tried()).splitlines()[:-1] == [
         "bpb ~<= 1.0",
-        f"  claim for these windows, estimated again: {nats} bits",
+        f"  claim for these windows, computed again: {nats} bits",
         f"  coded: {nats} bits by the network",
         "  file: 10 bytes of bits, and 290 of header and given tokens",
         "  cashed: 4.0000 bits per byte (+84.84 % above the network's own)",
         "  decoded in a process of its own, without network and files",
         "  text of 9 tokens, 20 bytes; checkpoint of 1,000 bytes, which may know the text by heart",
     ]
+    drawn = tried()
+    drawn = replace(drawn, written=replace(drawn.written, costs=replace(
+        drawn.written.costs, claim=replace(drawn.written.costs.claim, num_draws=64)
+    )))  # fmt: skip
+    assert f"  claim for these windows, estimated again: {nats} bits +- " in str(drawn)
     assert "cashed: 8.8889 bits per token" in str(tried(num_bytes=None))
     assert "text of 9 tokens; checkpoint" in str(tried(num_bytes=None))
 
