@@ -82,6 +82,9 @@ def corrected(
             if is_told
             else ""
         )
+        rest = _by_the_rest(evidence, voiding)
+        if rest is not None:
+            return Correction(None, f"none: {rest}")
         return Correction(None, f"none: {named(voiding)} gives no number in its place{also}")
     factors, ways = [], []
     if logged is not None and logged.factor is not None:
@@ -105,6 +108,19 @@ def corrected(
         text += ", taken that the script printed the score, which no log shows"
     part = part_scored(evidence, findings) if byte_factor is not None else None
     return Correction(value, text) if part is None else _with_the_part(evidence, part, value, text)
+
+
+def _by_the_rest(evidence: Evidence, voiding: Finding) -> str | None:
+    """What the rest of a score's own file makes of it, where that file contradicts itself in the score alone."""
+    own = evidence.claim.result
+    if own is None or voiding.code != codes.RESULT_ARITHMETIC.code:
+        return None
+    if {found.place for found in own.contradictions} != {"bits_per_byte"}:
+        return None
+    rest = f"{own.result.length.bits_per_byte:.5f}"
+    return (
+        f"the rest of the file makes it {rest}, and nothing tells which of its numbers was computed: {named(voiding)}"
+    )
 
 
 def _held_against_the_loss(
@@ -209,6 +225,8 @@ def _derivation(finding: Finding) -> str:
     if isinstance(expected, float) and isinstance(counted, int | float):
         text = str(tokenizer).partition(", ")[0]  # without who names it
         return f"{counted:.6g} / {expected:.6g} bytes per token, {text}: {finding.code}"
+    if finding.code == codes.NATS_AS_BITS.code:
+        return f"1 / ln 2, from nats to bits: {finding.code}"
     if finding.code == "BPB167":
         return f"without the constant: {finding.code}"
     return f"what the mistake does to the bytes of the whole text: {finding.code}"

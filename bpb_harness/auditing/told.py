@@ -34,6 +34,7 @@ _APART = frozenset(
         codes.LOSS_BESIDE.code,
     }
 )  # fmt: skip
+_OF_OWN_FILE = frozenset({codes.RESULT_ARITHMETIC.code, codes.RESULT_SIGNATURE.code, codes.RESULT_RELATION.code})
 _BY_SCORE = "the score was computed a second time, from the checkpoint"
 _BY_PROOF = "windows of the score came back from their bits"
 
@@ -68,6 +69,8 @@ def _refutation(report: AuditReport) -> str:
         return "the right score is another one, given below"
     if report.judgement.rests_on and all(code.startswith("BPB1") for code in report.judgement.rests_on):
         return "it was not divided by the bytes of the text; the right score is not known"
+    if _OF_OWN_FILE.issuperset(report.judgement.rests_on):
+        return "the file contradicts itself: it is not as it was written, and which of its numbers hold is not known"
     return "what was computed is neither a code length of that text nor a bound on one; the right score is not known"
 
 

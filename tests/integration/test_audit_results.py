@@ -89,6 +89,22 @@ def test_every_contradiction_is_a_finding_and_refutes(
     assert named & set(change)
 
 
+def test_of_an_edited_score_it_is_said_what_the_rest_of_the_file_makes_it(checked: BpbResult, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(checked.to_dict() | {"bits_per_byte": 0.5}))
+    done = run_here(main, path)
+    said = " ".join(done.stdout.split())
+    rest = f"corrected none: the rest of the file makes it {checked.bits_per_byte:.5f}, and nothing tells which of its"
+    assert f"{rest} numbers was computed: BPB415 (result-arithmetic)" in said
+    assert "refuted: the file contradicts itself: it is not as it was written, and which" in said
+    assert "neither a code length" not in said
+    for more in ({"nats": 5.0}, {"seed": 4}, {"bits_per_token": 1.0}):  # where not the score alone is at odds
+        path.write_text(json.dumps(checked.to_dict() | {"bits_per_byte": 0.5} | more))
+        said = " ".join(run_here(main, path).stdout.split())
+        assert "gives no number in its place" in said
+        assert "the file contradicts itself" in said
+
+
 def test_a_contradiction_in_bits_per_token_refutes_as_well(checked: BpbResult, tmp_path: Path) -> None:
     signature, scale = replace(checked.signature, byte_rule="none"), checked.length.bytes_per_token
     low, high = checked.ci95 or (0.0, 0.0)

@@ -41,6 +41,7 @@ def test_a_logarithm_to_the_base_e_is_refuted_with_the_right_score(tmp_path: Pat
     assert report.corrected_bpb == pytest.approx(BPB, rel=2e-3)
     (finding,) = report.with_code("BPB107")
     assert finding.factor == pytest.approx(1 / math.log(2))
+    assert f"x {finding.factor:.5f} (1 / ln 2, from nats to bits: BPB107)" in str(report.judgement.corrected_from)
 
 
 @pytest.mark.parametrize("perplexity", [2.0**BPB * 1.01, 1.0, 0.0, -2.0])
