@@ -15,6 +15,7 @@ from bpb_harness.result import (
     Expectation,
     ReferenceMarks,
 )
+from bpb_harness.units import counted
 
 WANTED = 0.01  # half of an interval, in bits per byte, that papers print two digits by
 _NORMAL_95 = 1.959963984540054
@@ -72,7 +73,7 @@ def _network(result: BpbResult) -> str:
             order = f" in the order {signature.order}" if signature.order else ""
             return f"the network, asked for one group of tokens after the other{order},"
         case _ if signature.num_steps is not None:
-            return f"the network, unmasking in {signature.num_steps} steps (discrete time),"
+            return f"the network, unmasking in {counted(int(signature.num_steps), 'step')} (discrete time),"
         case _:
             return "the network, unmasking in continuous time,"
 

@@ -197,7 +197,12 @@ def _text(path: Path, where: str, row: dict[str, Any], field: TextField, fields:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise CorpusError(f"{where}: a lone surrogate at character {error.start} is no text") from error
+        raise CorpusError(
+            f"{where}: a lone surrogate at character {error.start} is no text",
+            seen=f"\\u{ord(text[error.start]):04x} under {name!r}",
+            hint="leave it out, or write both halves of its character, as Python does with "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
+        ) from error
     require_text(where, field, text)
     return text
 

@@ -116,6 +116,10 @@ def test_every_kind_of_score_fits_a_terminal(kind, width, has_colour):
     ("changes", "meaning"),
     [
         ({}, "an estimate, from sampled masks, of an upper bound: the network, unmasking in 128 steps"),
+        (
+            {"signature": Signature(method="discrete", num_steps="1")},
+            "the network, unmasking in 1 step (discrete time)",
+        ),
         ({"signature": Signature(method="mc")}, "upper bound: the network, unmasking in continuous time"),
         (exact(), "an exact code length: the autoregressive network needs this for this text"),
         (exact("chain"), "an exact code length: the network, asked for one group of tokens after the other"),

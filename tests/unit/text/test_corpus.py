@@ -195,7 +195,7 @@ def test_a_plain_file_is_one_document(tmp_path, tokenizer):
         (b'{"text": "a"}\n\n["a"]\n', "line 3 has no text"),
         (b'{"text": 3}\n', "line 1 has no text"),
         (b'{"text": "a"}\n{"text": "\xff"}\n', "invalid UTF-8 at byte 24: got 0xFF"),
-        (b'{"text": "\\ud800"}\n', "line 1: a lone surrogate at character 0"),
+        (b'{"text": "\\ud800"}\n', r"line 1: a lone surrogate at character 0 is no text: got \\ud800 under 'text'"),
         (b"[" * 100_000, "line 1 is not JSON"),
         (b"\n\n", "no documents"),
         (b"", "no documents"),
