@@ -16,6 +16,7 @@ from bpb_harness.testing.closer_look import CloserLook, look_closer
 from bpb_harness.testing.doubts import doubts
 from bpb_harness.testing.known_mistakes import KnownMistake, Setting, known_mistakes
 from bpb_harness.testing.probes import Probe
+from bpb_harness.testing.resolution import Resolution, resolution_of
 from bpb_harness.testing.runs import BATCH, ROUNDING, Estimator, ProbeResult, Run, evidence_of_runs, make_runs
 from bpb_harness.testing.suspicions import FITTED, NONLINEAR, find_suspicions, is_nonlinear, rows_depend
 from bpb_harness.testing.watch import WatchedDenoiser
@@ -49,6 +50,8 @@ class ElboReport:
         evidence: of a known mistake, where its means alone are hard to believe: a table, line by line.
         notes: what is worth knowing and no reason to fail.
         message: all of it, for a person.
+        resolution: how large an error of an estimator that is "correct" would have been found in its own draws; None of
+            another one, and where there is no chance in its estimates.
     """
 
     verdict: Literal["correct", "looser", "wrong"]
@@ -59,6 +62,7 @@ class ElboReport:
     message: str
     suspicions: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    resolution: Resolution | None = None
 
     @property
     def ok(self) -> bool:
@@ -249,6 +253,7 @@ def _judge(
     diagnosis = None
     suspicions: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    resolution: Resolution | None = None
     if problem is not None:
         verdict, diagnosis = "wrong", f"contract: {problem}"
     elif p_value <= FALSE_ALARM_RATE:
@@ -260,8 +265,9 @@ def _judge(
         verdict = "looser" if mistake and mistake.looser else "wrong"
     else:
         suspicions = doubts(runs, look, p_value, num_draws=num_draws, seed=seed)
-    message = _message(verdict, diagnosis, p_value, results, notes, suspicions, evidence)
-    return ElboReport(verdict, diagnosis, p_value, results, notes, message, suspicions, evidence)
+        resolution = resolution_of(runs, lambda first: _is_enough(evidence_of_both(first, 0.0)))
+    message = _message(verdict, diagnosis, p_value, results, notes, suspicions, evidence, resolution)
+    return ElboReport(verdict, diagnosis, p_value, results, notes, message, suspicions, evidence, resolution)
 
 
 def _known_mistake(
@@ -367,6 +373,7 @@ def _message(
     notes: tuple[str, ...],
     suspicions: tuple[str, ...],
     evidence: tuple[str, ...],
+    resolution: Resolution | None,
 ) -> str:
     worst = max(results, key=lambda result: abs(result.z))
     head = {
@@ -377,6 +384,7 @@ def _message(
     if suspicions:
         head = "SUSPICIOUS, and not proved wrong"
     lines = [f"{head} (p {_p(p_value)}; a correct estimator fails with p <= {FALSE_ALARM_RATE:g})."]
+    lines += [] if resolution is None else [f"Resolution: {resolution}."]
     lines += [f"Suspicious: {text}." for text in suspicions]
     if verdict != "correct":
         lines.append(f"Diagnosis: {diagnosis or 'none of the known mistakes fits'}.")

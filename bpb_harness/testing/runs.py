@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -103,6 +104,14 @@ class Run:
                 return
             rows.append(answer.detach().double().cpu().numpy()[: len(self.exact)])
         self.estimates = np.stack(rows)
+
+    def scaled(self, factor: float) -> Run:
+        """The same run, as if every estimate had been so many times what it was."""
+        other = copy(self)
+        for derived in ("is_constant", "is_constant_and_wrong", "batch_evidence", "row_evidence"):
+            vars(other).pop(derived, None)
+        other.estimates = self.estimates * factor
+        return other
 
     @property
     def result(self) -> ProbeResult:
