@@ -101,8 +101,9 @@ def check_elbo(
     with the bound found by enumerating all masks. A correct estimator is failed at most once in 20,000 calls
     (:data:`FALSE_ALARM_RATE`), independent times with 1/t weights and their infinite variance included, if its upper
     tail is at most twice as heavy as theirs. At the full size a deviation of 2 % (independent times: 6 %) that all
-    denoisers share is found, and one of 15 to 20 % on masks of one size alone. What is not enough to call an estimator
-    wrong, and unusual for a right one, stands in ``suspicions``.
+    denoisers share is found, and one of 15 to 20 % on masks of one size alone; what the draws of a check would have
+    shown stands in ``resolution``. What is not enough to call an estimator wrong, and unusual for a right one, stands
+    in ``suspicions``.
 
     It cannot see errors below that resolution (an epsilon of 1e-6 inside a weight: use
     :func:`~bpb_harness.testing.check_loss_weight`), nor anything outside the function that it is given, such as the
@@ -122,7 +123,8 @@ def check_elbo(
         time_conditioned: let the denoiser with arbitrary conditionals depend on t, the schedule's time.
         mask_column: hand out (B, L, V + 1) logits, the mask's own column last, as networks do.
         size: "full", or "quick" for unit tests: 6,200 draws in place of 20,000, and long windows only where weights
-            look clipped on short ones. The false-alarm rate is the same; docs/testing-kit.md says what each finds.
+            look clipped on short ones. The false-alarm rate is the same. Independent times that are 10 % off are found
+            by the quick size, 5 % by the full one; docs/testing-kit.md says what each finds.
         num_draws: estimates for each denoiser, in place of the size's.
         seed: of the denoisers, the windows and the generator.
 
