@@ -240,6 +240,7 @@ class Comparison:
         return plain
 
 
+OFFICIAL_NOT_EXACT = "bytes.official-not-exact"
 BELOW_SOURCE = "score.below-source"
 # The first token of a text is given to an autoregressive model, which costs the source some of these.
 _BITS_OF_LUCK, _ROUNDING = 20.0, 1e-6

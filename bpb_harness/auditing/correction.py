@@ -113,7 +113,7 @@ def corrected(
 def _by_the_rest(evidence: Evidence, voiding: Finding) -> str | None:
     """What the rest of a score's own file makes of it, where that file contradicts itself in the score alone."""
     own = evidence.claim.result
-    if own is None or voiding.code != codes.RESULT_ARITHMETIC.code:
+    if own is None or own.result.bits_per_byte is None or voiding.code != codes.RESULT_ARITHMETIC.code:
         return None
     if {found.place for found in own.contradictions} != {"bits_per_byte"}:
         return None

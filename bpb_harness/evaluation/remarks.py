@@ -24,7 +24,15 @@ from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.document_table import MIN_PASSES
 from bpb_harness.evaluation.job import Job
 from bpb_harness.network_modules import modules_of
-from bpb_harness.result import BELOW_SOURCE, EXACT, WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM, BpbResult, Remark
+from bpb_harness.result import (
+    BELOW_SOURCE,
+    EXACT,
+    OFFICIAL_NOT_EXACT,
+    WORSE_THAN_UNIFORM,
+    WORSE_THAN_UNIGRAM,
+    BpbResult,
+    Remark,
+)
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 from bpb_harness.statistics.standard_errors import FEW_DRAWS
 from bpb_harness.text.spans import span_documents
@@ -47,7 +55,6 @@ _LITERAL_COUNTS = {
     "raw": "counts its 3 bytes, of which no token tells",
     "none": "is paid for as a space",
 }
-_OFFICIAL = "bytes.official-not-exact"
 # As a share of a score: a record of the contest whose rule it is must win by 0.005 nats a token, which at 2.436 bytes
 # a token are 0.00296 of its 1.2 bits a byte. Both rules count the same bytes for that contest's own tokenizers.
 _SHARE_OF_A_RECORD = 0.0025
@@ -354,7 +361,7 @@ def byte_remarks(job: Job) -> list[Remark]:
     if official != exact:
         remarks.append(
             Remark(
-                _OFFICIAL,
+                OFFICIAL_NOT_EXACT,
                 f"the official rule counts {official:,} bytes where the pieces of the whole text spell {exact:,}; "
                 f"{_DIVIDES[job.settings.byte_rule]}, bpb-bytes explains the difference",
             )
@@ -366,7 +373,9 @@ def warned_of_bytes(job: Job, result: BpbResult, remarks: Iterable[Remark]) -> l
     """The remarks of a text, of which that on the official rule becomes a warning where it moves the score too far."""
     if job.settings.byte_rule != "official":
         return [*remarks]
-    return [_of_official_rule(job, result, remark) if remark.code == _OFFICIAL else remark for remark in remarks]
+    return [
+        _of_official_rule(job, result, remark) if remark.code == OFFICIAL_NOT_EXACT else remark for remark in remarks
+    ]
 
 
 def _of_official_rule(job: Job, result: BpbResult, note: Remark) -> Remark:
@@ -376,7 +385,7 @@ def _of_official_rule(job: Job, result: BpbResult, note: Remark) -> Remark:
     if abs(share) < _SHARE_OF_A_RECORD:
         return note
     return Remark(
-        _OFFICIAL,
+        OFFICIAL_NOT_EXACT,
         f"WARNING: by the bytes that its pieces spell this score is {length.bits / exact:.4f}, not "
         f"{length.bits_per_byte:.4f}, which is {abs(share):.1%} too {'low' if share < 0.0 else 'high'}: the official "
         f"rule counts {length.num_bytes:,} bytes where they spell {exact:,}; {_DIVIDES['official']}, bpb-bytes "

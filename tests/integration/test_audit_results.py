@@ -117,6 +117,9 @@ def test_a_contradiction_in_bits_per_token_refutes_as_well(checked: BpbResult, t
     assert "--expect" not in report["missing"][0]
     code, report, _ = audited(tmp_path, none.to_dict() | {"bits_per_token": 1.0})
     assert (code, codes(report)) == (1, ["BPB415"])
+    code, report, stderr = audited(tmp_path, none.to_dict() | {"bits_per_byte": 0.5})  # of which the rest makes none
+    assert (code, codes(report), stderr) == (1, ["BPB415"], "")
+    assert "gives no number in its place" in report["corrected_from"]
     code, _, stderr = audited(tmp_path, none.to_dict(), "--checkpoint", "x.pt", "--data", "y.bin")
     assert (code, "result.json, in bits per token" in stderr) == (2, True)
 

@@ -12,13 +12,13 @@ from bpb_harness.cli import audit, bytes, eval
 from bpb_harness.cli._explain import explanation
 from bpb_harness.errors import UsageError
 from bpb_harness.findings import CODES, RETIRED
-from bpb_harness.result import BELOW_SOURCE, UNTRUSTED_ERROR, WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM
+from bpb_harness.result import BELOW_SOURCE, OFFICIAL_NOT_EXACT, UNTRUSTED_ERROR, WORSE_THAN_UNIFORM, WORSE_THAN_UNIGRAM
 from bpb_harness.score_codes import SCORE_CODES
 from tests.commands import run_here
 
 _CONSTANTS = {
     "BELOW_SOURCE": BELOW_SOURCE, "UNTRUSTED_ERROR": UNTRUSTED_ERROR, "WORSE_THAN_UNIFORM": WORSE_THAN_UNIFORM,
-    "WORSE_THAN_UNIGRAM": WORSE_THAN_UNIGRAM,
+    "WORSE_THAN_UNIGRAM": WORSE_THAN_UNIGRAM, "OFFICIAL_NOT_EXACT": OFFICIAL_NOT_EXACT,
 }  # fmt: skip
 
 

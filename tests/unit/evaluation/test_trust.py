@@ -384,6 +384,7 @@ def test_a_text_is_looked_at_beside_the_checks_of_a_gpu(monkeypatch, changes, is
     )
     monkeypatch.setattr(api, "score", lambda _, require_sound_text: [*require_sound_text(), "of the score"])
     monkeypatch.setattr(api, "score_remarks", lambda *_: ["at last"])
+    monkeypatch.setattr(api, "warned_of_bytes", lambda _job, _result, remarks: remarks)
     monkeypatch.setattr(api, "with_remarks", lambda result, *remarks: (result, remarks))
     loaded = LoadedCheckpoint(None, None, given["source"], Clock())
     _, result = loaded.score(SimpleNamespace(allow_code=given["allow_code"]))
