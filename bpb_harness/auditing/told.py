@@ -67,9 +67,10 @@ def meaning_of(report: AuditReport) -> str:
 def _refutation(report: AuditReport) -> str:
     if report.corrected_bpb is not None:
         return "the right score is another one, given below"
-    if report.judgement.rests_on and all(code.startswith("BPB1") for code in report.judgement.rests_on):
+    rests_on = report.judgement.rests_on
+    if rests_on and all(code.startswith("BPB1") for code in rests_on):
         return "it was not divided by the bytes of the text; the right score is not known"
-    if _OF_OWN_FILE.issuperset(report.judgement.rests_on):
+    if rests_on and _OF_OWN_FILE.issuperset(rests_on):
         return "the file contradicts itself: it is not as it was written, and which of its numbers hold is not known"
     return "what was computed is neither a code length of that text nor a bound on one; the right score is not known"
 
