@@ -13,10 +13,11 @@ _TELLING, _SLIP = 3, 5e-5  # decimals of a listed score; bits per byte by which 
 
 
 def check_ends_of_seeds(evidence: Evidence) -> Iterator[Finding]:
-    """A remark for each listed seed whose own log prints another score at its end, and nowhere the listed one.
+    """A remark for each listed seed whose own log prints another score at its end, and no log the listed one.
 
-    Nothing is said unless the log of another seed prints what is listed for that one: else the list is of another
-    evaluation, or the logs are of other runs. A seed of several logs may have been run again.
+    Nothing is said unless the log of another seed prints what is listed for that one, and both end with the same line:
+    else the list is of another evaluation, the logs are of other runs, or one of them was cut short. A seed of several
+    logs may have been run again, and an evaluation may have a log of its own.
     """
     score = evidence.claim.score
     for name, seeds in evidence.claim.seed_scores.items():
@@ -24,7 +25,14 @@ def check_ends_of_seeds(evidence: Evidence) -> Iterator[Finding]:
             continue  # of another number than the one that logs end with
         ends = {seed: end for seed in seeds if (end := _end_of(evidence, seed)) is not None}
         printed = {seed for seed, (log, _) in ends.items() if _prints(log, seeds[seed])}
-        others = [seed for seed in ends if seed not in printed and (seeds[seed].decimals or 0) >= _TELLING]
+        labels = {ends[seed][1].label for seed in printed}
+        others = [
+            seed
+            for seed, (_, end) in ends.items()
+            if (seeds[seed].decimals or 0) >= _TELLING
+            and end.label in labels
+            and not any(_prints(log, seeds[seed]) for log in evidence.claim.logs)
+        ]
         if printed and others:
             yield _told(seeds, {seed: ends[seed][1] for seed in others})
             return
@@ -53,6 +61,9 @@ def _end_of(evidence: Evidence, seed: str) -> tuple[LogRecord, ScoreLine] | None
 
 
 def _prints(log: LogRecord, score: Printed) -> bool:
-    """Whether a log prints a score, whatever it is called."""
-    values = {*(line.bpb.value for line in log.lines), *log.numbers_beside_bpb, *(each.value for each in log.unread)}
-    return any(abs(value - score.value) <= max(2.0 * score.half_unit, _SLIP) for value in values)
+    """Whether a log prints a score, whatever it is called and however it is rounded."""
+    printed = [*(line.bpb for line in log.lines), *log.unread]
+    return any(score.agrees_with(each.value, each.half_unit) for each in printed) or any(
+        abs(value - score.value) <= max(2.0 * score.half_unit, _SLIP)
+        for value in {*log.numbers_beside_bpb, *(each.value for each in printed)}
+    )

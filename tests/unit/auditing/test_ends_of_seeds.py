@@ -57,10 +57,12 @@ def test_a_seed_whose_log_prints_what_is_listed_is_not(tmp_path: Path) -> None:
         _log("1337", LOSSES["1337"]) + _log("1337", 2.0432, label="final_other"),  # behind it another evaluation
         f"seed: 1337\nval_loss:2.0332 bpb was {SCORES['1337']:.4f}\nfinal_exact val_loss:2.0432 val_bpb:1.2101\n",
         f"seed: 1337\nfinal_exact val_loss:2.0332 val_bpb:{SCORES['1337'] + 3e-5:.8f}\n",  # a slip of the pen
+        f"seed: 1337\nfinal_exact val_bpb:{SCORES['1337'] + 4e-4:.3f}\n",  # rounded otherwise than the list
+        _log("1337", 2.0432, label="final_roundtrip"),  # cut off before the line that the others end with
         "seed: 1337\n",
         "seed: 1337\nstep:100 train_bpb:1.4806\n",
     ],
-    ids=["printed before the end", "in other words", "nearly", "no score", "a training score"],
+    ids=["printed before the end", "in other words", "nearly", "rounded", "cut off", "no score", "a training score"],
 )
 def test_other_logs_contradict_nothing(tmp_path: Path, of_1337: str) -> None:
     assert not _said(tmp_path, SCORES, _logs() | {"train_seed1337.log": of_1337})
@@ -69,6 +71,11 @@ def test_other_logs_contradict_nothing(tmp_path: Path, of_1337: str) -> None:
 def test_a_seed_that_was_run_again_has_two_logs(tmp_path: Path) -> None:
     logs = _logs(s1337=2.0432) | {"again_seed1337.log": _log("1337", 2.0532)}
     assert not _said(tmp_path, SCORES, logs)
+
+
+def test_an_evaluation_may_have_a_log_of_its_own(tmp_path: Path) -> None:
+    evaluated = f"final_exact val_loss:2.0332 val_bpb:{SCORES['1337']:.8f}\n"
+    assert not _said(tmp_path, SCORES, _logs(s1337=2.0432) | {"eval_final.log": evaluated})
 
 
 def test_of_a_list_that_no_log_prints_nothing_is_said(tmp_path: Path) -> None:
