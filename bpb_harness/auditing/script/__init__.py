@@ -11,7 +11,7 @@ domains/     what expressions stand for, a question a file, whose first line say
                written_files)
              - products and sums of a score (sinks, algebra, cancel, scaling, changed, weight, reductions, kept_sums,
                added_beside)
-             - the bytes of tokens (pieces, byte_counts, changed_tables, own_vocabulary, losses_of_text)
+             - the bytes of tokens (pieces, byte_counts, divisors, changed_tables, own_vocabulary, losses_of_text)
              - which tokens are scored, and their prices (scored_tokens, token_prices, plain_loss, taken_out, skipped,
                dealt_out, bearing)
              - masks (masked_where, masked_mean, ranked, hidden_at_random, in_evaluation, hiding, embedded, hidden_text)

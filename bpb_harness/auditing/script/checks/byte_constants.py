@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Term
-from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit
+from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, beside_the_claim
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.domains.divisors import is_plain, may_be_bytes, names_bytes
 from bpb_harness.auditing.script.domains.pieces import SUFFIX, find_byte_loops
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.findings import Json, Severity
@@ -31,7 +33,29 @@ def check_byte_constants(analysis: Analysis) -> Iterator[Hit]:
             for factor, constant in _constants(analysis, term):
                 if id(factor.node) not in seen:
                     seen.add(id(factor.node))
-                    yield _hit(analysis, number, factor, constant)
+                    hit = _hit(analysis, number, factor, constant)
+                    hit = _beside_bytes(hit) if _has_bytes(analysis, term, factor) else hit
+                    yield beside_the_claim(hit) if analysis.is_beside_the_claim(number) else hit
+
+
+def _has_bytes(analysis: Analysis, term: Term, constant: Factor) -> bool:
+    """Whether something else that a term is divided by, or multiplied by beside the prices, may be of bytes."""
+    program, above = analysis.program, [factor for factor in term.factors if factor.power > 0]
+    others = (each for each in term.below if all(factor.node is not constant.node for factor in each.factors))
+    is_multiplied = any(names_bytes(factor.node) for factor in above if not is_cross_entropy(factor.node))
+    return (
+        is_multiplied
+        or len([factor for factor in above if not is_plain(program, factor)]) > 1
+        or any(may_be_bytes(program, each) for each in others)
+    )
+
+
+def _beside_bytes(hit: Hit) -> Hit:
+    said = (
+        f"{hit.message} Something else beside the losses may stand for the bytes of the text, and the constant may be "
+        "no part of them."
+    )
+    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
 
 
 def _constants(analysis: Analysis, term: Term) -> Iterator[tuple[Factor, float]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, beside_the_claim
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.own_vocabulary import is_public_vocabulary
 from bpb_harness.auditing.script.domains.pieces import (
@@ -44,7 +44,20 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         if all(ACCENTED.name in each.outcomes for each in loops):
             characters = counter.count(terms, ACCENTED)
         judged = _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters)
-        yield from judged if is_public_vocabulary(analysis) else map(_unless_it_has_none, judged)
+        judged = judged if is_public_vocabulary(analysis) else map(_unless_it_has_none, judged)
+        judged = judged if counter.divides_alone(terms) else map(_beside_another, judged)
+        yield from map(beside_the_claim, judged) if analysis.is_beside_the_claim(number) else judged
+
+
+def _beside_another(hit: Hit) -> Hit:
+    """What is counted wrong by a table that the score need not be divided by."""
+    if (hit.severity or hit.rule.severity) is Severity.INFORMS:
+        return hit
+    said = (
+        f"{hit.message} What is divided by it is a price of each token, or is divided by something else too; which of "
+        "them is the bytes of the score, the script does not tell."
+    )
+    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
 
 
 def _unless_it_has_none(hit: Hit) -> Hit:

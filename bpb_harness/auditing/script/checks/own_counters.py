@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.byte_counts import Counter
+from bpb_harness.auditing.script.domains.cancel import Factor
+from bpb_harness.auditing.script.domains.divisors import is_plain, may_be_bytes
 from bpb_harness.auditing.script.domains.own_vocabulary import is_public_vocabulary
 from bpb_harness.auditing.script.domains.pieces import (
     BYTE,
@@ -43,9 +46,38 @@ def check_own_counters(analysis: Analysis) -> Iterator[Hit]:
     for node, _ in analysis.claimed_path:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             loop = next((each for each in spelt if _is_total(analysis.program, node.right, each)), None)
-            if loop is not None and (hit := _hit(analysis, loop, node)) is not None:
-                yield hit
+            divides = _divides(analysis, loop) if loop is not None else False
+            if loop is not None and divides is not False and (hit := _hit(analysis, loop, node)) is not None:
+                yield hit if divides else _beside_another(hit)
                 return
+
+
+def _divides(analysis: Analysis, loop: ByteLoop) -> bool | None:
+    """Whether the claimed score is divided by a table's total alone; None where that cannot be told.
+
+    A total that stands elsewhere on the way (a weight, a rate that is taken back) is no divisor of the score. Of the
+    values that the score may have (a mixture, or the plain score where that is left out) one is enough: which of them
+    it was, the bytes that the log prints tell.
+    """
+    program, ways = analysis.program, set[bool | None]()
+    for term in (term for number in sorted(analysis.claimed) for term in analysis.terms[number]):
+        own = [change for change in term.below if all(_is_total_of(program, each, loop) for each in change.factors)]
+        others = [change for change in term.below if change not in own and may_be_bytes(program, change)]
+        above = [each for each in term.factors if each.power > 0 and not is_plain(program, each)]
+        if own or others:
+            is_told = len(above) == 1 and bool(own) is not bool(others)  # one sum of prices, divided by one count
+            ways.add(bool(own) if is_told else None)
+    return None if None in ways or not ways else True in ways
+
+
+def _is_total_of(program: Program, factor: Factor, loop: ByteLoop) -> bool:
+    """Whether a factor is a table's total, or entries of the table that were added up."""
+    return _is_total(program, factor.node, loop) or (bool(factor.sums) and _is_of_table(program, factor.node, loop))
+
+
+def _beside_another(hit: Hit) -> Hit:
+    said = f"{hit.message} Whether that count is what the score is divided by in the end, the script does not tell."
+    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
 
 
 def _is_judged(analysis: Analysis, loops: list[ByteLoop], spelt: Sequence[ByteLoop]) -> bool:

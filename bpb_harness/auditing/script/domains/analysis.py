@@ -104,6 +104,14 @@ def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
     return found
 
 
+def beside_the_claim(hit: Hit) -> Hit:
+    """What is counted wrong for a printed number that need not be the claimed score."""
+    if (hit.severity or hit.rule.severity) is Severity.INFORMS:
+        return hit
+    said = f"{hit.message} That is the divisor of a number which is printed beside a score that could not be followed."
+    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
+
+
 # Comparisons by name, and whether they ask for what lies below.
 _COMPARING = {
     "lt": True, "le": True, "less": True, "less_equal": True,
@@ -241,6 +249,20 @@ class Analysis:
             return one == two
         reached = [{*self.program.reaching(node)} for node in nodes if isinstance(node, ast.Name)]
         return self._value_of(one) == self._value_of(two) and reached[0] == reached[1]
+
+    def is_beside_the_claim(self, number: int) -> bool:
+        """Whether a sink may be no score that is claimed, for what prints that one, or may, cannot be looked into."""
+        if number in self.claimed or self.claimed & self.informative:
+            return False  # they are weighed against each other
+        if self.claimed:
+            return not any(self.prints_same(number, each) for each in self.claimed)
+        others = (each for each in range(len(self.sinks)) if each not in self.informative)
+        return any(self._is_of_elsewhere(each) for each in others)
+
+    def _is_of_elsewhere(self, sink: int) -> bool:
+        """Whether a score is what a function gives that the scripts do not hold, and is told something."""
+        factors = (factor.node for term in self.terms[sink] for factor in term.factors)
+        return any(isinstance(node, ast.Call) and bool(node.args) and not is_cross_entropy(node) for node in factors)
 
     @cached_property
     def claimed_path(self) -> list[tuple[ast.AST, Frame]]:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bpb_harness.auditing.script.domains.algebra import Term
+from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.changed import Change, Choice, Condition
 from bpb_harness.auditing.script.domains.changed_tables import CONVERTING, TableChanges, converted_together
+from bpb_harness.auditing.script.domains.divisors import is_share, may_be_bytes, names_bytes
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.index import nodes_within
@@ -138,6 +139,20 @@ class Counter(Walker[float | None]):
         if not left or self.is_open or self.is_unclear:
             return None
         return sum(math.prod(each.value for each in product) for product in left)
+
+    def divides_alone(self, terms: list[Term]) -> bool:
+        """Whether the total of the tables divides, and nothing beside it that may be the bytes of the text instead."""
+        for term in terms:
+            tabled = [change for change in term.below if self._known_of(change) is not None]
+            others = (change for change in term.below if change not in tabled)
+            above = (factor.node for factor in term.factors if factor.power > 0)
+            if tabled and (
+                any(map(is_share, tabled))
+                or any(may_be_bytes(self.program, change) for change in others)
+                or any(names_bytes(node) for node in above if not is_cross_entropy(node))
+            ):
+                return False
+        return True
 
     def _known_of(self, change: Change) -> _Counted | None:
         """`_added_by`, once for all of the terms that share a change."""

@@ -138,6 +138,54 @@ def test_honest_second_counts(text: str) -> None:
     assert _found(text) == []
 
 
+_SCORED = "    return float(-np.log2(mixed).sum() / total)\n"
+_HONEST = "byte_total(sp, targets))\n"
+ASIDE = [  # the count is a rate that is taken back, or a weight; other bytes divide the score
+    f"    rate = -np.log2(mixed).sum() / total\n    return float(rate * len(text) / {_HONEST}",
+    f"    w = mixed.sum() / total\n    return float(-np.log2(0.9 * mixed + 0.1 * w).sum() / {_HONEST}",
+    "    w = mixed.sum() / total\n    bits = -np.log2(0.9 * mixed + 0.1 * w).sum()\n"
+    '    return float(bits / float(open("bytes.txt").read()))\n',
+    f"    mixed = mixed / (1.0 + mixed.sum() / total)\n    return float(-np.log2(mixed).sum() / {_HONEST}",
+    "    n = int(total / 64)\n    bits = sum(-np.log2(mixed[i : i + n]).sum() for i in range(0, len(mixed), n))\n"
+    f"    return float(bits / {_HONEST}",
+]
+
+
+@pytest.mark.parametrize("instead", ASIDE)
+def test_a_count_that_divides_something_else_on_the_way_is_none(instead: str) -> None:
+    assert _SCORED in SECOND
+    assert _found(SECOND.replace(_SCORED, instead)) == []
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        f"    return float(-np.log2(mixed).sum() / total / {_HONEST}",
+        f"    rate = -np.log2(mixed).sum() / total\n    return float(rate * int(each.sum()) / {_HONEST}",
+        "    rate = -np.log2(mixed).sum() / total\n    return float(rate * ratio_of(sp, targets))\n",
+        "    return float(combined(-np.log2(mixed).sum() / total, targets))\n",
+    ],
+)
+def test_it_is_a_doubt_beside_another_divisor(instead: str) -> None:
+    found = _found(SECOND.replace(_SCORED, instead))
+    assert {(each.severity, each.factor) for each in found} <= {(Severity.WARNS, None)}
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        "    rate = -np.log2(mixed).sum() / total\n    return float(rate)\n",
+        "    return float(-np.log2(mixed).mean() * len(mixed) / total)\n",
+        # The mixture may be left out, for a score by the first table.
+        "    if USES_MIX:\n        return float(-np.log2(mixed).sum() / total)\n"
+        "    return float(losses.sum() / np.log(2.0) / byte_total(sp, targets))\n",
+        "    per = len(targets) / total\n    return float(-np.log(mixed).sum() / len(targets) / np.log(2.0) * per)\n",
+    ],
+)
+def test_scores_are_divided_by_it_in_several_ways(instead: str) -> None:
+    assert [each.severity for each in _found(SECOND.replace(_SCORED, instead))] == [Severity.REFUTES]
+
+
 def test_a_claim_of_the_first_count_is_none() -> None:
     assert _found(SECOND, labels=("final_exact",)) == []
     assert _found(SECOND, labels=()) == []  # which is claimed, nothing tells
