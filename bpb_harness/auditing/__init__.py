@@ -15,6 +15,7 @@ checks/            one file a family of codes:
                    stated_bytes.py BPB115 what the record itself states, round_constants.py BPB103 by digits,
                    printed_counts.py BPB104 by the tokens and bytes that a log prints beside the score,
                    said_of_sentinels.py BPB102 by a README's words, bare_space.py by the tokenizer's own model,
+                   other_text_told.py whether words tell of another text than the split, or of more,
                    not_quite.py BPB117 by digits, more_than_the_text.py BPB105 whatever the tokenizer,
                    loss_elsewhere.py BPB106 where the loss stands, possible_kinds.py what a factor or a unit may come of
     bound.py       BPB2xx the numerator

@@ -116,7 +116,7 @@ def audited(
         )
     )
     folders = [path for path in paths_of(paths) if path.is_dir()]
-    if spaces := [*check_bare_space(evidence, folders)]:
+    if spaces := [*check_bare_space(evidence, folders, findings)]:
         findings = [*(each for each in findings if each.code != codes.BYTES_OFF.code), *spaces]
     findings += check_stated_digests(evidence, folders)
     findings += check_borrowed_logs(evidence, beside, folders) if beside else ()
@@ -150,6 +150,17 @@ def paths_of(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
     return [Path(path) for path in named]
 
 
+def _also_read(findings: Sequence[Finding]) -> list[str]:
+    """Files that are no part of the claim, and that a finding rests on."""
+    return [
+        *dict.fromkeys(
+            str(each.evidence["read"])
+            for each in findings
+            if each.code == codes.BYTES_BUG.code and "read" in each.evidence
+        )
+    ]
+
+
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
     settled = in_order(without_decided(reconcile(findings, evidence)))
     score, perplexity = evidence.claim.score, evidence.claim.perplexity
@@ -165,7 +176,7 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
         claimed_bpb=score.value if score else None,
         claimed_in=claimed_in,
         findings=settled,
-        files=(*evidence.claim.files, *(name for name, _ in evidence.notes)),
+        files=(*evidence.claim.files, *(name for name, _ in evidence.notes), *_also_read(settled)),
         rules=evidence.rules,
         unchecked=unchecked(evidence, settled, has_script=bool(scripts_of(evidence))),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.other_text_told import names_another_text
 from bpb_harness.auditing.checks.possible_kinds import bugs_near, candidates
 from bpb_harness.auditing.evidence import SCATTER, Evidence, Ratio, ratio_of, rounds_to
 from bpb_harness.claim import ScoreLine
@@ -25,6 +26,7 @@ _WHOLE = 2e-3  # relative; tokens before documents, and tails, that an evaluatio
 _TAIL = 1e-3  # relative; tokens of a part that fill no window
 _OF_PARTS = 0.03  # relative; by as much the bytes per token of large parts differ from the whole text's
 _MOST = 1.5  # times the bytes: beyond, two counts of different things stand side by side
+_WIDTHS, _AS_STORED = (2, 4, 8), 1e-5  # bytes of a number; relative, of a token more and of shards' headers
 _FEWEST = 2  # lines that tell what the same part divides by
 
 
@@ -52,11 +54,14 @@ class Counted:
 
 
 def counted_of(evidence: Evidence) -> Counted | None:
-    """What the lines of the claim were divided by; None where one of them has no counts, or two of them differ."""
+    """What the lines of the claim were divided by; None where one of them has no counts, or two of them differ.
+
+    Nor is anything told of a record that names another text as the one that it is validated on.
+    """
     found = [_counts_of(evidence, line) for line in evidence.lines]
     counts = [each for each in found if each is not None]
     full = evidence.full
-    if full is None or full.num_bytes is None or not counts or len(counts) < len(found):
+    if full is None or full.num_bytes is None or not counts or len(counts) < len(found) or names_another_text(evidence):
         return None
     first = counts[0]
     if any(abs(each.bytes_per_token / first.bytes_per_token - 1.0) > _SAME_RATIO for each in counts):
@@ -92,11 +97,16 @@ def _counts_of(evidence: Evidence, line: ScoreLine) -> PrintedCounts | None:
     log, number = evidence.log_of(line), line.bpb.source.line
     if log is None or number is None:
         return None
-    near = [each for each in log.counts if abs((each.source.line or 0) - number) <= _NEAR]
+    near = [each for each in log.counts if abs((each.source.line or 0) - number) <= _NEAR and not _is_of_storage(each)]
     found = [
         each for each in near if any(rounds_to(score, line.bpb.value, line.bpb.half_unit) for score in each.scores)
     ]
     return next(iter(found or [each for each in near if _begins_alike(each, line, number)]), None)
+
+
+def _is_of_storage(counts: PrintedCounts) -> bool:
+    """Whether the bytes are those that the tokens take up themselves, as numbers in a buffer or in shards."""
+    return any(abs(counts.bytes_per_token / width - 1.0) <= _AS_STORED for width in _WIDTHS)
 
 
 def _begins_alike(counts: PrintedCounts, line: ScoreLine, number: int) -> bool:

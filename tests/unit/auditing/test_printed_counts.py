@@ -25,9 +25,10 @@ def _log(counts: str, *, tokens: int = TOKENS, ratio: float = SP8192, score: flo
     return "\n".join([*lines, f"final_mix {loss}val_bpb:{score:.8f}", ""])
 
 
-def _audit(folder: Path, log: str, *, score: float = MIXED) -> AuditReport:
+def _audit(folder: Path, log: str, *, score: float = MIXED, readme: str = "", measured: str = "") -> AuditReport:
     (folder / "train.log").write_text(log)
-    (folder / "submission.json").write_text(submission(val_bpb=score))
+    (folder / "submission.json").write_text(submission(val_bpb=score, measurement=measured))
+    (folder / "README.md").write_text(f"# A run\n\n{readme}\n")
     return audit(folder, rules="parameter-golf")
 
 
@@ -91,6 +92,38 @@ def test_a_score_whose_own_loss_gives_the_right_bytes_is_right(tmp_path: Path) -
 def test_another_text_is_held_against_nothing(tmp_path: Path) -> None:
     log = _log(LINES[0]).replace("fineweb_val", "mywiki_val").replace("fineweb10B", "mywiki")
     assert _off(_audit(tmp_path, log)) == []
+
+
+@pytest.mark.parametrize("num_bytes", [4 * TOKENS, 4 * (TOKENS + 1), 4 * TOKENS + 1024])
+@pytest.mark.parametrize("part", [1.0, 0.2])
+def test_bytes_of_the_numbers_themselves_are_no_text(tmp_path: Path, num_bytes: int, part: float) -> None:
+    tokens, num_bytes = round(TOKENS * part), round(num_bytes * part)
+    line = f"[mix] tokens={tokens} bytes={num_bytes} mix={MIXED:.5f}"
+    assert _off(_audit(tmp_path, _log(line))) == []
+    beside = f"[mix] mix={MIXED:.5f}\nfinal_mix tokens: {tokens} bytes: {num_bytes} gathered to rank 0"
+    assert _off(_audit(tmp_path, _log(beside))) == []
+
+
+def test_the_counts_beside_those_of_a_buffer_are_read(tmp_path: Path) -> None:
+    buffer = f"[mix] tokens={TOKENS} bytes={4 * TOKENS} mix={MIXED:.5f}"
+    assert len(_off(_audit(tmp_path, _log(f"{buffer}\n{LINES[0]}")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "is_other"),
+    [
+        ("C4 validation, cut to the FineWeb split's number of tokens.", True),
+        ("All of it is evaluated on the C4 validation text (45,508,608 tokens).", True),
+        ("The validation set is C4.", True),
+        ("Scored on WikiText-103.", True),
+        ("The full FineWeb validation set; the table was trained on C4.", False),
+        ("Unlike on enwik8, the mixture gains little.", False),
+    ],
+)
+@pytest.mark.parametrize("in_json", [False, True])
+def test_a_record_that_names_another_text(tmp_path: Path, words: str, is_other: bool, in_json: bool) -> None:
+    given = {"measured": words} if in_json else {"readme": words}
+    assert bool(_off(_audit(tmp_path, _log(LINES[0]), **given))) is not is_other
 
 
 def _of_a_part(counted: float) -> str:

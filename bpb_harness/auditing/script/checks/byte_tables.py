@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, beside_the_claim
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.own_vocabulary import is_public_vocabulary
@@ -16,6 +17,7 @@ from bpb_harness.auditing.script.domains.pieces import (
     BYTE,
     CONTROL,
     PIECE_CALLS,
+    SPELT_SPACE,
     SUFFIX,
     WORD,
     ByteLoop,
@@ -26,6 +28,8 @@ from bpb_harness.auditing.script.frontend.index import nodes_within
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules import RulePack
+
+OF_A_SPELT_SPACE = "bytes of <0xE2>, <0x96>, <0x81>"  # in the evidence of BPB162
 
 
 def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
@@ -43,10 +47,12 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         loop, characters = counter.used, None
         if all(ACCENTED.name in each.outcomes for each in loops):
             characters = counter.count(terms, ACCENTED)
-        judged = _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters)
+        is_beside, is_alone = analysis.is_beside_the_claim(number), counter.divides_alone(terms)
+        spelt_space = _of_a_spelt_space(counter, loops, terms) if is_alone and not is_beside else None
+        judged = _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters, spelt_space)
         judged = judged if is_public_vocabulary(analysis) else map(_unless_it_has_none, judged)
-        judged = judged if counter.divides_alone(terms) else map(_beside_another, judged)
-        yield from map(beside_the_claim, judged) if analysis.is_beside_the_claim(number) else judged
+        judged = judged if is_alone else map(_beside_another, judged)
+        yield from map(beside_the_claim, judged) if is_beside else judged
 
 
 def _beside_another(hit: Hit) -> Hit:
@@ -78,7 +84,7 @@ _OF_A_KIND: dict[Rule, str] = {
 
 def _judged(
     number: int, loop: ByteLoop, counted: dict[str, float | None], spaces: Sequence[ast.expr], pack: RulePack,
-    accented: float | None,
+    accented: float | None, spelt_space: list[Json] | None,
 ) -> Iterator[Hit]:  # fmt: skip
     word, suffix, byte, control = (counted[s.name] for s in (WORD, SUFFIX, BYTE, CONTROL))
     if suffix != SUFFIX.num_bytes or word is None:
@@ -96,7 +102,8 @@ def _judged(
             "The script's byte count, followed for four tokens without running it, is right: 4 bytes for `\u2581the` "
             "after another word, 3 for `ing`, 1 for the byte `<0x41>`, 0 for `<s>`."
         )
-        yield Hit(codes.BYTES_READ, said, place, number, evidence=evidence)
+        also: dict[str, Json] = {} if spelt_space is None else {OF_A_SPELT_SPACE: spelt_space}
+        yield Hit(codes.BYTES_READ, said, place, number, evidence=evidence | also)
     spelt = byte == len(BYTE.piece)
     space = _space(word, loop, spelt)
     if space is not None:
@@ -126,6 +133,14 @@ def _judged(
     if control:
         said = f"The script counts {control:g} bytes for the token `<s>`, which stands for no text."
         yield Hit(codes.SPECIAL_COUNTED, said, place, number, evidence=evidence)
+
+
+def _of_a_spelt_space(counter: Counter, loops: Sequence[ByteLoop], terms: list[Term]) -> list[Json] | None:
+    """What is counted for each of the byte pieces that spell a space; None where one of them is not followed."""
+    if not all(each.name in loop.outcomes for each in SPELT_SPACE for loop in loops):
+        return None
+    counted = [counter.count(terms, each) for each in SPELT_SPACE]
+    return None if None in counted else [*counted]
 
 
 def _spelling_factor(loop: ByteLoop, pack: RulePack) -> float | None:

@@ -68,6 +68,10 @@ CONTROL = Specimen("a control token", "<s>", 1, 0)
 SPECIMENS = (WORD, SUFFIX, BYTE, CONTROL)
 # Tells characters from bytes; walked through where the others are understood, and left out where it is not.
 ACCENTED = Specimen("a word part beyond ASCII", "\u00e9t", 702, 3)
+# The pieces that spell a space where the vocabulary has none for it; walked through likewise.
+SPELT_SPACE = tuple(
+    Specimen(f"the byte piece <0x{byte:02X}>", f"<0x{byte:02X}>", byte + 3, 1) for byte in _MARK.encode()
+)
 
 
 class _SkipError(Exception):
@@ -130,6 +134,9 @@ def _byte_loops(program: Program) -> list[ByteLoop]:
         if last_name(call.func) not in _LIBRARY_CALLS:
             with contextlib.suppress(*UNKNOWN_ERRORS, LookupError):
                 outcomes[ACCENTED.name] = PieceInterpreter(program, ACCENTED).walk(node)
+        with contextlib.suppress(*UNKNOWN_ERRORS, LookupError):
+            for specimen in SPELT_SPACE:
+                outcomes[specimen.name] = PieceInterpreter(program, specimen).walk(node)
         singly = call if last_name(call.func) in DECODE_CALLS else None
         written = stored_names(node).union(*(outcome.writes for outcome in outcomes.values()))
         loops.append(ByteLoop(program.scope(node), node, outcomes, singly, frozenset(written)))
