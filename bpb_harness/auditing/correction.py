@@ -74,6 +74,12 @@ def corrected(
         byte_factor, how = _held_against_the_loss(evidence, score, findings, byte_faults, (byte_factor, how))
         if byte_factor is None:
             return Correction(None, f"none: {how}")
+    if byte_factor is not None and any(finding.evidence.get(SECOND_COUNT) is True for finding in byte_faults):
+        return Correction(
+            None,
+            f"none: the claimed bits over the text's own bytes would be {score.value * byte_factor:.4f}, but a model "
+            "of bytes that are not the text's gives other bits than one of the text, and what that one gives is not known",
+        )
     if voiding is not None:
         # A lower number would lend what is voided a look of being better than it claims.
         is_told = byte_factor is not None and byte_factor > 1.0

@@ -71,8 +71,10 @@ def _divides(analysis: Analysis, loop: ByteLoop) -> bool | None:
 
 
 def _is_total_of(program: Program, factor: Factor, loop: ByteLoop) -> bool:
-    """Whether a factor is a table's total, or entries of the table that were added up."""
-    return _is_total(program, factor.node, loop) or (bool(factor.sums) and _is_of_table(program, factor.node, loop))
+    """Whether a factor is a table's total, or entries of the table that were added up, whatever the token is."""
+    is_chosen = any(isinstance(node, ast.IfExp) for node in program.upward(factor.node))
+    is_sum = bool(factor.sums) and not is_chosen and _is_of_table(program, factor.node, loop)
+    return is_sum or _is_total(program, factor.node, loop)
 
 
 def _beside_another(hit: Hit) -> Hit:

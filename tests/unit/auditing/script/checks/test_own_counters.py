@@ -186,6 +186,16 @@ def test_scores_are_divided_by_it_in_several_ways(instead: str) -> None:
     assert [each.severity for each in _found(SECOND.replace(_SCORED, instead))] == [Severity.REFUTES]
 
 
+def test_bytes_of_the_text_may_be_added_up_from_the_same_table() -> None:
+    right = "sum(1 if sp.is_byte(int(t)) else 0 if sp.is_control(int(t)) else int(lengths[int(t)]) for t in targets)"
+    text = SECOND.replace(
+        "    return float(-np.log2(mixed).sum() / total)\n",
+        f"    right = {right}\n    return float(-np.log2(mixed).sum() / total) * total / right\n",
+    )
+    assert text != SECOND
+    assert [each for each in _found(text) if each.severity is not Severity.WARNS] == []
+
+
 def test_a_claim_of_the_first_count_is_none() -> None:
     assert _found(SECOND, labels=("final_exact",)) == []
     assert _found(SECOND, labels=()) == []  # which is claimed, nothing tells
@@ -209,6 +219,8 @@ def test_a_record_is_refuted_by_its_log_and_its_script_together(tmp_path: Path) 
     report = audit(_folder(tmp_path, 152_574_319), rules="parameter-golf")
     assert report.verdict is Verdict.REFUTED
     assert report.judgement.rests_on == ("BPB154",)
+    assert report.corrected_bpb is None, "a model of other bytes gives other bits"
+    assert "the claimed bits over the text's own bytes would be 1.0717" in report.to_text()
     (off,) = report.with_code("BPB104")
     assert off.severity is Severity.INFORMS
     assert "BPB154 (train_gpt.py:" in off.message
