@@ -78,7 +78,7 @@ def corrected(
         return Correction(
             None,
             f"none: the claimed bits over the text's own bytes would be {score.value * byte_factor:.4f}, but a model "
-            "of bytes that are not the text's gives other bits than one of the text, and what that one gives is not known",
+            "of bytes that are not the text's gives other bits than one of the text, and what that gives is not known",
         )
     if voiding is not None:
         # A lower number would lend what is voided a look of being better than it claims.
