@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
-from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, beside_the_claim
+from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, beside_the_claim, doubted
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.divisors import is_plain, may_be_bytes, names_bytes
@@ -51,11 +50,11 @@ def _has_bytes(analysis: Analysis, term: Term, constant: Factor) -> bool:
 
 
 def _beside_bytes(hit: Hit) -> Hit:
-    said = (
-        f"{hit.message} Something else beside the losses may stand for the bytes of the text, and the constant may be "
-        "no part of them."
+    return doubted(
+        hit,
+        "Something else beside the losses may stand for the bytes of the text, and the constant may be no part of "
+        "them.",
     )
-    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
 
 
 def _constants(analysis: Analysis, term: Term) -> Iterator[tuple[Factor, float]]:

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Term
-from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, beside_the_claim
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, beside_the_claim, doubted
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.own_vocabulary import is_public_vocabulary
 from bpb_harness.auditing.script.domains.pieces import (
@@ -57,13 +57,11 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
 
 def _beside_another(hit: Hit) -> Hit:
     """What is counted wrong by a table that the score need not be divided by."""
-    if (hit.severity or hit.rule.severity) is Severity.INFORMS:
-        return hit
-    said = (
-        f"{hit.message} What is divided by it is a price of each token, or is divided by something else too; which of "
-        "them is the bytes of the score, the script does not tell."
+    return doubted(
+        hit,
+        "What is divided by it is a price of each token, or is divided by something else too; which of them is the "
+        "bytes of the score, the script does not tell.",
     )
-    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
 
 
 def _unless_it_has_none(hit: Hit) -> Hit:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, doubted
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.divisors import is_plain, may_be_bytes
@@ -78,8 +77,7 @@ def _is_total_of(program: Program, factor: Factor, loop: ByteLoop) -> bool:
 
 
 def _beside_another(hit: Hit) -> Hit:
-    said = f"{hit.message} Whether that count is what the score is divided by in the end, the script does not tell."
-    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
+    return doubted(hit, "Whether that count is what the score is divided by in the end, the script does not tell.")
 
 
 def _is_judged(analysis: Analysis, loops: list[ByteLoop], spelt: Sequence[ByteLoop]) -> bool:

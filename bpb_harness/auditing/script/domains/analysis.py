@@ -104,12 +104,16 @@ def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
     return found
 
 
-def beside_the_claim(hit: Hit) -> Hit:
-    """What is counted wrong for a printed number that need not be the claimed score."""
+def doubted(hit: Hit, why: str) -> Hit:
+    """What is a doubt at most, for a reason that its sentence ends with; information stays as it is."""
     if (hit.severity or hit.rule.severity) is Severity.INFORMS:
         return hit
-    said = f"{hit.message} That is the divisor of a number which is printed beside a score that could not be followed."
-    return replace(hit, message=said, factor=None, severity=Severity.WARNS)
+    return replace(hit, message=f"{hit.message} {why}", factor=None, severity=Severity.WARNS)
+
+
+def beside_the_claim(hit: Hit) -> Hit:
+    """What is counted wrong for a printed number that need not be the claimed score."""
+    return doubted(hit, "That is the divisor of a number which is printed beside a score that could not be followed.")
 
 
 # Comparisons by name, and whether they ask for what lies below.
